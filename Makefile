@@ -1,26 +1,31 @@
 # Everything a newcomer needs is `make demo` and `make test`; each sets up its own virtual environment.
 PYTHON ?= python3
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+# Twice quiet: warnings about the package index of this or that machine are nobody's business here; errors still show.
+PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types proto proto-check pytest clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types pytest proto proto-check clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 demo: .venv-demo/ready ## serve models/, stream a text and tags from it, stop
 	.venv-demo/bin/python examples/demo.py
 
 test: lint types proto-check pytest ## everything that CI checks
 
-lint: .venv/ready
+lint: .venv/ready ## style of the code and of the contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	cd proto && ../.venv/bin/buf lint && ../.venv/bin/buf format --diff --exit-code
 
-types: .venv/ready
+types: .venv/ready ## mypy and pyright, both strict
 	.venv/bin/mypy
 	.venv/bin/pyright --pythonpath .venv/bin/python
 
-pytest: .venv/ready
-	.venv/bin/pytest $(PYTEST_ARGS)
+pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 proto: .venv-proto/ready ## generate the code of the contracts anew
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/generate.sh
@@ -28,23 +33,34 @@ proto: .venv-proto/ready ## generate the code of the contracts anew
 proto-check: .venv-proto/ready ## fail if the committed code of the contracts is not what they generate
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/check.sh
 
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP_INSTALL) --upgrade pip
-	.venv/bin/python $(PIP_INSTALL) --editable '.[all]' --group lint --group test
-	touch $@
-
-.venv-demo/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-demo
-	.venv-demo/bin/python $(PIP_INSTALL) --upgrade pip
-	.venv-demo/bin/python $(PIP_INSTALL) --editable '.[server]'
-	touch $@
-
-.venv-proto/ready: pyproject.toml
-	$(PYTHON) -m venv .venv-proto
-	PIP_CONSTRAINT= .venv-proto/bin/python $(PIP_INSTALL) --upgrade pip
-	PIP_CONSTRAINT= .venv-proto/bin/python $(PIP_INSTALL) --group proto
-	touch $@
-
-clean:
+clean: ## remove the virtual environments and what was built
 	rm -rf .venv .venv-demo .venv-proto build dist
+
+# $(call new_venv,PATH): an empty virtual environment, or a word about what is missing.
+define new_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "seqserve needs Python 3.11 or newer as '$(PYTHON)'; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "'$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setting up $(1)"
+	@$(PYTHON) -m venv $(1)
+endef
+
+.venv/ready: pyproject.toml constraints.txt
+	$(call new_venv,.venv)
+	@.venv/bin/python $(PIP_INSTALL) --upgrade pip
+	@.venv/bin/python $(PIP_INSTALL) --editable '.[all]' --group lint --group test
+	@touch $@
+
+# What a user of the server and the client installs, and no more.
+.venv-demo/ready: pyproject.toml constraints.txt
+	$(call new_venv,.venv-demo)
+	@.venv-demo/bin/python $(PIP_INSTALL) --editable '.[server]'
+	@touch $@
+
+# Apart, and without the constraints: generated code is made by the oldest generator whose runtime is supported.
+.venv-proto/ready: pyproject.toml
+	$(call new_venv,.venv-proto)
+	@PIP_CONSTRAINT= .venv-proto/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	@PIP_CONSTRAINT= .venv-proto/bin/python $(PIP_INSTALL) --group proto
+	@touch $@
