@@ -48,10 +48,9 @@ class ClassificationServiceAsyncStub(ClassificationServiceStub):
     StreamClassify: _aio.StreamStreamMultiCallable[_classification_pb2.StreamClassifyRequest, _classification_pb2.StreamClassifyResponse]  # type: ignore[assignment]
     """Classifies a stream of text and answers anew after each piece."""
 
-class ClassificationServiceServicer(metaclass=_abc_1.ABCMeta):
+class ClassificationServiceServicer:
     """A label for a sequence."""
 
-    @_abc_1.abstractmethod
     def Classify(
         self,
         request: _classification_pb2.ClassifyRequest,
@@ -59,7 +58,6 @@ class ClassificationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_classification_pb2.ClassifyResponse, _abc.Awaitable[_classification_pb2.ClassifyResponse]]:
         """Classifies whole texts."""
 
-    @_abc_1.abstractmethod
     def StreamClassify(
         self,
         request_iterator: _MaybeAsyncIterator[_classification_pb2.StreamClassifyRequest],

@@ -52,10 +52,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     StreamScore: _aio.StreamStreamMultiCallable[_generation_pb2.StreamScoreRequest, _generation_pb2.StreamScoreResponse]  # type: ignore[assignment]
     """Tells how likely the model finds each token of a stream, as it comes."""
 
-class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
+class GenerationServiceServicer:
     """Text from a language model, and how likely it finds a text."""
 
-    @_abc_1.abstractmethod
     def Generate(
         self,
         request: _generation_pb2.GenerateRequest,
@@ -63,7 +62,6 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateResponse], _abc.AsyncIterator[_generation_pb2.GenerateResponse]]:
         """Generates from a prompt and streams what it generates: started, pieces, finished, in this order."""
 
-    @_abc_1.abstractmethod
     def Score(
         self,
         request: _generation_pb2.ScoreRequest,
@@ -71,7 +69,6 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_pb2.ScoreResponse, _abc.Awaitable[_generation_pb2.ScoreResponse]]:
         """Tells how likely the model finds whole texts."""
 
-    @_abc_1.abstractmethod
     def StreamScore(
         self,
         request_iterator: _MaybeAsyncIterator[_generation_pb2.StreamScoreRequest],

@@ -44,10 +44,9 @@ class InfillingServiceAsyncStub(InfillingServiceStub):
     FillIn: _aio.UnaryUnaryMultiCallable[_infilling_pb2.FillInRequest, _infilling_pb2.FillInResponse]  # type: ignore[assignment]
     """Fills the blanks of whole texts."""
 
-class InfillingServiceServicer(metaclass=_abc_1.ABCMeta):
+class InfillingServiceServicer:
     """Words for the blanks in a text, chosen from both sides."""
 
-    @_abc_1.abstractmethod
     def FillIn(
         self,
         request: _infilling_pb2.FillInRequest,

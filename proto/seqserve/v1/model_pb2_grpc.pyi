@@ -56,10 +56,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Unloads a version once nothing uses it any more."""
 
-class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
+class ModelServiceServicer:
     """The models of a server."""
 
-    @_abc_1.abstractmethod
     def ListModels(
         self,
         request: _model_pb2.ListModelsRequest,
@@ -67,7 +66,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
         """Lists every version of every model in the repository, also those that could not be loaded."""
 
-    @_abc_1.abstractmethod
     def GetModel(
         self,
         request: _model_pb2.GetModelRequest,
@@ -75,7 +73,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
         """Tells all about one version, its limits included."""
 
-    @_abc_1.abstractmethod
     def LoadModel(
         self,
         request: _model_pb2.LoadModelRequest,
@@ -83,7 +80,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
         """Loads a version from the repository."""
 
-    @_abc_1.abstractmethod
     def UnloadModel(
         self,
         request: _model_pb2.UnloadModelRequest,

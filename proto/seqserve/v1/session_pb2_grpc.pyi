@@ -80,12 +80,11 @@ class SessionServiceAsyncStub(SessionServiceStub):
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Ends a session and forgets its state."""
 
-class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
+class SessionServiceServicer:
     """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
     there.
     """
 
-    @_abc_1.abstractmethod
     def CreateSession(
         self,
         request: _session_pb2.CreateSessionRequest,
@@ -93,7 +92,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
         """Creates a session at position 0."""
 
-    @_abc_1.abstractmethod
     def GetSession(
         self,
         request: _session_pb2.GetSessionRequest,
@@ -101,7 +99,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.GetSessionResponse, _abc.Awaitable[_session_pb2.GetSessionResponse]]:
         """Tells about a session; this does not count as use."""
 
-    @_abc_1.abstractmethod
     def ListSessions(
         self,
         request: _session_pb2.ListSessionsRequest,
@@ -109,7 +106,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.ListSessionsResponse, _abc.Awaitable[_session_pb2.ListSessionsResponse]]:
         """Lists the caller's sessions."""
 
-    @_abc_1.abstractmethod
     def TouchSession(
         self,
         request: _session_pb2.TouchSessionRequest,
@@ -117,7 +113,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.TouchSessionResponse, _abc.Awaitable[_session_pb2.TouchSessionResponse]]:
         """Puts off a session's expiry."""
 
-    @_abc_1.abstractmethod
     def ForkSession(
         self,
         request: _session_pb2.ForkSessionRequest,
@@ -125,7 +120,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.ForkSessionResponse, _abc.Awaitable[_session_pb2.ForkSessionResponse]]:
         """Copies a session, from now or from a checkpoint."""
 
-    @_abc_1.abstractmethod
     def RewindSession(
         self,
         request: _session_pb2.RewindSessionRequest,
@@ -133,7 +127,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.RewindSessionResponse, _abc.Awaitable[_session_pb2.RewindSessionResponse]]:
         """Sets a session back to a checkpoint."""
 
-    @_abc_1.abstractmethod
     def ExportSession(
         self,
         request: _session_pb2.ExportSessionRequest,
@@ -141,7 +134,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.ExportSessionResponse, _abc.Awaitable[_session_pb2.ExportSessionResponse]]:
         """Gives a session as a snapshot."""
 
-    @_abc_1.abstractmethod
     def ImportSession(
         self,
         request: _session_pb2.ImportSessionRequest,
@@ -149,7 +141,6 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_pb2.ImportSessionResponse, _abc.Awaitable[_session_pb2.ImportSessionResponse]]:
         """Makes a session out of a snapshot."""
 
-    @_abc_1.abstractmethod
     def DeleteSession(
         self,
         request: _session_pb2.DeleteSessionRequest,

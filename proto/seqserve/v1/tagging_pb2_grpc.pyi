@@ -48,10 +48,9 @@ class TaggingServiceAsyncStub(TaggingServiceStub):
     StreamTag: _aio.StreamStreamMultiCallable[_tagging_pb2.StreamTagRequest, _tagging_pb2.StreamTagResponse]  # type: ignore[assignment]
     """Tags a stream of text as it comes."""
 
-class TaggingServiceServicer(metaclass=_abc_1.ABCMeta):
+class TaggingServiceServicer:
     """A label for every token."""
 
-    @_abc_1.abstractmethod
     def Tag(
         self,
         request: _tagging_pb2.TagRequest,
@@ -59,7 +58,6 @@ class TaggingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_tagging_pb2.TagResponse, _abc.Awaitable[_tagging_pb2.TagResponse]]:
         """Tags whole texts."""
 
-    @_abc_1.abstractmethod
     def StreamTag(
         self,
         request_iterator: _MaybeAsyncIterator[_tagging_pb2.StreamTagRequest],

@@ -1,0 +1,160 @@
+"""The composition root: builds the server out of its rooms, starts it, drains it, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from seqserve.server.engine import Published
+from seqserve.server.errors import ServeError
+from seqserve.server.repository import Repository
+from seqserve.server.servicers.generation import GenerationServicer
+from seqserve.server.servicers.model import ModelServicer
+from seqserve.server.servicers.tagging import TaggingServicer
+from seqserve.server.settings import ServerSettings
+from seqserve.server.status import StatusInterceptor
+from seqserve.v1 import (
+    classification_pb2,
+    classification_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+    infilling_pb2,
+    infilling_pb2_grpc,
+    manifest_pb2,
+    model_pb2,
+    model_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+    tagging_pb2,
+    tagging_pb2_grpc,
+)
+
+log = logging.getLogger(__name__)
+
+_SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def _service(module: Any, name: str) -> str:
+    full_name: str = module.DESCRIPTOR.services_by_name[name].full_name
+    return full_name
+
+
+_GENERATION = _service(generation_pb2, "GenerationService")
+_TAGGING = _service(tagging_pb2, "TaggingService")
+_MODEL = _service(model_pb2, "ModelService")
+_LATER = (
+    _service(classification_pb2, "ClassificationService"),
+    _service(infilling_pb2, "InfillingService"),
+    _service(session_pb2, "SessionService"),
+)
+
+
+class Server:
+    """One server process's worth of serving, inside a running event loop."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.repository = Repository(settings, self._publish)
+        self._loop = asyncio.get_running_loop()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        limit = settings.limits.message_bytes_max
+        self._grpc = grpc.aio.server(
+            interceptors=[StatusInterceptor()],
+            options=[
+                ("grpc.so_reuseport", 0),  # else two servers share a port in silence
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # the client pings every 60 s
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
+        )
+        limits = settings.limits
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(
+            GenerationServicer(self.repository, limits), self._grpc
+        )
+        tagging_pb2_grpc.add_TaggingServiceServicer_to_server(TaggingServicer(self.repository, limits), self._grpc)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.repository, settings), self._grpc)
+        # These answer UNIMPLEMENTED, as generated.
+        classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
+            classification_pb2_grpc.ClassificationServiceServicer(), self._grpc
+        )
+        infilling_pb2_grpc.add_InfillingServiceServicer_to_server(
+            infilling_pb2_grpc.InfillingServiceServicer(), self._grpc
+        )
+        session_pb2_grpc.add_SessionServiceServicer_to_server(session_pb2_grpc.SessionServiceServicer(), self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
+        names = (_GENERATION, _TAGGING, _MODEL, *_LATER, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._grpc)
+
+    async def start(self) -> str:
+        """Load the repository and listen.
+
+        Returns: The address that is listened on, HOST:PORT, with the port that was chosen for port 0.
+        Raises: FileNotFoundError, ProviderError: see Repository.load; OSError if the address cannot be listened on.
+        """
+        await asyncio.to_thread(self.repository.load)
+        host = self.settings.listen.rpartition(":")[0]
+        try:
+            port = self._grpc.add_insecure_port(self.settings.listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self.settings.listen}: is the port taken? ({error})") from error
+        await self._grpc.start()
+        await self._tell_health()
+        return f"{host}:{port}"
+
+    async def stop(self) -> None:
+        """Take no new requests, give running ones ``drain_s``, then end."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(self.settings.drain_s)
+        await asyncio.to_thread(self.repository.close)
+
+    async def _tell_health(self) -> None:
+        """A task's service serves if a model for the task does."""
+        tasks = {entry.model.manifest.task for entry in self.repository.entries() if entry.model is not None}
+        states = {
+            _GENERATION: manifest_pb2.TASK_LANGUAGE_MODEL in tasks,
+            _TAGGING: manifest_pb2.TASK_TAGGING in tasks,
+            _MODEL: True,
+            "": bool(tasks),
+        } | dict.fromkeys(_LATER, False)
+        for name, serves in states.items():
+            await self._health.set(name, _SERVING if serves else _NOT_SERVING)
+
+    def _publish(self, published: Published) -> None:
+        """Take over what an engine's step gave; called on the engine's thread."""
+        self._loop.call_soon_threadsafe(_deliver, published)
+
+
+def _deliver(published: Published) -> None:
+    for stream, output in published:
+        if isinstance(output, ServeError):
+            stream.fail(output)
+        else:
+            stream.put(output)
+
+
+async def serve(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT; print one line when ready."""
+    server = Server(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    try:
+        address = await server.start()
+        entries = server.repository.entries()
+        ready = [f"{entry.name}/{entry.version}" for entry in entries if entry.model is not None]
+        broken = len(entries) - len(ready)
+        note = f"; {broken} cannot be served, see `seqserve models`" if broken else ""
+        print(f"seqserve ready on {address} with {len(ready)} models ({', '.join(ready)}){note}", flush=True)
+        await stopping.wait()
+        log.info("stopping: running requests get %g s", settings.drain_s)
+    finally:
+        await server.stop()

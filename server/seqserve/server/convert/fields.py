@@ -1,0 +1,69 @@
+"""Checks that many fields share; each error names the field, the value and the range."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from seqserve.server.errors import InvalidFieldError, UnimplementedError
+from seqserve.server.repository import Model
+from seqserve.server.servable import ServableId
+from seqserve.server.stream import Times
+from seqserve.v1 import common_pb2 as common
+
+
+def number(message: Message, name: str, default: float, low: float, high: float, path: str) -> float:
+    """An optional number in [low, high].
+
+    Raises: InvalidFieldError if it is outside, NaN included.
+    """
+    if not message.HasField(name):
+        return default
+    value: float = getattr(message, name)
+    if not low <= value <= high:
+        raise InvalidFieldError(
+            f"{path}.{name} is {value:g}; it has to be in [{low:g}, {high:g}]", field=f"{path}.{name}"
+        )
+    return value
+
+
+def integer(message: Message, name: str, default: int, low: int, high: int, path: str) -> int:
+    """An optional integer in [low, high]. Raises: InvalidFieldError if it is outside."""
+    return int(number(message, name, default, low, high, path))
+
+
+def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
+    """Raise UnimplementedError if one of these fields is set: part of the contract, not of this server yet."""
+    for field, _ in message.ListFields():
+        if field.name in names:
+            where = f"{path}.{field.name}" if path else field.name
+            raise UnimplementedError(f"this server does not implement {where} yet; leave it out", field=where)
+
+
+def model_ref(ref: common.ModelRef) -> tuple[str, int | None]:
+    """Name and version that a request asks for. Raises: InvalidFieldError for an empty name or a version below 1."""
+    if not ref.name:
+        raise InvalidFieldError("model.name is empty; name the model", field="model.name")
+    if ref.HasField("version") and ref.version < 1:
+        raise InvalidFieldError(f"model.version is {ref.version}; versions begin at 1", field="model.version")
+    return ref.name, ref.version if ref.HasField("version") else None
+
+
+def servable_id(identity: ServableId) -> common.ServableId:
+    """Which servable answered."""
+    return common.ServableId(model=identity.model, version=identity.version, digest=identity.digest)
+
+
+def timing(times: Times) -> common.Timing:
+    """Times of a request, in milliseconds since it was admitted."""
+    return common.Timing(
+        queue_ms=1e3 * (times.started_s - times.admitted_s),
+        first_output_ms=1e3 * (times.first_output_s - times.admitted_s),
+        total_ms=1e3 * (times.ended_s - times.admitted_s),
+    )
+
+
+def task_name(model: Model) -> str:
+    """What a model does, for people."""
+    from seqserve.v1.manifest_pb2 import Task
+
+    return Task.Name(model.manifest.task).removeprefix("TASK_").lower().replace("_", " ")

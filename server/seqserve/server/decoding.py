@@ -1,0 +1,63 @@
+"""The decoding batch: the generations that share a step, their carried state and their sampler.
+
+While the members stay the same, the state that one step returns is the next step's input, untouched, and the drawn
+tokens are its tokens. Axes: B sequences, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seqserve.server.sampling import IdArray, Sampler
+from seqserve.server.sequence import GenerationSequence
+from seqserve.server.servable import Servable
+from seqserve.server.state import FloatArray, State, join, rows
+from seqserve.v1 import manifest_pb2 as pb
+
+
+class DecodingBatch:
+    """Steps a changing set of generations."""
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+        self._members: list[GenerationSequence] = []
+        self._state: State = ()
+        self._tokens_B: IdArray = np.empty(0, np.intp)
+        self._ones_B = np.empty(0, np.int32)
+        self._sampler = Sampler([])
+
+    def step(self, sequences: list[GenerationSequence]) -> tuple[IdArray, FloatArray]:
+        """Feed each sequence its last token and draw the next.
+
+        Args:
+            sequences: At least one. The same list object as last time means the same members.
+        Returns: Drawn tokens (B,) and the logits they were drawn from (B, V).
+        """
+        if sequences is not self._members:
+            self._change_members(sequences)
+        tokens_1B = self._tokens_B[None, :].astype(np.int32)
+        outputs, self._state = self._servable.run_arrays({pb.TENSOR_ROLE_TOKENS: tokens_1B}, self._ones_B, self._state)
+        logits_BV = outputs[0][0]
+        self._tokens_B = self._sampler.draw(logits_BV, uniforms(sequences))
+        return self._tokens_B, logits_BV
+
+    def _change_members(self, sequences: list[GenerationSequence]) -> None:
+        """Give the state of a leaving sequence back to it, and take in the states of those that join."""
+        place = {sequence: row for row, sequence in enumerate(self._members)}
+        for sequence in set(place).difference(sequences):
+            if not sequence.ended:
+                sequence.state = rows(self._state, [place[sequence]])
+        joining = [sequence for sequence in sequences if sequence not in place]
+        pool = join([*([self._state] if place else []), *(sequence.state for sequence in joining)])
+        place |= {sequence: len(place) + index for index, sequence in enumerate(joining)}
+        index = [place[sequence] for sequence in sequences]
+        self._state = pool if index == list(range(len(place))) else rows(pool, index)
+        self._members = sequences
+        self._tokens_B = np.array([sequence.last_token for sequence in sequences], np.intp)
+        self._ones_B = np.ones(len(sequences), np.int32)
+        self._sampler = Sampler([sequence.sampling for sequence in sequences])
+
+
+def uniforms(sequences: list[GenerationSequence]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The random number of each sequence's next token: float64 (B,)."""
+    return np.array([sequence.uniform for sequence in sequences])

@@ -1,0 +1,110 @@
+"""Text out: the bytes of each token, whole UTF-8 from a stream of them, and stop strings across token borders."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+
+from seqserve.server.errors import BrokenServableError
+
+
+def token_bytes(tokenizer: tokenizers.Tokenizer) -> list[bytes]:
+    """The bytes that each token adds to a text, by token id.
+
+    Raises: BrokenServableError if the tokenizer's decoder is none of Fuse, ByteLevel, or none at all (words, joined by
+        spaces).
+    """
+    decoder = json.loads(tokenizer.to_str()).get("decoder") or {"type": "Words"}
+    names = {index: token for token, index in tokenizer.get_vocab().items()}
+    size = max(names) + 1
+    match decoder["type"]:
+        case "Fuse":
+            return [names.get(index, "").encode("utf-8") for index in range(size)]
+        case "ByteLevel":
+            table = _byte_level_table()
+            return [
+                b"".join(
+                    table[letter] if letter in table else letter.encode("utf-8") for letter in names.get(index, "")
+                )
+                for index in range(size)
+            ]
+        case "Words":
+            return [(names.get(index, "") + " ").encode("utf-8") for index in range(size)]
+        case other:
+            raise BrokenServableError(f"the tokenizer's decoder {other!r} is not known to this server")
+
+
+def _byte_level_table() -> dict[str, bytes]:
+    """The byte of each letter of a byte-level vocabulary: printable ones are themselves, others begin at U+0100."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): bytes([byte]) for byte in printable}
+    others = (byte for byte in range(256) if byte not in set(printable))
+    return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(others)}
+
+
+class TextAssembler:
+    """Whole characters out of one sequence's token bytes."""
+
+    def __init__(self, table: Sequence[bytes]) -> None:
+        self._table = table
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = b""
+
+    def push(self, tokens: Iterable[int], held_bytes: int = 0) -> str:
+        """Text that the tokens complete.
+
+        Args:
+            tokens: Ids, in order.
+            held_bytes: Bytes at the end of all text so far that may not be released yet.
+        """
+        data = self._held + b"".join([self._table[token] for token in tokens])
+        end = len(data) - held_bytes
+        self._held = data[end:]
+        return self._decoder.decode(data[:end])
+
+    def finish(self, dropped_bytes: int = 0) -> str:
+        """The rest at the end, without the last ``dropped_bytes``; broken UTF-8 becomes U+FFFD."""
+        data = self._held[: len(self._held) - dropped_bytes]
+        self._held = b""
+        return self._decoder.decode(data, final=True)
+
+
+class StopMatcher:
+    """Finds the first stop string in a growing text, and how much of the text's end may be the beginning of one."""
+
+    def __init__(self, table: Sequence[bytes], stops: Sequence[str]) -> None:
+        """Args: table: the bytes of each token; stops: at least one, none empty."""
+        self._table = table
+        self._stops = [(stop, stop.encode("utf-8")) for stop in stops]
+        self._longest = max(len(data) for _, data in self._stops)
+        self._tail = b""
+        self.held_bytes = 0
+
+    def push(self, token: int) -> str | None:
+        """Take one token.
+
+        Returns: The stop string that it completes (of several the one that begins first, then the longest), and
+            ``held_bytes`` counts from its beginning to the end of the text. Else None, and ``held_bytes`` counts the
+            bytes at the end of the text that may begin a stop string.
+        """
+        old = len(self._tail)
+        text = self._tail + self._table[token]
+        found = [
+            (at, -len(data), stop)
+            for stop, data in self._stops
+            if (at := text.find(data, max(0, old - len(data) + 1))) >= 0  # ends in the new part
+        ]
+        self._tail = text[max(0, len(text) - self._longest + 1) :]
+        if found:
+            at, _, stop = min(found)
+            self.held_bytes = len(text) - at
+            return stop
+        self.held_bytes = next((size for size in range(len(self._tail), 0, -1) if self._begins_stop(size)), 0)
+        return None
+
+    def _begins_stop(self, size: int) -> bool:
+        end = self._tail[-size:]
+        return any(data.startswith(end) for _, data in self._stops)

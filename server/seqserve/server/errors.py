@@ -1,0 +1,148 @@
+"""The errors of serving: what went wrong, for programs (kind and reason) and for people (message).
+
+Knows nothing of gRPC: `status` says which status code each kind becomes.
+
+    ServeError
+    ├── InvalidFieldError          a field is missing, out of range or contradicts another
+    │   ├── EmptyPromptError       nothing to begin with
+    │   ├── OutOfVocabularyError   input that the vocabulary does not have
+    │   └── InputTooLongError      input over a limit
+    ├── TaskMismatchError          the model does something else
+    ├── ModelNotFoundError, VersionNotFoundError, ModelNotReadyError
+    ├── QueueFullError, DrainingError, DeadlineError
+    ├── UnimplementedError         in the contract, not in this server
+    └── InternalError              a defect
+
+and, never sent to a caller, BrokenServableError and ProviderError, which `repository` and `app` handle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import ClassVar
+
+
+class ErrorKind(Enum):
+    """What sort of failure it is; each is one status code on the wire."""
+
+    INVALID = "invalid"
+    NOT_FOUND = "not found"
+    PRECONDITION = "precondition"
+    EXHAUSTED = "exhausted"
+    UNAVAILABLE = "unavailable"
+    DEADLINE = "deadline"
+    UNIMPLEMENTED = "unimplemented"
+    INTERNAL = "internal"
+
+
+class ServeError(Exception):
+    """An error that a caller is told.
+
+    Args:
+        message: What was wrong, where, and what to do; a sentence or two without a full stop at the end.
+        field: Path of the request's field that is to blame, if one is.
+        metadata: Facts for programs, as text.
+        retry_after_s: When trying again can help, in seconds; None if it cannot.
+    """
+
+    kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+
+
+class InvalidFieldError(ServeError):
+    """A field of the request is missing, out of range or contradicts another."""
+
+    kind, reason = ErrorKind.INVALID, "INVALID_FIELD"
+
+
+class EmptyPromptError(InvalidFieldError):
+    """There are no tokens to begin with: an empty prompt, a new sequence, no start token."""
+
+    reason = "EMPTY_PROMPT"
+
+
+class OutOfVocabularyError(InvalidFieldError):
+    """The input has something that the vocabulary does not, and there is no unknown token."""
+
+    reason = "OUT_OF_VOCABULARY"
+
+
+class InputTooLongError(InvalidFieldError):
+    """The input is over a limit, in tokens or bytes."""
+
+    reason = "INPUT_TOO_LONG"
+
+
+class TaskMismatchError(ServeError):
+    """The model exists, but its task or direction does not allow the call."""
+
+    kind, reason = ErrorKind.PRECONDITION, "TASK_MISMATCH"
+
+
+class ModelNotFoundError(ServeError):
+    """No model of that name."""
+
+    kind, reason = ErrorKind.NOT_FOUND, "MODEL_NOT_FOUND"
+
+
+class VersionNotFoundError(ServeError):
+    """The model has no such version."""
+
+    kind, reason = ErrorKind.NOT_FOUND, "VERSION_NOT_FOUND"
+
+
+class ModelNotReadyError(ServeError):
+    """The version is in the repository but does not serve."""
+
+    kind, reason = ErrorKind.PRECONDITION, "MODEL_NOT_READY"
+
+
+class QueueFullError(ServeError):
+    """The model's queue is at its limit; the request was not admitted. Safe to retry."""
+
+    kind, reason = ErrorKind.EXHAUSTED, "QUEUE_FULL"
+
+
+class DrainingError(ServeError):
+    """The server is stopping and takes no new requests. Safe to retry elsewhere."""
+
+    kind, reason = ErrorKind.UNAVAILABLE, "DRAINING"
+
+
+class DeadlineError(ServeError):
+    """The call's deadline passed before the request was done."""
+
+    kind, reason = ErrorKind.DEADLINE, "DEADLINE"
+
+
+class UnimplementedError(ServeError):
+    """The contract has it, this server does not yet."""
+
+    kind, reason = ErrorKind.UNIMPLEMENTED, "UNIMPLEMENTED"
+
+
+class InternalError(ServeError):
+    """A defect of the server."""
+
+
+class BrokenServableError(Exception):
+    """A servable's files cannot be served; the message says what is wrong with them."""
+
+
+class ProviderError(Exception):
+    """The execution provider that was asked for is not there; the message says what to install."""

@@ -1,0 +1,62 @@
+"""What a graph consumes, sequence by sequence, and how several are padded into one batch.
+
+Axes: T steps, B sequences, W bytes of a word, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.v1 import manifest_pb2 as pb
+
+IntArray = npt.NDArray[np.int32]
+Array = npt.NDArray[np.int32 | np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """The inputs of one sequence, one array a role, each with time as first axis.
+
+    Token ids int32 (T,); word bytes int32 (T, W); word lengths int32 (T,); features float32 (T, F).
+    """
+
+    arrays: dict[pb.TensorRole, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def cut(self, start: int, end: int) -> Inputs:
+        """The steps in [start, end), as views."""
+        return Inputs({role: array[start:end] for role, array in self.arrays.items()})
+
+
+def token_inputs(tokens: Sequence[int] | IntArray) -> Inputs:
+    """Inputs of a model that takes nothing but token ids."""
+    return Inputs({pb.TENSOR_ROLE_TOKENS: np.asarray(tokens, dtype=np.int32)})
+
+
+def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArray]:
+    """Put sequences side by side, the shorter ones filled up with zeros.
+
+    Args:
+        sequences: B >= 1 inputs of the same roles, each at least one step long.
+    Returns: One array (T, B, ...) a role, T the longest length, and the lengths int32 (B,).
+    Raises: ValueError for no sequences, or an empty one: ONNX Runtime would abort, or lose the state.
+    """
+    lengths = np.array([len(inputs) for inputs in sequences], dtype=np.int32)
+    if lengths.size == 0 or lengths.min() < 1:
+        raise ValueError("a batch needs at least one sequence, and each at least one step")
+    longest = int(lengths.max())
+    padded: dict[pb.TensorRole, Array] = {}
+    for role, first in sequences[0].arrays.items():
+        arrays = [inputs.arrays[role] for inputs in sequences]
+        tail = np.max([array.shape[1:] for array in arrays], axis=0).astype(int) if first.ndim > 1 else ()
+        batch = np.zeros((longest, len(sequences), *tail), dtype=first.dtype)
+        for column, array in enumerate(arrays):
+            batch[:, column][tuple(slice(size) for size in array.shape)] = array
+        padded[role] = batch
+    return padded, lengths

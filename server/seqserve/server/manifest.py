@@ -1,0 +1,116 @@
+"""Reading and judging a servable's files: what is half-written, tampered with or unproven is not served."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from seqserve.server.errors import BrokenServableError
+from seqserve.v1 import manifest_pb2 as pb
+
+MANIFEST_FILE = "manifest.json"
+GRAPH_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+FORMAT_VERSION = 1
+
+# What a graph must give for each task.
+_OUTPUT_OF_TASK = {
+    pb.TASK_LANGUAGE_MODEL: pb.TENSOR_ROLE_TOKEN_LOGITS,
+    pb.TASK_TAGGING: pb.TENSOR_ROLE_LABEL_SCORES,
+    pb.TASK_CLASSIFICATION: pb.TENSOR_ROLE_CLASS_LOGITS,
+    pb.TASK_INFILLING: pb.TENSOR_ROLE_TOKEN_LOGITS,
+}
+
+
+def read_manifest(folder: Path) -> pb.Manifest:
+    """Read a servable's manifest and check it against the files beside it.
+
+    Args:
+        folder: <root>/<model>/<version>.
+    Raises: BrokenServableError naming the file, what is wrong with it and what to do.
+    """
+    manifest = _parse(folder / MANIFEST_FILE)
+    _check_digest(folder / GRAPH_FILE, manifest.graph.sha256)
+    if manifest.HasField("vocabulary"):
+        _check_digest(folder / TOKENIZER_FILE, manifest.graph.tokenizer_sha256)
+    _check_proof(manifest)
+    _check_shape(manifest)
+    return manifest
+
+
+def _parse(path: Path) -> pb.Manifest:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise BrokenServableError(
+            f"{path.name} is missing: the servable was not written to its end; export it again"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise BrokenServableError(f"{path.name} is not UTF-8 (byte {error.start}); export the servable again") from None
+    try:
+        manifest = json_format.Parse(text, pb.Manifest())
+    except json_format.ParseError as error:
+        raise BrokenServableError(f"{path.name} is not a manifest: {error}") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise BrokenServableError(
+            f"{path.name} has format version {manifest.format_version}, this server reads {FORMAT_VERSION}; "
+            "export the servable with a matching version of seqserve"
+        )
+    return manifest
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise BrokenServableError(f"{path.name} is missing; export the servable again") from None
+    if digest != expected:
+        raise BrokenServableError(
+            f"{path.name} is not the file that the manifest names: its SHA-256 is {digest[:12]}…, "
+            f"the manifest says {expected[:12] or 'none'}…; it was changed or damaged, export the servable again"
+        )
+
+
+def _check_proof(manifest: pb.Manifest) -> None:
+    if not manifest.HasField("parity") or manifest.parity.cases < 1:
+        raise BrokenServableError("the manifest has no parity proof; export the servable with seqserve-train")
+    proof = manifest.parity
+    if proof.graph_sha256 != manifest.graph.sha256:
+        raise BrokenServableError("the parity proof was made for another graph; export the servable again")
+    for what, error in (("outputs", proof.max_abs_error_outputs), ("states", proof.max_abs_error_states)):
+        if not error <= proof.tolerance:  # NaN fails too
+            raise BrokenServableError(
+                f"the parity proof failed: the {what} differ by {error:g} from the trained network, "
+                f"tolerance {proof.tolerance:g}"
+            )
+
+
+def _check_shape(manifest: pb.Manifest) -> None:
+    if (wanted := _OUTPUT_OF_TASK.get(manifest.task)) is None:
+        raise BrokenServableError("the manifest names no task")
+    roles_in = {spec.role for spec in manifest.inputs}
+    roles_out = {spec.role for spec in manifest.outputs}
+    if wanted not in roles_out:
+        raise BrokenServableError(
+            f"a graph for {pb.Task.Name(manifest.task)} needs an output {pb.TensorRole.Name(wanted)}, "
+            "the manifest names none"
+        )
+    if pb.TENSOR_ROLE_LENGTHS not in roles_in:
+        raise BrokenServableError("the graph takes no lengths; without them a padded batch is wrong")
+    if not roles_in & {pb.TENSOR_ROLE_TOKENS, pb.TENSOR_ROLE_FEATURES}:
+        raise BrokenServableError("the graph takes neither tokens nor features")
+    if pb.TENSOR_ROLE_TOKENS in roles_in and manifest.vocabulary.size < 1:
+        raise BrokenServableError("the graph takes tokens, but the manifest has no vocabulary")
+    if manifest.task in (pb.TASK_TAGGING, pb.TASK_CLASSIFICATION) and len(manifest.labels.names) < 2:
+        raise BrokenServableError(f"the manifest names {len(manifest.labels.names)} labels, at least 2 are needed")
+    if bool(manifest.states) == manifest.network.bidirectional:
+        raise BrokenServableError(
+            "a one-directional model carries states and a bidirectional one none; the manifest disagrees"
+        )
+    if manifest.task == pb.TASK_LANGUAGE_MODEL and manifest.network.bidirectional:
+        raise BrokenServableError(
+            "a bidirectional language model has read the future it should predict; it cannot generate"
+        )

@@ -1,0 +1,171 @@
+"""One loaded servable: an ONNX Runtime session, ready to step. Chooses the provider, feeds the graph, warms it up.
+
+Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+
+from seqserve.server.errors import BrokenServableError, ProviderError
+from seqserve.server.inputs import Array, Inputs, IntArray, pad
+from seqserve.server.manifest import GRAPH_FILE
+from seqserve.server.settings import RuntimeSettings
+from seqserve.server.state import FloatArray, State
+from seqserve.v1 import manifest_pb2 as pb
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+# ONNX Runtime's RNN operator rounds a lone row differently (1e-6); two rows give it the bits it has in any batch.
+_CELLS_WITH_TWO_ROWS = (pb.CELL_RNN_TANH, pb.CELL_RNN_RELU)
+
+
+@dataclass(frozen=True, slots=True)
+class ServableId:
+    """Which servable: model, version, and the SHA-256 of its graph."""
+
+    model: str
+    version: int
+    digest: str
+
+
+def choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> str:
+    """Name of the execution provider to use.
+
+    Raises: ProviderError if CUDA was asked for and this installation of ONNX Runtime does not have it.
+    """
+    available = ort.get_available_providers()
+    if wanted == "cuda" and _CUDA not in available:
+        raise ProviderError(
+            f"provider 'cuda' was asked for, but this ONNX Runtime {ort.__version__} has only {', '.join(available)}; "
+            "install it with: pip uninstall onnxruntime && pip install onnxruntime-gpu (needs CUDA 12 and cuDNN 9), "
+            "or use provider 'cpu' or 'auto'"
+        )
+    return _CUDA if wanted != "cpu" and _CUDA in available else _CPU
+
+
+class Servable:
+    """One version of a model, loaded."""
+
+    def __init__(self, identity: ServableId, manifest: pb.Manifest, folder: Path, runtime: RuntimeSettings) -> None:
+        """Load the graph and warm it up.
+
+        Raises: BrokenServableError if ONNX Runtime cannot load or run the graph, or its names are not the manifest's;
+            ProviderError if the provider is not there or fell back to another.
+        """
+        self.id = identity
+        self.manifest = manifest
+        self.provider = choose_provider(runtime.provider)
+        self._session = _open(folder / GRAPH_FILE, self.provider, runtime)
+        self._check_names()
+        self._inputs = [(spec.role, spec.name) for spec in manifest.inputs if spec.role != pb.TENSOR_ROLE_LENGTHS]
+        self._lengths = next(spec.name for spec in manifest.inputs if spec.role == pb.TENSOR_ROLE_LENGTHS)
+        self._outputs = [spec.name for spec in manifest.outputs] + [spec.output for spec in manifest.states]
+        self._output_count = len(manifest.outputs)
+        self._state_inputs = [spec.input for spec in manifest.states]
+        self._needs_two_rows = manifest.network.cell in _CELLS_WITH_TWO_ROWS
+        self._warm_up()
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether a sequence can be cut in time: true for one-directional models."""
+        return bool(self._state_inputs)
+
+    def initial_state(self) -> State:
+        """The state of one new sequence: arrays (D, 1, H)."""
+        return tuple(
+            np.array(spec.initial_values, np.float32).reshape(spec.directions, 1, spec.size)
+            if spec.initial_values
+            else np.full((spec.directions, 1, spec.size), spec.initial_value, np.float32)
+            for spec in self.manifest.states
+        )
+
+    def run(self, inputs: list[Inputs], state: State) -> tuple[list[FloatArray], State]:
+        """Run the graph over the inputs of B sequences, padded to the longest.
+
+        Args:
+            inputs: B >= 1 inputs, each at least one step.
+            state: Arrays (D, B, H); empty for bidirectional models.
+        Returns: The graph's outputs in the manifest's order, (T, B, V) each (rows beyond a sequence's length are
+            meaningless), and the state after each sequence's last step.
+        Raises: ValueError for no sequences or an empty one.
+        """
+        arrays, lengths = pad(inputs)
+        return self.run_arrays(arrays, lengths, state)
+
+    def run_arrays(
+        self, arrays: Mapping[pb.TensorRole, Array], lengths: IntArray, state: State
+    ) -> tuple[list[FloatArray], State]:
+        """As run, with the inputs already padded: arrays (T, B, ...), lengths int32 (B,), each at least 1."""
+        lone = self._needs_two_rows and len(lengths) == 1
+        if lone:
+            arrays = {role: np.repeat(array, 2, axis=1) for role, array in arrays.items()}
+            lengths = np.repeat(lengths, 2)
+            state = tuple(np.repeat(tensor, 2, axis=1) for tensor in state)
+        feed: dict[str, Array] = {name: arrays[role] for role, name in self._inputs}
+        feed[self._lengths] = lengths
+        feed.update(zip(self._state_inputs, state, strict=True))
+        results: list[FloatArray] = self._session.run(self._outputs, feed)
+        outputs, new_state = results[: self._output_count], tuple(results[self._output_count :])
+        if lone:
+            return [output[:, :1] for output in outputs], tuple(tensor[:, :1] for tensor in new_state)
+        return outputs, new_state
+
+    def _check_names(self) -> None:
+        spec = self.manifest
+        there = {node.name for node in self._session.get_inputs()}, {node.name for node in self._session.get_outputs()}
+        said = (
+            {tensor.name for tensor in spec.inputs} | {state.input for state in spec.states},
+            {tensor.name for tensor in spec.outputs} | {state.output for state in spec.states},
+        )
+        for what, graph, manifest in zip(("inputs", "outputs"), there, said, strict=True):
+            if graph != manifest:
+                raise BrokenServableError(
+                    f"the graph's {what} are {sorted(graph)}, the manifest says {sorted(manifest)}; "
+                    "export the servable again"
+                )
+
+    def _warm_up(self) -> None:
+        """Run the smallest and a small batch once: the first run of a shape is slow, and a bad graph shows here."""
+        for count, steps in ((1, 1), (2, 3)):
+            state = tuple(np.repeat(tensor, count, axis=1) for tensor in self.initial_state())
+            arrays = {spec.role: _zeros(spec, steps, count) for spec in self.manifest.inputs}
+            arrays.pop(pb.TENSOR_ROLE_LENGTHS)
+            try:
+                outputs, new_state = self.run_arrays(arrays, np.full(count, steps, np.int32), state)
+            except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+                raise BrokenServableError(f"the graph does not run: {error}") from error
+            if not all(np.isfinite(array).all() for array in (*outputs, *new_state)):
+                raise BrokenServableError(
+                    "the graph gives numbers that are not finite; train or export the model again"
+                )
+
+
+def _open(path: Path, provider: str, runtime: RuntimeSettings) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = runtime.threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if runtime.spin else "0")
+    options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    providers = [provider] if provider == _CPU else [provider, _CPU]
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+        raise BrokenServableError(f"ONNX Runtime cannot load {path.name}: {error}") from error
+    if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
+        raise ProviderError(f"{provider} could not start on this machine and fell back to {session.get_providers()[0]}")
+    return session
+
+
+def _zeros(spec: pb.TensorSpec, steps: int, count: int) -> Array:
+    sizes = {"T": steps, "B": count, "W": 1}
+    shape = [sizes[axis] if axis in sizes else int(axis) for axis in spec.axes]
+    return np.zeros(shape, np.float32 if spec.role == pb.TENSOR_ROLE_FEATURES else np.int32)

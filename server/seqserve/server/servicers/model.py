@@ -1,0 +1,52 @@
+"""ModelService: what serves, and what does not and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from seqserve.server.convert import fields
+from seqserve.server.convert import model as convert
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.repository import Repository
+from seqserve.server.settings import ServerSettings
+from seqserve.v1 import model_pb2 as pb
+from seqserve.v1.model_pb2_grpc import ModelServiceServicer
+
+_PAGE_DEFAULT, _PAGE_MAX = 100, 1000
+
+
+class ModelServicer(ModelServiceServicer):
+    """Answers ModelService. LoadModel and UnloadModel are not implemented yet."""
+
+    def __init__(self, repository: Repository, settings: ServerSettings) -> None:
+        self._repository = repository
+        self._settings = settings
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListModelsResponse:
+        """List all versions, page by page; a page's token is the index of its first version."""
+        size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "request")
+        entries = self._repository.entries()
+        if request.page_token and not request.page_token.isdecimal():
+            raise InvalidFieldError(
+                f"page_token {request.page_token!r} is not one of this server's", field="page_token"
+            )
+        start = int(request.page_token or 0)
+        return pb.ListModelsResponse(
+            models=[convert.model(entry) for entry in entries[start : start + size]],
+            next_page_token=str(start + size) if start + size < len(entries) else "",
+        )
+
+    async def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetModelResponse:
+        """Tell all about one version."""
+        entry = self._repository.entry(*fields.model_ref(request.model))
+        return pb.GetModelResponse(
+            model=convert.model(entry),
+            manifest=entry.model.manifest if entry.model is not None else None,
+            limits=convert.server_limits(self._settings),
+        )

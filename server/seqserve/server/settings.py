@@ -1,0 +1,100 @@
+"""Settings of the server: every limit by name, with its unit and default.
+
+They come from, first wins: the command line, SEQSERVE_* variables (SEQSERVE_BATCH__SIZE_MAX=32 sets batch.size_max), a
+TOML file (--config), the defaults here. A key that is not known is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class BatchSettings(BaseModel, frozen=True, extra="forbid"):
+    """How the engine of one model forms batches."""
+
+    size_max: int = Field(default=64, ge=1, le=1024, description="Sequences in one step.")
+    queue_depth_max: int = Field(default=256, ge=1, description="Sequences waiting before QUEUE_FULL.")
+    prefill_tokens_max: int = Field(
+        default=512, ge=1, description="Steps times rows of one prefill run: bounds how long running streams pause."
+    )
+    prefill_length_max: int = Field(default=64, ge=1, description="Steps of one prefill run.")
+    tokens_ahead_max: int = Field(
+        default=256, ge=1, description="Tokens generated ahead of a reader before its sequence pauses."
+    )
+
+
+class LimitSettings(BaseModel, frozen=True, extra="forbid"):
+    """What one request may ask."""
+
+    text_bytes_max: int = Field(default=1 << 20, ge=1, description="Bytes of UTF-8 in one input.")
+    inputs_max: int = Field(default=256, ge=1, description="Inputs in one request.")
+    message_bytes_max: int = Field(default=16 << 20, ge=1 << 16, description="Bytes of one message on the wire.")
+
+
+class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
+    """How ONNX Runtime runs the graphs."""
+
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA where it is installed, else CPU. cuda: CUDA or no start."
+    )
+    threads: int = Field(default=1, ge=1, le=256, description="Threads inside one run of a graph.")
+    spin: bool = Field(default=False, description="Let idle threads spin; faster runs, slower everything else.")
+
+
+class ServerSettings(BaseSettings):
+    """All settings of one server process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SEQSERVE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    models: Path = Field(description="The model repository.")
+    listen: str = Field(
+        default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="HOST:PORT; port 0: any free one."
+    )
+    drain_s: float = Field(default=10.0, ge=0, description="Seconds that running requests get at a stop.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    batch: BatchSettings = BatchSettings()
+    limits: LimitSettings = LimitSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, file; no .env and no secrets: a setting has few places to come from."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(config: Path | None, **given: Any) -> ServerSettings:
+    """Settings from the command line (``given``), the environment and a TOML file, in this order.
+
+    Raises: FileNotFoundError if there is no such file; tomllib.TOMLDecodeError if it is not TOML;
+        pydantic.ValidationError for a bad value or an unknown key.
+    """
+    if config is not None and not config.is_file():
+        raise FileNotFoundError(f"there is no settings file {config}")
+
+    class ConfiguredSettings(ServerSettings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return ConfiguredSettings(**given)

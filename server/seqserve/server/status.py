@@ -1,0 +1,111 @@
+"""Errors on the wire: one table from kinds to status codes, and one interceptor that uses it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from seqserve.server.errors import ErrorKind, InternalError, ServeError, UnimplementedError
+from seqserve.v1.errors_pb2 import ErrorReason
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "seqserve"
+DETAILS_KEY = "grpc-status-details-bin"
+
+CODES: dict[ErrorKind, grpc.StatusCode] = {
+    ErrorKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorKind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorKind.UNIMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
+    ErrorKind.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+
+def to_status(error: ServeError) -> status_pb2.Status:
+    """The error as google.rpc.Status: ErrorInfo always; BadRequest, RetryInfo and ResourceInfo where they apply."""
+    reason = ErrorReason.Name(ErrorReason.Value(f"ERROR_REASON_{error.reason}"))  # fails for a name not in the contract
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata)]
+    if error.field is not None and error.kind is ErrorKind.INVALID:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.field is not None and error.kind is ErrorKind.NOT_FOUND:
+        resource = error_details_pb2.ResourceInfo(resource_type=error.field, description=error.message)
+        details.append(resource)
+    if error.retry_after_s is not None:
+        delay = Duration(nanos=round(error.retry_after_s % 1 * 1e9), seconds=int(error.retry_after_s))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    code: int = CODES[error.kind].value[0]
+    return status_pb2.Status(code=code, message=error.message, details=[_packed(detail) for detail in details])
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
+
+
+async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+    if isinstance(error, NotImplementedError):  # what generated servicers raise
+        error = UnimplementedError(f"this server does not implement {method}")
+    elif not isinstance(error, ServeError):
+        identifier = uuid.uuid4().hex[:12]
+        log.error("%s failed (error %s)", method, identifier, exc_info=error)
+        error = InternalError(
+            f"the server failed; its log has the cause under {identifier}", metadata={"error_id": identifier}
+        )
+    status = to_status(error)
+    await context.abort(
+        CODES[error.kind], error.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
+    )
+
+
+class StatusInterceptor(grpc.aio.ServerInterceptor):
+    """Turns what a handler raises into a status. Cancellation passes through: a handler that hid it would leak."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler of a call."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if not method.startswith("/seqserve.") or handler is None:
+            return handler
+        make = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[bool(handler.request_streaming), bool(handler.response_streaming)]
+        behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        return make(
+            _guarded(behavior, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _guarded(behavior: Any, method: str) -> Any:
+    """The handler with its errors turned into statuses. Handlers are coroutines: streams are written to the context."""
+
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await behavior(request, context)
+        except Exception as error:  # noqa: BLE001 - the one place where any error becomes a status
+            await _abort(error, method, context)
+
+    return call

@@ -1,0 +1,171 @@
+"""Text in: a caller's text or words as the inputs that the model was trained on, with offsets into the caller's text.
+
+The tokenizer is the servable's tokenizer.json, read with the `tokenizers` library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+
+from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
+from seqserve.server.inputs import Inputs, IntArray
+from seqserve.server.manifest import TOKENIZER_FILE
+from seqserve.v1 import manifest_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a caller's text: its text and where it stands, in characters."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenized:
+    """A text as inputs, and its tokens; no tokens if the caller gave ids."""
+
+    inputs: Inputs
+    tokens: list[Token]
+
+
+class Tokenization:
+    """Turns text and words into inputs. Safe to use from several threads."""
+
+    def __init__(self, manifest: pb.Manifest, folder: Path) -> None:
+        """Read the tokenizer.
+
+        Raises: BrokenServableError if the file is not a tokenizer, or not of the size that the manifest says.
+        """
+        self.vocabulary = manifest.vocabulary
+        self._with_bytes = any(spec.role == pb.TENSOR_ROLE_WORD_BYTES for spec in manifest.inputs)
+        try:
+            self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        except Exception as error:  # the library raises plain Exception
+            raise BrokenServableError(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
+        if (size := self.tokenizer.get_vocab_size()) != self.vocabulary.size:
+            raise BrokenServableError(f"{TOKENIZER_FILE} has {size} tokens, the manifest says {self.vocabulary.size}")
+
+    def encode_ids(self, text: str, field: str) -> list[int]:
+        """Token ids of a text.
+
+        Raises: OutOfVocabularyError naming the first character, or word, that the vocabulary does not have, and its
+            offset.
+        """
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        except Exception as error:  # the library raises plain Exception for a missing unknown token
+            raise self._outside(text, field) from error
+
+    def check_ids(self, ids: Sequence[int], field: str) -> None:
+        """Raise InvalidFieldError for the first id that is not in the vocabulary."""
+        for index, token in enumerate(ids):
+            if not 0 <= token < self.vocabulary.size:
+                raise InvalidFieldError(
+                    f"{field}[{index}] is {token}; the vocabulary has ids 0 to {self.vocabulary.size - 1}", field=field
+                )
+
+    def tokenize_text(self, text: str, field: str) -> Tokenized:
+        """Cut a text into tokens. Raises: as encode_ids, and as tokenize_words."""
+        try:
+            offsets: list[tuple[int, int]] = self.tokenizer.encode(text, add_special_tokens=False).offsets
+        except Exception as error:  # the library raises plain Exception for a missing unknown token
+            raise self._outside(text, field) from error
+        tokens = [Token(text[start:end], start, end) for start, end in offsets]
+        return Tokenized(self._word_inputs([token.text for token in tokens], field), tokens)
+
+    def tokenize_words(self, words: Sequence[str], field: str) -> Tokenized:
+        """Take words as they are; their offsets count them as joined by single spaces.
+
+        Raises: InvalidFieldError for an empty word; OutOfVocabularyError.
+        """
+        tokens: list[Token] = []
+        start = 0
+        for index, word in enumerate(words):
+            if not word:
+                raise InvalidFieldError(f"{field}[{index}] is an empty word", field=field)
+            tokens.append(Token(word, start, start + len(word)))
+            start += len(word) + 1
+        return Tokenized(self._word_inputs(words, field), tokens)
+
+    def tokenize_ids(self, ids: Sequence[int], field: str) -> Tokenized:
+        """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
+        if self._with_bytes:
+            raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
+        self.check_ids(ids, field)
+        return Tokenized(Inputs({pb.TENSOR_ROLE_TOKENS: np.asarray(ids, np.int32)}), [])
+
+    def _word_inputs(self, words: Sequence[str], field: str) -> Inputs:
+        normalizer = self.tokenizer.normalizer
+        unknown = self.vocabulary.unknown_token if self.vocabulary.HasField("unknown_token") else None
+        ids = np.empty(len(words), np.int32)
+        for index, word in enumerate(words):
+            found = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer else word)
+            if (token := unknown if found is None else found) is None:
+                raise OutOfVocabularyError(
+                    f"word {index} of {field}, {word!r}, is not in the model's vocabulary, "
+                    "and the model has no unknown token",
+                    field=field,
+                )
+            ids[index] = token
+        if not self._with_bytes:
+            return Inputs({pb.TENSOR_ROLE_TOKENS: ids})
+        letters, lengths = word_bytes(words, self.vocabulary.word_bytes_max)
+        return Inputs(
+            {
+                pb.TENSOR_ROLE_TOKENS: ids,
+                pb.TENSOR_ROLE_WORD_BYTES: letters,
+                pb.TENSOR_ROLE_WORD_LENGTHS: lengths,
+            }
+        )
+
+    def _outside(self, text: str, field: str) -> OutOfVocabularyError:
+        if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:
+            for offset, character in enumerate(text):
+                if self.tokenizer.token_to_id(character) is None:
+                    return OutOfVocabularyError(
+                        f"character {character!r} (U+{ord(character):04X}) at offset {offset} of {field} is not in the "
+                        "model's vocabulary, and the model has no unknown token",
+                        field=field,
+                        metadata={"character": character, "offset": str(offset)},
+                    )
+        return OutOfVocabularyError(
+            f"{field} has a token that is not in the model's vocabulary, and the model has no unknown token",
+            field=field,
+        )
+
+
+def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
+    """The UTF-8 bytes of words, as the byte features read them.
+
+    Args:
+        words: T words.
+        longest: Bytes of a word that are kept; of a longer one the first half and the last half.
+    Returns: int32 (T, W) of byte + 1, 0 where there is none, W the longest kept word, at least 1; lengths int32 (T,).
+    """
+    kept: list[bytes] = []
+    for word in words:
+        data = word.encode("utf-8", "surrogatepass")
+        head = longest - longest // 2
+        kept.append(data if len(data) <= longest else data[:head] + data[len(data) - longest // 2 :])
+    lengths = np.array([len(data) for data in kept], dtype=np.int32)
+    letters = np.zeros((len(kept), max(1, int(lengths.max(initial=1)))), dtype=np.int32)
+    for row, data in enumerate(kept):
+        letters[row, : len(data)] = np.frombuffer(data, np.uint8).astype(np.int32) + 1
+    return letters, lengths
+
+
+def check_length(count: int, limit: int, what: str, field: str) -> None:
+    """Raise InputTooLongError if there are more tokens than the limit; 0 is no limit."""
+    if limit and count > limit:
+        raise InputTooLongError(
+            f"{field} has {count} {what}, the model takes at most {limit}; cut it into several requests",
+            field=field,
+            metadata={"count": str(count), "limit": str(limit)},
+        )
