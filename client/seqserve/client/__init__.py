@@ -1,1 +1,139 @@
-"""The client of seqserve."""
+"""The client of seqserve: call a server from Python, blocking or with asyncio.
+
+>>> from seqserve.client import Client
+>>> with Client("localhost:50051") as client:  # doctest: +SKIP
+...     for piece in client.generate("shakespeare-char", "ROMEO:", max_tokens=100, temperature=0.8, seed=1):
+...         print(piece.text, end="", flush=True)
+
+`Client` and `AsyncClient` have the same methods: `generate`, `tag`, `models`, `model`, `health`. What fails raises a
+`SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
+for tests of code that uses the client. The command `seqserve` does the same from a shell.
+"""
+
+from seqserve.client.answer import Servable, StateResult, Timing
+from seqserve.client.async_client import AsyncClient
+from seqserve.client.client import Client
+from seqserve.client.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CallCancelledError,
+    CheckpointNotFoundError,
+    DataLossError,
+    DeadlineError,
+    DrainingError,
+    EmptyPromptError,
+    ExhaustedError,
+    FieldViolation,
+    InputTooLongError,
+    InternalError,
+    InvalidArgumentError,
+    InvalidFieldError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    NotFoundError,
+    OutOfVocabularyError,
+    PositionMismatchError,
+    PreconditionError,
+    ProtocolError,
+    QueueFullError,
+    Resource,
+    SeqserveError,
+    ServableMismatchError,
+    SessionBusyError,
+    SessionExistsError,
+    SessionExpiredError,
+    SessionNotFoundError,
+    ShapeMismatchError,
+    SnapshotInvalidError,
+    StoreDataLossError,
+    StoreFullError,
+    StoreUnavailableError,
+    StreamIdleError,
+    StreamOrderError,
+    TaskMismatchError,
+    UnavailableError,
+    UnimplementedError,
+    UnreachableError,
+    VersionNotFoundError,
+)
+from seqserve.client.generate_options import GenerateOptions, Prompt
+from seqserve.client.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
+from seqserve.client.health import HealthStatus
+from seqserve.client.logprobs import StepLogprobs, TokenLogprob
+from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
+from seqserve.client.streams import AsyncGenerationStream, GenerationStream
+from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
+from seqserve.client.transport import CHANNEL_OPTIONS
+
+__all__ = [
+    "CHANNEL_OPTIONS",
+    "AbortedError",
+    "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncGenerationStream",
+    "CallCancelledError",
+    "CheckpointNotFoundError",
+    "Client",
+    "DataLossError",
+    "DeadlineError",
+    "DrainingError",
+    "EmptyPromptError",
+    "ExhaustedError",
+    "FieldViolation",
+    "FinishReason",
+    "GenerateOptions",
+    "GenerationFinished",
+    "GenerationStarted",
+    "GenerationStream",
+    "HealthStatus",
+    "InputTooLongError",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidFieldError",
+    "LabelScore",
+    "Model",
+    "ModelDetails",
+    "ModelNotFoundError",
+    "ModelNotReadyError",
+    "ModelState",
+    "NotFoundError",
+    "OffsetUnit",
+    "OutOfVocabularyError",
+    "Piece",
+    "PositionMismatchError",
+    "PreconditionError",
+    "Prompt",
+    "ProtocolError",
+    "QueueFullError",
+    "Resource",
+    "SampleFinished",
+    "SeqserveError",
+    "Servable",
+    "ServableMismatchError",
+    "ServerLimits",
+    "SessionBusyError",
+    "SessionExistsError",
+    "SessionExpiredError",
+    "SessionNotFoundError",
+    "ShapeMismatchError",
+    "SnapshotInvalidError",
+    "StateResult",
+    "StepLogprobs",
+    "StoreDataLossError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "StreamIdleError",
+    "StreamOrderError",
+    "Tag",
+    "TagSpan",
+    "TagText",
+    "TaggedText",
+    "Task",
+    "TaskMismatchError",
+    "Timing",
+    "TokenLogprob",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnreachableError",
+    "VersionNotFoundError",
+]

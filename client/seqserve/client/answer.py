@@ -1,0 +1,84 @@
+"""What every answer says besides its content: which servable answered, how long it took, what became of the state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from seqserve.v1 import common_pb2, state_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Servable:
+    """One version of a model, told apart by its content.
+
+    Attributes:
+        model: Name of the model.
+        version: Version, at least 1.
+        digest: SHA-256 of the graph file, 64 hexadecimal digits; empty if the manifest could not be read.
+    """
+
+    model: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of one request on the server, in milliseconds; the way over the network is not in them.
+
+    Attributes:
+        queue_ms: From admission until the first step that included the request.
+        first_output_ms: From admission until the first answer was ready.
+        total_ms: From admission until the end.
+    """
+
+    queue_ms: float
+    first_output_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateResult:
+    """What became of the recurrent state at the end of a request.
+
+    Attributes:
+        position: Tokens in the sequence so far: prompt, input and generated ones, start token included.
+        session_id: The session that holds the state now; None if none does.
+        expire_time: When that session expires if it is not used; None without a session.
+        snapshot: The state as bytes, if the request asked for it.
+        already_applied: True if this request id had been applied before: the state was not advanced again.
+    """
+
+    position: int
+    session_id: str | None = None
+    expire_time: dt.datetime | None = None
+    snapshot: bytes | None = None
+    already_applied: bool = False
+
+
+def servable_from_wire(message: common_pb2.ServableId) -> Servable:
+    """The servable that a message names."""
+    return Servable(model=message.model, version=message.version, digest=message.digest)
+
+
+def timing_from_wire(message: common_pb2.Timing) -> Timing:
+    """The times that a message tells."""
+    return Timing(queue_ms=message.queue_ms, first_output_ms=message.first_output_ms, total_ms=message.total_ms)
+
+
+def state_from_wire(message: state_pb2.StateResult) -> StateResult:
+    """What a message tells of the state."""
+    expires = message.HasField("expire_time")
+    return StateResult(
+        position=message.position,
+        session_id=message.session_id or None,
+        expire_time=message.expire_time.ToDatetime(tzinfo=dt.UTC) if expires else None,
+        snapshot=message.snapshot or None,
+        already_applied=message.already_applied,
+    )
+
+
+def model_ref(name: str, version: int | None) -> common_pb2.ModelRef:
+    """The message that asks for a model; without a version, for its newest."""
+    return common_pb2.ModelRef(name=name, version=version)

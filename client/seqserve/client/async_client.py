@@ -1,0 +1,238 @@
+"""The client for asyncio: the counterpart of `client`, with the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Self, Unpack, overload
+
+import grpc.aio
+from grpc_health.v1 import health_pb2
+
+from seqserve.client.answer import model_ref
+from seqserve.client.async_transport import AsyncTransport
+from seqserve.client.errors import NotFoundError
+from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.health import HEALTH_CHECK, HealthStatus, health_from_wire
+from seqserve.client.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
+from seqserve.client.streams import AsyncGenerationStream
+from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
+from seqserve.client.transport import TIMEOUT_S_DEFAULT, limit_or_none
+from seqserve.v1 import generation_pb2_grpc, model_pb2, model_pb2_grpc, tagging_pb2_grpc
+
+
+class AsyncClient:
+    """Calls a seqserve server from asyncio. Belongs to the event loop in which it is first used.
+
+    >>> from seqserve.client import AsyncClient
+    >>> async with AsyncClient("localhost:50051") as client:  # doctest: +SKIP
+    ...     print(await client.generate("shakespeare-char", "ROMEO:", max_tokens=100, seed=1).text())
+    ...     for tag in (await client.tag("english-pos", "Time flies like an arrow.")).tags:
+    ...         print(tag.token, tag.label)
+
+    Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
+    change nothing (`tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
+
+    Args:
+        target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
+        timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
+            next message, for all else the whole call.
+        channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the
+            caller's to close, and `CHANNEL_OPTIONS` are the options to open it with. ``target`` then only serves
+            messages.
+
+    Raises:
+        ValueError: if ``target`` is not an address.
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost",
+        *,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        self._transport = AsyncTransport(target, channel)
+        self._timeout_s = timeout_s
+
+    @property
+    def target(self) -> str:
+        """The address that is called, port included."""
+        return self._transport.target
+
+    @cached_property
+    def _generation(self) -> generation_pb2_grpc.GenerationServiceAsyncStub:
+        return generation_pb2_grpc.GenerationServiceStub(self._transport.channel)
+
+    @cached_property
+    def _tagging(self) -> tagging_pb2_grpc.TaggingServiceAsyncStub:
+        return tagging_pb2_grpc.TaggingServiceStub(self._transport.channel)
+
+    @cached_property
+    def _models(self) -> model_pb2_grpc.ModelServiceAsyncStub:
+        return model_pb2_grpc.ModelServiceStub(self._transport.channel)
+
+    def generate(
+        self,
+        model: str,
+        prompt: Prompt = "",
+        *,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncGenerationStream:
+        """Generate text from a prompt, as a stream of pieces. The call is made when the stream is first read.
+
+        Args:
+            model: Name of the model.
+            prompt: Text or token ids; none: the model's start token.
+            timeout_s: Longest wait for each next message, in seconds. Default: the client's.
+            deadline_s: Most seconds for the whole generation; the server is told and stops at it. Default: no limit.
+            options: As `GenerateOptions` says: temperature, max_tokens, seed, stop, and so on. Only what is given is
+                sent; for all else the model's defaults hold.
+
+        Raises:
+            TypeError, ValueError: if an option is unknown, of the wrong type or does not fit its field. What the server
+                refuses comes as a SeqserveError from the first read.
+        """
+        request = generate_request(model, prompt, **options)
+        return AsyncGenerationStream(
+            lambda: self._transport.open(
+                self._generation.Generate,
+                request,
+                silence_s=self._limit_s(timeout_s),
+                deadline_s=limit_or_none(deadline_s),
+            )
+        )
+
+    @overload
+    async def tag(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - str is Sequence[str]
+        self,
+        model: str,
+        texts: str,
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        spans: bool = False,
+        offset_unit: OffsetUnit | None = None,
+        timeout_s: float | None = None,
+    ) -> TaggedText: ...
+
+    @overload
+    async def tag(
+        self,
+        model: str,
+        texts: Sequence[TagText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        spans: bool = False,
+        offset_unit: OffsetUnit | None = None,
+        timeout_s: float | None = None,
+    ) -> list[TaggedText]: ...
+
+    async def tag(
+        self,
+        model: str,
+        texts: str | Sequence[TagText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        spans: bool = False,
+        offset_unit: OffsetUnit | None = None,
+        timeout_s: float | None = None,
+    ) -> TaggedText | list[TaggedText]:
+        """Label every token of one text or of several; each text is one sentence to the model.
+
+        Args:
+            model: Name of the model.
+            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, which
+                the model cuts into tokens, or a list of words, which stay as they are: ``["a b", "c"]`` are two
+                texts, ``[["a", "b"]]`` is one of two words.
+            version: Version of the model. Default: the newest that is ready.
+            top_labels: Best labels to return for each token, in [0, 20]. Default: 0.
+            spans: Also return spans, for models whose labels are BIO or BIOES.
+            offset_unit: Unit of the offsets. Default: characters.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        one = isinstance(texts, str)
+        sent = [texts] if isinstance(texts, str) else texts
+        request = tag_request(model, sent, version=version, top_labels=top_labels, spans=spans, offset_unit=offset_unit)
+        answer = await self._transport.call(self._tagging.Tag, request, timeout_s=self._limit_s(timeout_s))
+        tagged = tagged_texts_from_wire(sent, answer)
+        return tagged[0] if one else tagged
+
+    async def models(self, *, timeout_s: float | None = None) -> list[Model]:
+        """Every version of every model in the server's repository, also those that could not be loaded.
+
+        Args:
+            timeout_s: Most seconds for each page of the list. Default: the client's.
+
+        Raises:
+            SeqserveError: if a call failed.
+        """
+        models: list[Model] = []
+        request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
+        while request is not None:
+            page = await self._transport.call(self._models.ListModels, request, timeout_s=self._limit_s(timeout_s))
+            models += [model_from_wire(model) for model in page.models]
+            request = next_page(request, page)
+        return models
+
+    async def model(self, name: str, version: int | None = None, *, timeout_s: float | None = None) -> ModelDetails:
+        """All about one version of a model: task, limits, labels, metrics, manifest.
+
+        Args:
+            name: Name of the model.
+            version: Version. Default: the newest that is ready.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            ModelNotFoundError: if the server does not have it.
+            SeqserveError: if the call failed otherwise.
+        """
+        request = model_pb2.GetModelRequest(model=model_ref(name, version))
+        return details_from_wire(
+            await self._transport.call(self._models.GetModel, request, timeout_s=self._limit_s(timeout_s))
+        )
+
+    async def health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
+        """Whether the server, or one of its services, serves.
+
+        Args:
+            service: Full name of a service ("seqserve.v1.TaggingService"). Default: the server as a whole.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            UnreachableError: if no server answers.
+            SeqserveError: if the call failed otherwise.
+        """
+        check = self._transport.channel.unary_unary(
+            HEALTH_CHECK,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            return health_from_wire(await self._transport.call(check, request, timeout_s=self._limit_s(timeout_s)))
+        except NotFoundError:  # how grpc.health.v1 says it
+            return HealthStatus.SERVICE_UNKNOWN
+
+    async def close(self) -> None:
+        """Cancel what runs and close the connection; a closed client raises RuntimeError."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _limit_s(self, timeout_s: float | None) -> float | None:
+        return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

@@ -1,0 +1,266 @@
+"""The errors of calling a server: what a call can raise, and what each error knows.
+
+Every failure of a call is a `SeqserveError`; catch the branch that you can do something about.
+
+    SeqserveError
+    ├── InvalidArgumentError            the request is wrong: change it
+    │   ├── InvalidFieldError           a field is missing, out of range or contradicts another
+    │   ├── EmptyPromptError            nothing to begin with: no prompt, a new sequence, no start token
+    │   ├── OutOfVocabularyError        a character or word that the model does not have
+    │   ├── InputTooLongError           over a limit in tokens or bytes
+    │   ├── ShapeMismatchError          a shape, precision or label set that does not fit the model
+    │   └── SnapshotInvalidError        a broken snapshot
+    ├── NotFoundError                   what was named is not there
+    │   ├── ModelNotFoundError
+    │   │   └── VersionNotFoundError
+    │   ├── SessionNotFoundError
+    │   │   └── SessionExpiredError     it was there; the metadata tell when it expired
+    │   └── CheckpointNotFoundError
+    ├── AlreadyExistsError
+    │   └── SessionExistsError
+    ├── PreconditionError               the request is right, but not for this model or at this point
+    │   ├── TaskMismatchError           the model does something else
+    │   ├── ModelNotReadyError          the version is there but could not be loaded
+    │   ├── PositionMismatchError       the session is not where the caller believes it to be
+    │   ├── ServableMismatchError       the state belongs to another servable
+    │   └── StreamOrderError            a message that its stream does not allow at that point
+    ├── AbortedError
+    │   └── SessionBusyError            another request is advancing the session: try again
+    ├── ExhaustedError                  over capacity: try again after `retry_after_s`
+    │   ├── QueueFullError
+    │   └── StoreFullError
+    ├── UnavailableError                no answer from the server: try again, or elsewhere
+    │   ├── UnreachableError            nobody listens at the address
+    │   ├── DrainingError               the server is stopping
+    │   └── StoreUnavailableError       its session store does not answer
+    ├── DeadlineError                   it took longer than it was given
+    │   └── StreamIdleError             the caller's side of a stream was silent for too long
+    ├── CallCancelledError              cancelled by the server, or by closing the client
+    ├── UnimplementedError              in the contract, but not in this server
+    ├── DataLossError
+    │   └── StoreDataLossError          the session store lost what it held
+    └── InternalError                   a defect of the server; the message carries the id that its log has too
+        └── ProtocolError               the server answered what the contract does not allow
+
+Mistakes in using the client itself (a closed client, a stream read twice) are RuntimeError, ValueError and TypeError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """What is wrong with one field of the request.
+
+    Attributes:
+        field: Path of the field, with the names of the contract ("sampling.top_p").
+        description: What is wrong with it, for people.
+    """
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The thing that an error is about.
+
+    Attributes:
+        kind: What sort of thing ("model", "session").
+        name: Its name or id.
+    """
+
+    kind: str
+    name: str
+
+
+class SeqserveError(Exception):
+    """A call failed. Also raised itself, for failures that have no class of their own.
+
+    Attributes:
+        message: What went wrong, for people; the same as ``str(error)``.
+        code: The gRPC status code.
+        reason: The stable reason for programs, as `seqserve.v1.ErrorReason` names it ("ERROR_REASON_QUEUE_FULL"); empty
+            if the error does not come from a seqserve server (nobody listens, a proxy answered, the deadline passed).
+        metadata: Facts for programs, as text.
+        violations: The fields that are wrong, if some are.
+        resource: What was not found or is in the way, if the server said.
+        retry_after_s: Seconds after which trying again can help; None if the server did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+        resource: Resource | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.resource = resource
+        self.retry_after_s = retry_after_s
+
+
+class InvalidArgumentError(SeqserveError):
+    """The request is wrong whatever the state of the server; `violations` name the fields."""
+
+
+class InvalidFieldError(InvalidArgumentError):
+    """A field is missing, out of range or contradicts another."""
+
+
+class EmptyPromptError(InvalidArgumentError):
+    """The prompt has no tokens, the sequence is new and the model has no start token."""
+
+
+class OutOfVocabularyError(InvalidArgumentError):
+    """A character or word is outside the vocabulary and the model has no unknown token."""
+
+
+class InputTooLongError(InvalidArgumentError):
+    """The input is over a limit of the model or the server, in tokens or bytes."""
+
+
+class ShapeMismatchError(InvalidArgumentError):
+    """A precision, label set or shape of the input does not fit the model."""
+
+
+class SnapshotInvalidError(InvalidArgumentError):
+    """The snapshot is broken; the message says what is."""
+
+
+class NotFoundError(SeqserveError):
+    """What was named is not there."""
+
+
+class ModelNotFoundError(NotFoundError):
+    """The server has no model of that name."""
+
+
+class VersionNotFoundError(ModelNotFoundError):
+    """The model has no such version."""
+
+
+class SessionNotFoundError(NotFoundError):
+    """There is no session of that id, or it is not the caller's."""
+
+
+class SessionExpiredError(SessionNotFoundError):
+    """There was such a session; the metadata tell when it expired."""
+
+
+class CheckpointNotFoundError(NotFoundError):
+    """The session keeps no checkpoint of that name or position."""
+
+
+class AlreadyExistsError(SeqserveError):
+    """What was to be created is there already."""
+
+
+class SessionExistsError(AlreadyExistsError):
+    """A session of that id exists."""
+
+
+class PreconditionError(SeqserveError):
+    """The request is right, but not for this model or at this point."""
+
+
+class TaskMismatchError(PreconditionError):
+    """The model exists, but its task or direction does not allow this call."""
+
+
+class ModelNotReadyError(PreconditionError):
+    """The model or version is there but could not be loaded; the message says why."""
+
+
+class PositionMismatchError(PreconditionError):
+    """The session is not at the expected position; the metadata tell both."""
+
+
+class ServableMismatchError(PreconditionError):
+    """The state belongs to another servable than the one that would run."""
+
+
+class StreamOrderError(PreconditionError):
+    """A message came that its stream does not allow at that point."""
+
+
+class AbortedError(SeqserveError):
+    """Another request was in the way; trying again can help."""
+
+
+class SessionBusyError(AbortedError):
+    """Another request is advancing the session."""
+
+
+class ExhaustedError(SeqserveError):
+    """The server is at a limit; nothing was done. Safe to try again after `retry_after_s`."""
+
+
+class QueueFullError(ExhaustedError):
+    """The model's queue is full; the request was not admitted."""
+
+
+class StoreFullError(ExhaustedError):
+    """The session store has no room."""
+
+
+class UnavailableError(SeqserveError):
+    """The server gave no answer: it went away, or the connection to it broke."""
+
+
+class UnreachableError(UnavailableError):
+    """Nobody listens at the address, or its name does not resolve; nothing was sent."""
+
+
+class DrainingError(UnavailableError):
+    """The server is stopping and takes no new requests. Safe to try again, on another replica if there is one."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """The server's session store did not answer."""
+
+
+class DeadlineError(SeqserveError):
+    """The call, or the wait for its next message, took longer than it was given."""
+
+
+class StreamIdleError(DeadlineError):
+    """The caller's side of a stream was idle for longer than its limit; everything sent was answered."""
+
+
+class CallCancelledError(SeqserveError):
+    """The call was cancelled by the server, or by closing the client while it ran."""
+
+
+class UnimplementedError(SeqserveError):
+    """The method is part of the contract but not of this server."""
+
+
+class DataLossError(SeqserveError):
+    """Something that was kept is gone."""
+
+
+class StoreDataLossError(DataLossError):
+    """The session store lost what it held."""
+
+
+class InternalError(SeqserveError):
+    """A defect of the server; the message carries an id that its log has too."""
+
+
+class ProtocolError(InternalError):
+    """The server answered what the contract does not allow; server and client may be of versions that do not fit."""

@@ -1,0 +1,265 @@
+"""The way to a server: address, channel options, and calls whose failures are the client's own exceptions.
+
+The only place that makes gRPC calls. Everything above it deals in requests, messages and `SeqserveError`; everything
+below it is a grpc channel, which may be the caller's own (with TLS, interceptors, or a fake behind it).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import grpc
+
+from seqserve.client.errors import DeadlineError, SeqserveError
+from seqserve.client.status import error_from_status
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Response_co = TypeVar("Response_co", covariant=True)
+
+PORT_DEFAULT: Final = 50051
+TIMEOUT_S_DEFAULT: Final = 60.0
+MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
+
+IDEMPOTENT_METHODS: Final = (
+    ("seqserve.v1.TaggingService", "Tag"),
+    ("seqserve.v1.ModelService", "ListModels"),
+    ("seqserve.v1.ModelService", "GetModel"),
+)
+"""Unary methods that change nothing on the server: UNAVAILABLE is retried by gRPC within the call's time-out."""
+
+_SERVICE_CONFIG: Final = {
+    "methodConfig": [
+        {
+            "name": [{"service": service, "method": method} for service, method in IDEMPOTENT_METHODS],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # While a call runs, ask every 60 s whether the server is still there, and give it 20 s. A gRPC server cuts clients
+    # that ask more often than every 5 minutes; seqserve-server allows it.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A server that was restarted is found again within seconds (gRPC's own ceiling is two minutes).
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+def complete_address(target: str) -> str:
+    """The address as gRPC wants it: the default port is added to a host without one.
+
+    Args:
+        target: HOST, HOST:PORT, [IPV6]:PORT, or a gRPC name such as "unix:/run/seqserve.sock" or "dns:///host:port".
+
+    Raises:
+        ValueError: if it is empty or a web address.
+    """
+    if not target.strip():
+        raise ValueError("the server's address is empty: give HOST:PORT")
+    if target.startswith(("http://", "https://")):
+        raise ValueError(f"{target!r} is a web address: give HOST:PORT, without {target.partition('//')[0]}//")
+    has_port = ":" in target.rpartition("]")[2]
+    return target if has_port else f"{target}:{PORT_DEFAULT}"
+
+
+def limit_or_none(limit_s: float | None) -> float | None:
+    """A time limit as gRPC wants it: None where there is none (math.inf).
+
+    Raises:
+        ValueError: if it is not above 0.
+    """
+    if limit_s is not None and not limit_s > 0:
+        raise ValueError(f"a time limit has to be above 0 s, not {limit_s:g} (math.inf for none)")
+    return None if limit_s == math.inf else limit_s
+
+
+def silence_error(target: str, limit_s: float) -> DeadlineError:
+    """The exception for a stream on which no message came within its time-out."""
+    return DeadlineError(f"{target} sent nothing for {limit_s:g} s (timeout_s)", code=grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class ResponseStream(Protocol[Response_co]):
+    """A running call that answers with a stream, as grpc returns it."""
+
+    def __next__(self) -> Response_co:
+        """The next message; waits for it."""
+        ...
+
+    def cancel(self) -> object:
+        """End the call."""
+        ...
+
+
+class SilenceWatch:
+    """Ends a call when its reader has waited for the next message for too long.
+
+    gRPC knows deadlines for whole calls only, and its blocking streams cannot be read with a time-out; one waiting
+    thread a stream does it from outside. It looks at the clock only when the time-out could have passed.
+    """
+
+    def __init__(self, limit_s: float, cancel: Callable[[], object]) -> None:
+        self.expired = False
+        self._limit_s = limit_s
+        self._cancel = cancel
+        self._waiting_since_s: float | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="seqserve-silence-watch", daemon=True).start()
+
+    def begin(self) -> None:
+        """The reader waits from now on."""
+        self._waiting_since_s = time.monotonic()
+
+    def end(self) -> None:
+        """The reader has its message."""
+        self._waiting_since_s = None
+
+    def close(self) -> None:
+        """Nothing is to be watched any more; the thread ends."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        pause_s = self._limit_s
+        while not self._closed.wait(pause_s):
+            since_s = self._waiting_since_s
+            pause_s = self._limit_s if since_s is None else since_s + self._limit_s - time.monotonic()
+            if pause_s <= 0:
+                self.expired = True
+                self._cancel()
+                return
+
+
+class Messages(Generic[Response]):
+    """The answers of one streaming call, read one by one."""
+
+    def __init__(
+        self, call: ResponseStream[Response], *, target: str, silence_s: float | None, deadline_s: float | None
+    ) -> None:
+        self._call = call
+        self._target = target
+        self._silence_s = silence_s
+        self._deadline_s = deadline_s
+        self._cancelled = False
+        self._watch = SilenceWatch(silence_s, call.cancel) if silence_s is not None else None
+
+    def read(self) -> Response | None:
+        """The next message; None at the end, and after `cancel`.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        if self._watch is None:
+            return self._next()
+        self._watch.begin()
+        try:
+            return self._next()
+        finally:
+            self._watch.end()
+
+    def cancel(self) -> None:
+        """End the call on both sides; once it has ended this does nothing."""
+        self._cancelled = True
+        self._end_watch()
+        self._call.cancel()
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+
+    def _next(self) -> Response | None:
+        try:
+            return next(self._call)
+        except StopIteration:
+            self._end_watch()
+            return None
+        except grpc.RpcError as error:
+            self._end_watch()
+            if self._cancelled:
+                return None
+            if self._watch is not None and self._watch.expired and self._silence_s is not None:
+                raise silence_error(self._target, self._silence_s) from error
+            raise error_from_call(error, target=self._target, deadline_s=self._deadline_s) from error
+
+
+class Transport:
+    """Blocking calls over one channel. Safe to use from several threads."""
+
+    def __init__(self, target: str, channel: grpc.Channel | None) -> None:
+        self.target = complete_address(target)
+        self._owns_channel = channel is None
+        self._closed = False
+        self.channel = channel if channel is not None else grpc.insecure_channel(self.target, CHANNEL_OPTIONS)
+
+    def call(
+        self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request, *, timeout_s: float | None
+    ) -> Response:
+        """Ask once and wait for the answer.
+
+        Raises:
+            SeqserveError: if the call failed; DeadlineError if it took longer than ``timeout_s``.
+            RuntimeError: if the client is closed.
+        """
+        self._require_open()
+        try:
+            return method(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise error_from_call(error, target=self.target, deadline_s=timeout_s) from error
+
+    def open(
+        self,
+        method: grpc.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        *,
+        silence_s: float | None,
+        deadline_s: float | None,
+    ) -> Messages[Response]:
+        """Ask once for a stream of answers; failures come with the first read.
+
+        Args:
+            method: The method to call.
+            request: What to ask.
+            silence_s: Longest wait for each next message; None for no limit.
+            deadline_s: Most seconds for the whole call, which the server is told; None for no limit.
+
+        Raises:
+            RuntimeError: if the client is closed.
+        """
+        self._require_open()
+        call = method(request, timeout=deadline_s)
+        return Messages(call, target=self.target, silence_s=silence_s, deadline_s=deadline_s)
+
+    def close(self) -> None:
+        """Cancel what runs and close the channel, unless it is the caller's own."""
+        self._closed = True
+        if self._owns_channel:
+            self.channel.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this client is closed")
+
+
+def error_from_call(error: grpc.RpcError, *, target: str, deadline_s: float | None) -> SeqserveError:
+    """The client's exception for one of grpc's, blocking or not."""
+    trailing_metadata: Any = error.trailing_metadata()  # pairs in two types of grpc's, or None
+    return error_from_status(
+        error.code(), error.details() or "", trailing_metadata or (), target=target, deadline_s=deadline_s
+    )
