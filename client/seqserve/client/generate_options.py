@@ -93,6 +93,9 @@ def generate_request(
     unknown = options.keys() - GenerateOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"generate() has no option {', '.join(sorted(unknown))}")
+    seed = options.get("seed")
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"seed has to be in [0, 2**64), not {seed}")
     stop = options.get("stop")
     sampling = generation_pb2.SamplingParams(
         temperature=options.get("temperature"),
@@ -105,7 +108,7 @@ def generate_request(
         logit_bias=options.get("logit_bias"),
         allowed_token_ids=options.get("allowed_token_ids"),
         banned_token_ids=options.get("banned_token_ids"),
-        seed=options.get("seed"),
+        seed=seed,
         n=options.get("n"),
         best_of=options.get("best_of"),
         beam_width=options.get("beam_width"),

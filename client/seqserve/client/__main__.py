@@ -1,0 +1,63 @@
+"""The command ``seqserve``, also ``python -m seqserve.client``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from seqserve.client.client import Client
+from seqserve.client.commandline.arguments import COMMANDS, parser
+from seqserve.client.commandline.output import complain, complain_about
+from seqserve.client.errors import SeqserveError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_READER_LEFT = 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments without the program's name. Default: those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 the call failed, 2 wrong usage, 130 interrupted, 141 the reader of a pipe left.
+    """
+    arguments = parser().parse_args(argv)
+    command, _ = COMMANDS[arguments.command]
+    _never_fail_to_print()
+    try:
+        with Client(arguments.server, timeout_s=arguments.timeout) as client:
+            code = command.run(client, arguments)
+            sys.stdout.flush()
+            return code
+    except SeqserveError as error:
+        complain_about(error)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        _drop_output()
+        return EXIT_READER_LEFT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ValueError as error:
+        complain(str(error))
+        return EXIT_USAGE
+
+
+def _never_fail_to_print() -> None:
+    """Let a terminal that cannot show a character show a question mark for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not complain at exit."""
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command ``seqserve``: one module a subcommand, each with its arguments (``add``) and its work (``run``)."""
