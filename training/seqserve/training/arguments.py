@@ -1,0 +1,68 @@
+"""A command line out of a pydantic model: one flag a field, checked by the model and by nothing else."""
+
+import argparse
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from seqserve.training.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
+    """Add a flag to ``parser`` for every field of ``model``; flags that are not given leave no attribute behind."""
+    group = parser.add_argument_group("settings")
+    for name, field in model.model_fields.items():
+        group.add_argument(
+            flag(name),
+            dest=name,
+            required=field.is_required(),
+            default=argparse.SUPPRESS,
+            help=_help(field),
+            **_reading(field),
+        )
+
+
+def flag(field: str) -> str:
+    """The flag of a field: ``hidden_size`` gives ``--hidden-size``."""
+    return "--" + field.replace("_", "-")
+
+
+def configure(model: type[ConfigT], given: Mapping[str, object]) -> ConfigT:
+    """Build ``model`` from what was given on the command line.
+
+    Raises: ConfigError with one line for each flag that is wrong, saying why.
+    """
+    try:
+        return model.model_validate({name: given[name] for name in model.model_fields if name in given})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaint(one) for one in error.errors())) from error
+
+
+def _complaint(error: ErrorDetails) -> str:
+    if not error["loc"]:
+        return error["msg"]
+    return f"{flag(str(error['loc'][0]))}: {error['msg']} (got {error['input']!r})"
+
+
+def _help(field: FieldInfo) -> str:
+    text = (field.description or "").replace("%", "%%")
+    default = field.get_default()
+    if field.is_required() or default in (None, (), ""):
+        return text
+    return f"{text} Default: {default}."
+
+
+def _reading(field: FieldInfo) -> dict[str, Any]:
+    if field.annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(field.annotation) is tuple:
+        return {"nargs": "+", "metavar": "PATH"}
+    if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
+        return {"choices": [str(choice) for choice in field.annotation]}
+    return {"metavar": "VALUE"}

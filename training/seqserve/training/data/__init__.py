@@ -1,0 +1,1 @@
+"""Data files as training reads them, and the batches made of them."""

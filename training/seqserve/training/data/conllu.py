@@ -1,0 +1,72 @@
+"""CoNLL-U, the file format of Universal Dependencies (universaldependencies.org/format.html).
+
+Of its ten columns the reader takes the word form (2) and one column of tags; multiword ranges (``3-4``) and empty nodes
+(``8.1``) are checked and passed over, for the tags stand at the words.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from seqserve.training.config import TagColumn
+from seqserve.training.data.text import read_text
+from seqserve.training.errors import DataError
+
+COLUMNS = 10
+COLUMN_INDEX = {TagColumn.UPOS: 3, TagColumn.XPOS: 4}
+_NOT_A_WORD = re.compile(r"[1-9][0-9]*-[1-9][0-9]*|(0|[1-9][0-9]*)\.[1-9][0-9]*")
+_TEXT = "# text = "
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words with one tag each, and the raw text that they were cut from ("" if the file does not tell)."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    text: str
+
+
+def read_conllu(path: Path, column: TagColumn = TagColumn.UPOS) -> list[Sentence]:
+    """Read all sentences of a CoNLL-U file, plain or gzip-compressed.
+
+    Raises: DataError naming file, line and what was expected, if the file is empty, not UTF-8 or not CoNLL-U.
+    """
+    sentences = list(_sentences(path, read_text(path).split("\n"), column))
+    if not sentences:
+        raise DataError(path, "no sentences: expected CoNLL-U, lines of 10 columns and an empty line after a sentence")
+    return sentences
+
+
+def _sentences(path: Path, lines: list[str], column: TagColumn) -> Iterator[Sentence]:
+    words: list[str] = []
+    tags: list[str] = []
+    text = ""
+    for number, raw in enumerate([*lines, ""], start=1):
+        line = raw.rstrip("\r")
+        if line.startswith("#"):
+            text = line.removeprefix(_TEXT) if line.startswith(_TEXT) else text
+        elif line:
+            if (word := _word(path, number, line, column, expected_id=len(words) + 1)) is not None:
+                words.append(word[0])
+                tags.append(word[1])
+        elif words:
+            yield Sentence(tuple(words), tuple(tags), text)
+            words, tags, text = [], [], ""
+
+
+def _word(path: Path, number: int, line: str, column: TagColumn, *, expected_id: int) -> tuple[str, str] | None:
+    fields = line.split("\t")
+    if len(fields) != COLUMNS:
+        raise DataError(path, f"expected {COLUMNS} columns separated by tabs, found {len(fields)}", line=number)
+    if _NOT_A_WORD.fullmatch(fields[0]):
+        return None
+    if fields[0] != str(expected_id):
+        raise DataError(path, f"expected word id {expected_id} in column 1, found {fields[0]!r}", line=number)
+    word, tag = fields[1], fields[COLUMN_INDEX[column]]
+    if not word:
+        raise DataError(path, "expected a word form in column 2, found nothing", line=number)
+    if tag in ("", "_"):
+        raise DataError(path, f"expected a tag in column {COLUMN_INDEX[column] + 1}, found {tag!r}", line=number)
+    return word, tag

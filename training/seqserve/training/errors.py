@@ -1,0 +1,41 @@
+"""The errors of training, for people: every message says what is wrong, where, and what was expected.
+
+TrainingError
+ +-- ConfigError       a setting is missing, unknown or out of range
+ +-- DataError         a data file cannot be used; names the file and, where there is one, the line
+ +-- DivergenceError   the loss is no longer a number
+ +-- CheckpointError   a checkpoint cannot be read
+ +-- ExportError       a graph differs from the network it was made of, or a servable cannot be written
+"""
+
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """Base of all errors that training raises on purpose."""
+
+
+class ConfigError(TrainingError):
+    """A setting is missing, unknown or out of range."""
+
+
+class DataError(TrainingError):
+    """A data file cannot be used."""
+
+    def __init__(self, path: Path, message: str, *, line: int | None = None) -> None:
+        """Say what is wrong with ``path``, at ``line`` (from 1) if it is one line's fault."""
+        super().__init__(f"{path}: {message}" if line is None else f"{path}, line {line}: {message}")
+        self.path = path
+        self.line = line
+
+
+class DivergenceError(TrainingError):
+    """The loss is no longer a number; the best checkpoint so far is kept."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be read."""
+
+
+class ExportError(TrainingError):
+    """A graph differs from the network it was made of, or a servable cannot be written."""

@@ -1,0 +1,61 @@
+"""What every exported model is made of: the graph, and the specification of its tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqserve.training.config import CellKind
+from seqserve.training.layers import RecurrentStack
+from seqserve.training.runner import STATE_OUTPUT_SUFFIX
+from seqserve.v1 import manifest_pb2, state_pb2
+
+CELLS = {CellKind.LSTM: manifest_pb2.CELL_LSTM, CellKind.GRU: manifest_pb2.CELL_GRU}
+INTEGER_ROLES = (
+    manifest_pb2.TENSOR_ROLE_TOKENS,
+    manifest_pb2.TENSOR_ROLE_LENGTHS,
+    manifest_pb2.TENSOR_ROLE_WORD_BYTES,
+    manifest_pb2.TENSOR_ROLE_WORD_LENGTHS,
+)
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A graph and its tensors; the state's tensors in the order of the graph, none if it carries no state."""
+
+    graph: bytes
+    inputs: tuple[manifest_pb2.TensorSpec, ...]
+    outputs: tuple[manifest_pb2.TensorSpec, ...]
+    states: tuple[manifest_pb2.StateSpec, ...]
+
+
+def tensor_spec(name: str, role: manifest_pb2.TensorRole, axes: Sequence[str]) -> manifest_pb2.TensorSpec:
+    """Specification of an input or output; its role decides the element type."""
+    element_type = state_pb2.ELEMENT_TYPE_INT32 if role in INTEGER_ROLES else state_pb2.ELEMENT_TYPE_FLOAT32
+    return manifest_pb2.TensorSpec(name=name, role=role, element_type=element_type, axes=axes)
+
+
+def state_specs(stack: RecurrentStack) -> tuple[manifest_pb2.StateSpec, ...]:
+    """Specification of the state's tensors of a stack that carries its state; all start at 0."""
+    return tuple(
+        manifest_pb2.StateSpec(
+            name=name,
+            input=name,
+            output=name + STATE_OUTPUT_SUFFIX,
+            element_type=state_pb2.ELEMENT_TYPE_FLOAT32,
+            directions=stack.directions,
+            size=stack.hidden_size,
+        )
+        for name in stack.state_names
+    )
+
+
+def network_record(stack: RecurrentStack, parameters: int, details: dict[str, str]) -> manifest_pb2.Network:
+    """What the manifest says of a network around ``stack``."""
+    return manifest_pb2.Network(
+        cell=CELLS[stack.cell],
+        layers=len(stack.layers),
+        hidden_size=stack.hidden_size,
+        bidirectional=stack.directions == 2,
+        input_size=stack.input_size,
+        parameters=parameters,
+        details=details,
+    )

@@ -1,0 +1,1 @@
+"""The tasks: each says how to learn, export and judge its kind of model."""

@@ -1,0 +1,76 @@
+"""What a task is to the rest of training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from tokenizers import Tokenizer
+
+from seqserve.training.checkpoint import Checkpoint
+from seqserve.training.config import TrainingConfig
+from seqserve.training.export.model import ExportedModel
+from seqserve.training.loop import Learner
+from seqserve.training.runner import Runner
+from seqserve.v1 import manifest_pb2
+
+ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A checkpoint on its way to a servable.
+
+    Attributes:
+        model: the graph and its tensors.
+        reference: the trained network in torch.
+        manifest: what only the task knows of the manifest: task, network, vocabulary, labels, limits, generation.
+    """
+
+    model: ExportedModel
+    reference: Runner
+    manifest: manifest_pb2.Manifest
+
+
+class TaskLearner(Learner, Protocol):
+    """A learner that also knows what a checkpoint and a training record hold."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer made of the training data."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels by index; empty for language models."""
+        ...
+
+    @property
+    def sources(self) -> Sequence[manifest_pb2.DataSource]:
+        """The data, for the training record."""
+        ...
+
+    def final_metrics(self) -> dict[str, float]:
+        """Figures of the network on the validation data, counted as carefully as can be."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task(Generic[ConfigT]):
+    """One kind of model.
+
+    Attributes:
+        name: on the command line.
+        summary: what it trains, in a sentence.
+        config: its configuration.
+        learner: reads the data and makes the network; raises DataError.
+        exportable: makes the graph of a checkpoint's network, and what goes with it.
+        evaluate: figures of a model (its runner, manifest and tokenizer) on data files; raises DataError.
+    """
+
+    name: str
+    summary: str
+    config: type[ConfigT]
+    learner: Callable[[ConfigT], TaskLearner]
+    exportable: Callable[[Checkpoint], Exportable]
+    evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], dict[str, float]]

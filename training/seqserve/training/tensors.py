@@ -1,0 +1,26 @@
+"""NumPy arrays and torch tensors: between files, graphs and tests on the one side, and networks on the other."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# torch's annotations leave the arguments of from_numpy and numpy open.
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqserve.training.runner import Array
+
+
+def tensor(array: Array) -> Tensor:
+    """The array as a tensor; both share their memory."""
+    return torch.from_numpy(array)
+
+
+def long_tensor(array: Array) -> Tensor:
+    """The integers of an array as int64, which torch wants for lengths, targets and indices."""
+    return tensor(array.astype(np.int64))
+
+
+def array(parameter: Tensor) -> Array:
+    """A parameter as a float32 array of its own."""
+    result: Array = parameter.detach().cpu().float().numpy().copy()
+    return result
