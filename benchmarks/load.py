@@ -1,0 +1,91 @@
+"""The load generator: a process of its own that calls a server and prints one JSON line.
+
+python -m benchmarks.load closed --target HOST:PORT --callers 64 --seconds 5
+python -m benchmarks.load open --target HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
+python -m benchmarks.load cancel --target HOST:PORT --callers 64 --count 10000
+python -m benchmarks.load pause --target HOST:PORT --callers 32 --count 5     a long prompt among running streams
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+from dataclasses import dataclass
+
+from benchmarks import callers, scenarios
+from benchmarks.recording import Json, Recorder
+
+MODES = ("closed", "open", "cancel", "pause")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to do to a server.
+
+    target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
+    a request. rate: arrivals a second (open). count: cancelled calls (cancel), long prompts (pause). limit: end after
+    this many requests, whatever the time (closed, open); 0: no such end. client: one of callers.KINDS.
+    """
+
+    mode: str
+    target: str
+    pid: int | None = None
+    callers: int = 64
+    seconds: float = 5.0
+    warmup_s: float = 1.0
+    tokens: int = 200
+    rate: float = 0.0
+    count: int = 0
+    limit: int = 0
+    client: str = "http2"
+    connections: int = 4
+    seed: int = 0
+
+
+async def run(load: Load) -> Json:
+    """Do it."""
+    wire = await callers.connect(load.client, load.target, load.connections)
+    recorder = Recorder(load.pid)
+    try:
+        if load.mode == "closed":
+            closed = scenarios.ClosedLoop(wire, recorder, load.callers, load.tokens, load.seed)
+            result = await closed.run(load.warmup_s, load.seconds, load.limit)
+        elif load.mode == "open":
+            arrivals = scenarios.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
+            result = await arrivals.run(load.warmup_s, load.seconds, load.limit)
+        elif load.mode == "cancel":
+            cancelling = scenarios.Cancelling(wire, recorder, load.callers, load.tokens, load.seed)
+            result = await cancelling.run(load.count)
+        else:
+            pause = scenarios.LongPrompt(wire, recorder, load.callers, load.seed)
+            result = await pause.run(load.count)
+    finally:
+        await wire.close()
+    given = {"mode": load.mode, "client": load.client, "connections": load.connections, "seed": load.seed}
+    return given | {"callers": load.callers, "rate": load.rate} | result
+
+
+def main() -> None:
+    """The command line; its flags are the fields of `Load`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Call a server, many times at once.")
+    parser.add_argument("mode", choices=MODES)
+    parser.add_argument("--target", required=True, metavar="HOST:PORT")
+    parser.add_argument("--pid", type=int, help="the server's process: its processor time and memory are reported")
+    defaults = Load(mode="", target="")
+    for name in ("callers", "tokens", "count", "limit", "connections", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name), help="%(default)s")
+    for name in ("seconds", "warmup_s", "rate"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
+    parser.add_argument("--client", choices=callers.KINDS, default=defaults.client)
+    parser.add_argument("--uvloop", action="store_true", help="run on uvloop, if it is installed")
+    arguments = vars(parser.parse_args())
+    factory = __import__("uvloop").new_event_loop if arguments.pop("uvloop") else None
+    gc.freeze()  # what is there now stays: do not look through it again and again
+    with asyncio.Runner(loop_factory=factory) as runner:
+        print(json.dumps(runner.run(run(Load(**arguments)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

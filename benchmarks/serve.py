@@ -1,0 +1,95 @@
+"""The model through the wire: a server process, and a load generator process on the same machine.
+
+    python -m benchmarks.serve --callers 64 --seconds 5
+    python -m benchmarks.serve --callers 64 --server naive
+    SEQSERVE_BATCH__SIZE_MAX=128 python -m benchmarks.serve --callers 256
+
+Prints the in-process limit of the same minute, what was served, and the one over the other; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import callers, limit, model
+from benchmarks.load import MODES, Load
+from benchmarks.processes import ServerProcess, running
+from benchmarks.recording import Json
+
+OUTPUT = Path("build/bench")
+SERVERS = ("seqserve", "naive")
+
+
+@contextlib.contextmanager
+def server(kind: str, models: Path) -> Iterator[ServerProcess]:
+    """A server of one of the SERVERS on a free port; SEQSERVE_* variables reach it."""
+    log = OUTPUT / f"{kind}.log"
+    if kind == "naive":
+        with running("benchmarks.naive", [str(models)], log) as process:
+            yield process
+    else:
+        arguments = ["--models", str(models), "--listen", "127.0.0.1:0", "--log-level", "warning"]
+        with running("seqserve.server", arguments, log, {"SEQSERVE_DRAIN_S": "0"}) as process:
+            yield process
+
+
+def apply(load: Load) -> Json:
+    """Run the load generator in a process of its own. Raises: CalledProcessError if it fails."""
+    given = {name.replace("_", "-"): value for name, value in asdict(load).items() if value is not None}
+    flags = [f"--{name}={value}" for name, value in given.items() if name != "mode"]
+    command = [sys.executable, "-m", "benchmarks.load", load.mode, *flags]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: Json = json.loads(done.stdout)
+    return result
+
+
+@contextlib.contextmanager
+def servable(spec: model.ModelSpec, given: Path | None = None) -> Iterator[Path]:
+    """The folder of the benchmarks' servable, in a repository of its own; ``given`` if there is one already."""
+    if given is not None:
+        yield max((given / model.NAME).iterdir(), key=lambda version: int(version.name))
+        return
+    with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as folder:
+        yield model.build(Path(folder), spec)
+
+
+def main() -> None:
+    """One measurement, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description="Measure a server.")
+    parser.add_argument("--mode", choices=MODES, default="closed")
+    parser.add_argument("--server", choices=SERVERS, default="seqserve")
+    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=100.0, help="arrivals a second, for --mode open (%(default)s)")
+    parser.add_argument("--count", type=int, default=10, help="for --mode cancel and pause (%(default)s)")
+    parser.add_argument("--client", choices=callers.KINDS, default=Load("", "").client)
+    parser.add_argument("--connections", type=int, default=Load("", "").connections)
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.model --out` wrote")
+    model.add_arguments(parser)
+    arguments = parser.parse_args()
+    with servable(model.spec_of(arguments), arguments.models) as folder:
+        batch = min(arguments.callers, 64)
+        limits = limit.measure_apart(folder, [batch], 1.0)
+        with server(arguments.server, folder.parents[1]) as process:
+            names = ("mode", "callers", "seconds", "rate", "count", "client", "connections")
+            given = {name: getattr(arguments, name) for name in names}
+            result = apply(Load(target=process.target, pid=process.pid, **given))
+    best, bare = limit.fastest(limits, batch), limit.of_threads(limits, batch, 1)
+    result["limit"] = [asdict(each) for each in limits]
+    result["served_over_limit"] = result["tokens_s"] / best.tokens_s
+    result["cpu_over_limit"] = result["server"]["cpu_us_per_token"] / best.cpu_us_per_token
+    result["python_us_per_token"] = result["server"]["cpu_us_per_token"] - bare.cpu_us_per_token
+    print(json.dumps(result, indent=2), file=sys.stderr)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
