@@ -91,8 +91,7 @@ class AsyncTransport:
         Raises:
             RuntimeError: if the client is closed.
         """
-        if self._closed:
-            raise RuntimeError("this client is closed")
+        self._require_open()
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.target, CHANNEL_OPTIONS)
         return self._channel
@@ -104,7 +103,9 @@ class AsyncTransport:
 
         Raises:
             SeqserveError: if the call failed; DeadlineError if it took longer than ``timeout_s``.
+            RuntimeError: if the client is closed.
         """
+        self._require_open()
         try:
             return await method(request, timeout=timeout_s)
         except grpc.RpcError as error:
@@ -123,6 +124,7 @@ class AsyncTransport:
         deadline_s: float | None,
     ) -> AsyncMessages[Response]:
         """Ask once for a stream of answers; failures come with the first read. Arguments as in `Transport.open`."""
+        self._require_open()
         call = method(request, timeout=deadline_s)
         return AsyncMessages(call, target=self.target, silence_s=silence_s, deadline_s=deadline_s)
 
@@ -131,3 +133,7 @@ class AsyncTransport:
         self._closed = True
         if self._owns_channel and self._channel is not None:
             await self._channel.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this client is closed")

@@ -1,0 +1,32 @@
+"""A scripted server for each test, and clients of it: blocking with the server in a thread, asyncio beside it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from seqserve.client import AsyncClient, Client
+from seqserve.client.testing import ScriptedServer
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[Client]:
+    with Client(server.target, timeout_s=30.0) as open_client:
+        yield open_client
+
+
+@pytest.fixture
+async def async_server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def async_client(async_server: ScriptedServer) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(async_server.target, timeout_s=30.0) as open_client:
+        yield open_client
