@@ -31,7 +31,7 @@ class DemoError(Exception):
 
 def show(*command: str) -> None:
     """Print a command as one would type it."""
-    print(f"\n$ {shlex.join(command)}", flush=True)
+    print("\n$", *(f'"{word}"' if "'" in word else shlex.quote(word) for word in command), flush=True)
 
 
 @contextlib.contextmanager
@@ -88,6 +88,7 @@ def stream_a_text(address: str) -> None:
     show("seqserve", "--server", address, "generate", LANGUAGE_MODEL, PROMPT, *options)
     with Client(address) as client:
         stream = client.generate(LANGUAGE_MODEL, PROMPT, max_tokens=TOKENS, temperature=TEMPERATURE, seed=SEED)
+        stream.start()
         print(PROMPT, end="", flush=True)
         for piece in stream:
             print(piece.text, end="", flush=True)

@@ -160,7 +160,9 @@ def test_tag_shows_spans_and_other_labels(run: Run, server: ScriptedServer, caps
 
 def test_models_prints_a_table_or_lines(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
-    assert "language model" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "language model" in out
+    assert "why not" not in out
     assert run("models", "--json") == 0
     assert lines_of(capsys.readouterr().out)[0]["state"] == "READY"
 
@@ -170,6 +172,22 @@ def test_models_prints_a_table_or_lines(run: Run, server: ScriptedServer, capsys
     server.on_list_models = none
     assert run("models") == 0
     assert capsys.readouterr().out == f"{server.target} serves no models\n"
+
+
+def test_models_shows_whole_names_and_why_one_does_not_serve(
+    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, reason = "a-model-with-a-long-name" * 5, "the graph's sha256 is not the one in its manifest"
+
+    async def broken(request: model_pb2.ListModelsRequest) -> model_pb2.ListModelsResponse:
+        model = model_pb2.Model(state=model_pb2.MODEL_STATE_BROKEN, reason=reason)
+        model.servable.model = name
+        return model_pb2.ListModelsResponse(models=[model])
+
+    server.on_list_models = broken
+    assert run("models") == 0
+    out = capsys.readouterr().out
+    assert [words for words in (name, reason, "broken", "why not") if words not in out] == []
 
 
 def test_models_tells_all_about_one(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_demo_streams_and_tags(server: ScriptedServer, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert f"$ seqserve --server {server.target} generate shakespeare-char ROMEO: --max-tokens 300" in out
     assert "ROMEO:ROMEO:\n\n6 tokens, 600 tokens/s, first token after 2.0 ms" in out
-    assert "Paris" in out
+    assert f'tag english-pos "{demo.SENTENCE}"' in out
 
 
 STAND_IN = """

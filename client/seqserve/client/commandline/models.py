@@ -44,11 +44,12 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
 
 
 def _print_list(models: list[Model]) -> None:
-    table = Table("model", "version", "task", "state", "provider", "why not")
+    show_reason = any(model.reason for model in models)
+    table = Table("model", "version", "task", "state", "provider", *(["why not"] if show_reason else []))
     for model in models:
-        servable = model.servable
-        name, task, state = Text(servable.model), _words(model.task), _words(model.state)
-        table.add_row(name, str(servable.version), task, state, Text(model.provider), Text(model.reason))
+        name, version = Text(model.servable.model), str(model.servable.version)
+        reason = [Text(model.reason)] if show_reason else []
+        table.add_row(name, version, _words(model.task), _words(model.state), Text(model.provider), *reason)
     print_table(table)
 
 

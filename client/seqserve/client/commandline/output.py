@@ -34,6 +34,10 @@ _HINTS: Final[tuple[tuple[type[SeqserveError], str], ...]] = (
 )
 
 
+COLUMNS_MAX: Final = 1000
+"""Width of a table that does not go to a terminal: wide enough that nothing is cut."""
+
+
 def print_json(value: object, **more: object) -> None:
     """Print one JSON object as one line.
 
@@ -49,7 +53,7 @@ def print_table(table: Table) -> None:
     """Print a table, as wide as the terminal or, where there is none, as its content."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(console.width, console.measure(table).maximum))
+        console = Console(width=COLUMNS_MAX)
     with console.capture() as capture:  # rich itself would end the process if the reader of a pipe has left
         console.print(table)
     print(capture.get(), end="", flush=True)
