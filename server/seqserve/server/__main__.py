@@ -10,10 +10,13 @@ import tomllib
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from seqserve.server.app import serve
 from seqserve.server.errors import ProviderError
-from seqserve.server.settings import load_settings
+from seqserve.server.settings import load_settings, suspicious_variables
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,11 +34,20 @@ def main(argv: list[str] | None = None) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
+        for said in suspicious_variables():
+            log.warning("%s", said)
         asyncio.run(serve(settings))
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            print(f"seqserve-server: setting {name}: {problem['msg']}", file=sys.stderr)
+            if problem["type"] == "missing":
+                variable, flag = f"SEQSERVE_{name.upper()}", f"--{name.replace('_', '-')}"
+                print(f"seqserve-server: setting {name} is missing: give {flag}, or {variable}", file=sys.stderr)
+            else:
+                print(f"seqserve-server: setting {name}: {problem['msg']}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        print(f"seqserve-server: {error}; a section is JSON, for example '{{\"size_max\": 32}}'", file=sys.stderr)
         return 2
     except tomllib.TOMLDecodeError as error:
         print(f"seqserve-server: {config} is not TOML: {error}", file=sys.stderr)

@@ -38,6 +38,8 @@ from seqserve.v1 import (
 
 log = logging.getLogger(__name__)
 
+_LAST_WORDS_S = 1.0  # for the errors that tell running requests of the stop; a caller that does not read is cut off
+
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -110,10 +112,12 @@ class Server:
         return f"{host}:{port}"
 
     async def stop(self) -> None:
-        """Take no new requests, give running ones ``drain_s``, then end."""
+        """Take no new requests, give running ones ``drain_s``, tell those that still run, then end."""
         await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(self.settings.drain_s)
-        await asyncio.to_thread(self.repository.close)
+        stopping = asyncio.create_task(self._grpc.stop(self.settings.drain_s + _LAST_WORDS_S))
+        await asyncio.wait([stopping], timeout=self.settings.drain_s)
+        await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
+        await stopping
 
     async def _tell_health(self) -> None:
         """A task's service serves if a model for the task does."""

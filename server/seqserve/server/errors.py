@@ -42,6 +42,7 @@ class ServeError(Exception):
     Args:
         message: What was wrong, where, and what to do; a sentence or two without a full stop at the end.
         field: Path of the request's field that is to blame, if one is.
+        resource: What was not found, as its sort ("model") and its name, if something was not.
         metadata: Facts for programs, as text.
         retry_after_s: When trying again can help, in seconds; None if it cannot.
     """
@@ -54,12 +55,14 @@ class ServeError(Exception):
         message: str,
         *,
         field: str | None = None,
+        resource: tuple[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.resource = resource
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
 

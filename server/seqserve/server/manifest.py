@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from google.protobuf import json_format
@@ -50,15 +51,22 @@ def _parse(path: Path) -> pb.Manifest:
     except UnicodeDecodeError as error:
         raise BrokenServableError(f"{path.name} is not UTF-8 (byte {error.start}); export the servable again") from None
     try:
-        manifest = json_format.Parse(text, pb.Manifest())
-    except json_format.ParseError as error:
-        raise BrokenServableError(f"{path.name} is not a manifest: {error}") from None
-    if manifest.format_version != FORMAT_VERSION:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise BrokenServableError(
-            f"{path.name} has format version {manifest.format_version}, this server reads {FORMAT_VERSION}; "
+            f"{path.name} is not whole JSON ({error}): it was half-written or changed; export the servable again"
+        ) from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:  # looked at first: another format may have any keys
+        raise BrokenServableError(
+            f"{path.name} has format version {version or 'none'}, this server reads {FORMAT_VERSION}; "
             "export the servable with a matching version of seqserve"
         )
-    return manifest
+    try:
+        return json_format.ParseDict(content, pb.Manifest())
+    except json_format.ParseError as error:
+        said = str(error).partition(" Available Fields")[0].removeprefix("Failed to parse ")
+        raise BrokenServableError(f"{path.name} is not a manifest: {said}; export the servable again") from None
 
 
 def _check_digest(path: Path, expected: str) -> None:
@@ -70,7 +78,8 @@ def _check_digest(path: Path, expected: str) -> None:
     if digest != expected:
         raise BrokenServableError(
             f"{path.name} is not the file that the manifest names: its SHA-256 is {digest[:12]}…, "
-            f"the manifest says {expected[:12] or 'none'}…; it was changed or damaged, export the servable again"
+            f"the manifest says {f'{expected[:12]}…' if expected else 'none'}; it was changed or damaged, export the "
+            "servable again"
         )
 
 
@@ -106,6 +115,7 @@ def _check_shape(manifest: pb.Manifest) -> None:
         raise BrokenServableError("the graph takes tokens, but the manifest has no vocabulary")
     if manifest.task in (pb.TASK_TAGGING, pb.TASK_CLASSIFICATION) and len(manifest.labels.names) < 2:
         raise BrokenServableError(f"the manifest names {len(manifest.labels.names)} labels, at least 2 are needed")
+    _check_widths(manifest)
     if bool(manifest.states) == manifest.network.bidirectional:
         raise BrokenServableError(
             "a one-directional model carries states and a bidirectional one none; the manifest disagrees"
@@ -114,3 +124,20 @@ def _check_shape(manifest: pb.Manifest) -> None:
         raise BrokenServableError(
             "a bidirectional language model has read the future it should predict; it cannot generate"
         )
+
+
+def _check_widths(manifest: pb.Manifest) -> None:
+    """A score for each token or label, no more and no fewer."""
+    widths = {
+        pb.TENSOR_ROLE_TOKEN_LOGITS: ("tokens", manifest.vocabulary.size),
+        pb.TENSOR_ROLE_LABEL_SCORES: ("labels", len(manifest.labels.names)),
+        pb.TENSOR_ROLE_CLASS_LOGITS: ("labels", len(manifest.labels.names)),
+    }
+    for spec in manifest.outputs:
+        if spec.role in widths:
+            what, count = widths[spec.role]
+            if (last := spec.axes[-1] if spec.axes else "none") != str(count):
+                raise BrokenServableError(
+                    f"the manifest names {count} {what}, but the last axis of output {spec.name!r} is {last}; "
+                    "export the servable again"
+                )

@@ -19,10 +19,11 @@ from seqserve.server.errors import (
     BrokenServableError,
     ModelNotFoundError,
     ModelNotReadyError,
+    ProviderError,
     VersionNotFoundError,
 )
 from seqserve.server.manifest import read_manifest
-from seqserve.server.servable import Servable, ServableId
+from seqserve.server.servable import Servable, ServableId, choose_provider
 from seqserve.server.settings import ServerSettings
 from seqserve.server.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
@@ -76,6 +77,7 @@ class Repository:
         root = self._settings.models
         if not root.is_dir():
             raise FileNotFoundError(f"the model repository {root} is not a folder")
+        choose_provider(self._settings.runtime.provider)  # also where there is no model to need it
         for folder in sorted(root.glob("*/*")):
             name, version = folder.parent.name, folder.name
             if folder.is_dir() and _NAME.fullmatch(name) and _VERSION.fullmatch(version):
@@ -101,13 +103,17 @@ class Repository:
         if not (versions := self._entries.get(name)):
             near = difflib.get_close_matches(name, self._entries, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(self._entries)) or 'none'}"
-            raise ModelNotFoundError(f"there is no model {name!r}; {hint}", field="model.name")
+            raise ModelNotFoundError(
+                f"there is no model {name!r}; {hint}", field="model.name", resource=("model", name)
+            )
         if version is None:
             return versions[max((v for v in versions if versions[v].model), default=max(versions))]
         if version not in versions:
             there = ", ".join(str(v) for v in sorted(versions))
             raise VersionNotFoundError(
-                f"model {name!r} has no version {version}; there are: {there}", field="model.version"
+                f"model {name!r} has no version {version}; there are: {there}",
+                field="model.version",
+                resource=("model version", f"{name}/{version}"),
             )
         return versions[version]
 
@@ -131,6 +137,11 @@ class Repository:
         except (BrokenServableError, OSError) as error:
             log.warning("model %s version %d does not serve: %s", name, version, error)
             return Entry(name, version, None, str(error))
+        except ProviderError:
+            raise
+        except Exception as error:  # whatever is wrong with one servable, the others serve
+            log.exception("model %s version %d does not serve", name, version)
+            return Entry(name, version, None, f"it cannot be loaded: {type(error).__name__}: {error}")
         engine = Engine(servable, table, self._settings.batch, self._publish)
         engine.start()
         log.info("model %s version %d serves on %s", name, version, servable.provider)

@@ -1,21 +1,27 @@
 """Settings of the server: every limit by name, with its unit and default.
 
 They come from, first wins: the command line, SEQSERVE_* variables (SEQSERVE_BATCH__SIZE_MAX=32 sets batch.size_max), a
-TOML file (--config), the defaults here. A key that is not known is an error.
+TOML file (--config), the defaults here. A key that is not known is an error, but for a variable: others may have put
+SEQSERVE_* there (a cluster does for a service of that name), so one that is like a setting's name is warned about.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_PREFIX, _DELIMITER = "SEQSERVE_", "__"
+_PORT_MAX = 65535
 
 
 class BatchSettings(BaseModel, frozen=True, extra="forbid"):
@@ -54,8 +60,9 @@ class ServerSettings(BaseSettings):
     """All settings of one server process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SEQSERVE_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        env_ignore_empty=True,
         frozen=True,
         extra="forbid",
         nested_model_default_partial_update=True,
@@ -70,6 +77,13 @@ class ServerSettings(BaseSettings):
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @field_validator("listen")
+    @classmethod
+    def _a_port_that_exists(cls, listen: str) -> str:
+        if (port := int(listen.rpartition(":")[2])) > _PORT_MAX:  # gRPC would take the remainder by 65536 in silence
+            raise ValueError(f"port {port} does not exist; ports are 0 to {_PORT_MAX}")
+        return listen
 
     @classmethod
     def settings_customise_sources(
@@ -89,7 +103,8 @@ def load_settings(config: Path | None, **given: Any) -> ServerSettings:
     """Settings from the command line (``given``), the environment and a TOML file, in this order.
 
     Raises: FileNotFoundError if there is no such file; tomllib.TOMLDecodeError if it is not TOML;
-        pydantic.ValidationError for a bad value or an unknown key.
+        pydantic.ValidationError for a bad value or an unknown key; pydantic_settings.SettingsError for a variable
+        that names a whole section and is not JSON.
     """
     if config is not None and not config.is_file():
         raise FileNotFoundError(f"there is no settings file {config}")
@@ -98,3 +113,17 @@ def load_settings(config: Path | None, **given: Any) -> ServerSettings:
         model_config = SettingsConfigDict(toml_file=config)
 
     return ConfiguredSettings(**given)
+
+
+def suspicious_variables() -> list[str]:
+    """What to say of each SEQSERVE_* variable that is no setting but is spelt almost like one."""
+    known = [name.upper() for name in ServerSettings.model_fields]
+    said: list[str] = []
+    for variable in sorted(os.environ):
+        prefix, _, rest = variable.upper().partition("_")
+        name = rest.partition(_DELIMITER)[0]
+        if f"{prefix}_" != _PREFIX or name in known:
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+            said.append(f"variable {variable} is not a setting and has no effect; did you mean {_PREFIX}{near[0]}?")
+    return said

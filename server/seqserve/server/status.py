@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 DOMAIN = "seqserve"
 DETAILS_KEY = "grpc-status-details-bin"
+_TEXT_BYTES_MAX = 768  # three times in a status, one of them percent-encoded, stay below 8 KiB
 
 CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -39,16 +40,23 @@ def to_status(error: ServeError) -> status_pb2.Status:
     reason = ErrorReason.Name(ErrorReason.Value(f"ERROR_REASON_{error.reason}"))  # fails for a name not in the contract
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata)]
     if error.field is not None and error.kind is ErrorKind.INVALID:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=_short(error.message))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if error.field is not None and error.kind is ErrorKind.NOT_FOUND:
-        resource = error_details_pb2.ResourceInfo(resource_type=error.field, description=error.message)
-        details.append(resource)
+    if error.resource is not None:
+        sort, name = error.resource
+        details.append(error_details_pb2.ResourceInfo(resource_type=sort, resource_name=_short(name)))
     if error.retry_after_s is not None:
-        delay = Duration(nanos=round(error.retry_after_s % 1 * 1e9), seconds=int(error.retry_after_s))
+        delay = Duration()
+        delay.FromNanoseconds(round(error.retry_after_s * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     code: int = CODES[error.kind].value[0]
-    return status_pb2.Status(code=code, message=error.message, details=[_packed(detail) for detail in details])
+    return status_pb2.Status(code=code, message=_short(error.message), details=[_packed(detail) for detail in details])
+
+
+def _short(text: str) -> str:
+    """The text, cut where it is too long for a status: a client refuses metadata of more than 8 KiB altogether."""
+    data = text.encode("utf-8")
+    return text if len(data) <= _TEXT_BYTES_MAX else data[:_TEXT_BYTES_MAX].decode("utf-8", "ignore") + "…"
 
 
 def _packed(detail: Message) -> AnyMessage:
@@ -68,7 +76,7 @@ async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContex
         )
     status = to_status(error)
     await context.abort(
-        CODES[error.kind], error.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
+        CODES[error.kind], status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
     )
 
 

@@ -9,10 +9,13 @@ from seqserve.server.repository import Model
 from seqserve.server.servable import ServableId
 from seqserve.server.stream import Times
 from seqserve.v1 import common_pb2 as common
+from seqserve.v1.manifest_pb2 import Task
+
+_NAME_CHARACTERS_MAX = 128
 
 
 def number(message: Message, name: str, default: float, low: float, high: float, path: str) -> float:
-    """An optional number in [low, high].
+    """An optional number in [low, high]; ``path`` is where the message stands in the request, empty for the request.
 
     Raises: InvalidFieldError if it is outside, NaN included.
     """
@@ -20,15 +23,23 @@ def number(message: Message, name: str, default: float, low: float, high: float,
         return default
     value: float = getattr(message, name)
     if not low <= value <= high:
-        raise InvalidFieldError(
-            f"{path}.{name} is {value:g}; it has to be in [{low:g}, {high:g}]", field=f"{path}.{name}"
-        )
+        raise _outside(path, name, f"{value:g}", f"{low:g}", f"{high:g}")
     return value
 
 
 def integer(message: Message, name: str, default: int, low: int, high: int, path: str) -> int:
     """An optional integer in [low, high]. Raises: InvalidFieldError if it is outside."""
-    return int(number(message, name, default, low, high, path))
+    if not message.HasField(name):
+        return default
+    value: int = getattr(message, name)
+    if not low <= value <= high:
+        raise _outside(path, name, str(value), str(low), str(high))
+    return value
+
+
+def _outside(path: str, name: str, value: str, low: str, high: str) -> InvalidFieldError:
+    where = f"{path}.{name}" if path else name
+    return InvalidFieldError(f"{where} is {value}; it has to be in [{low}, {high}]", field=where)
 
 
 def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
@@ -40,9 +51,16 @@ def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
 
 
 def model_ref(ref: common.ModelRef) -> tuple[str, int | None]:
-    """Name and version that a request asks for. Raises: InvalidFieldError for an empty name or a version below 1."""
+    """Name and version that a request asks for.
+
+    Raises: InvalidFieldError for an empty name, one that is too long, or a version below 1.
+    """
     if not ref.name:
         raise InvalidFieldError("model.name is empty; name the model", field="model.name")
+    if len(ref.name) > _NAME_CHARACTERS_MAX:
+        raise InvalidFieldError(
+            f"model.name has {len(ref.name)} characters; names have at most {_NAME_CHARACTERS_MAX}", field="model.name"
+        )
     if ref.HasField("version") and ref.version < 1:
         raise InvalidFieldError(f"model.version is {ref.version}; versions begin at 1", field="model.version")
     return ref.name, ref.version if ref.HasField("version") else None
@@ -64,6 +82,4 @@ def timing(times: Times) -> common.Timing:
 
 def task_name(model: Model) -> str:
     """What a model does, for people."""
-    from seqserve.v1.manifest_pb2 import Task
-
     return Task.Name(model.manifest.task).removeprefix("TASK_").lower().replace("_", " ")

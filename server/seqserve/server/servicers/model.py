@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import grpc.aio
@@ -15,6 +16,7 @@ from seqserve.v1 import model_pb2 as pb
 from seqserve.v1.model_pb2_grpc import ModelServiceServicer
 
 _PAGE_DEFAULT, _PAGE_MAX = 100, 1000
+_TOKEN = re.compile(r"[0-9]{0,18}")
 
 
 class ModelServicer(ModelServiceServicer):
@@ -28,11 +30,12 @@ class ModelServicer(ModelServiceServicer):
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
         """List all versions, page by page; a page's token is the index of its first version."""
-        size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "request")
+        size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
         entries = self._repository.entries()
-        if request.page_token and not request.page_token.isdecimal():
+        if not _TOKEN.fullmatch(request.page_token):
             raise InvalidFieldError(
-                f"page_token {request.page_token!r} is not one of this server's", field="page_token"
+                f"page_token {request.page_token!r} is not one of this server's; take next_page_token of an answer",
+                field="page_token",
             )
         start = int(request.page_token or 0)
         return pb.ListModelsResponse(

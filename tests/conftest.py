@@ -1,0 +1,52 @@
+"""What tests of all parts share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.servables import MadeLanguageModel, MadeTagger
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The data sets, in SEQSERVE_DATA or beside the repository; without them the test is skipped, in CI it fails."""
+    folder = Path(os.environ.get("SEQSERVE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        reason = f"no data sets in {folder}: set SEQSERVE_DATA to the folder that holds them"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@dataclass(frozen=True)
+class MadeRepository:
+    """A model repository with small servables of random weights: models `lstm`, `gru` and `tagger`, version 1 each."""
+
+    root: Path
+    lstm: MadeLanguageModel
+    gru: MadeLanguageModel
+    tagger: MadeTagger
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeRepository:
+    """Made once and shared: do not change it, copy it."""
+    from seqserve.training.config import CellKind  # torch takes seconds to import: only those who need it wait
+    from tests.servables import make_language_model, make_tagger
+
+    root = tmp_path_factory.mktemp("models")
+    return MadeRepository(
+        root,
+        make_language_model(root / "lstm"),
+        make_language_model(root / "gru", cell=CellKind.GRU, layers=1, seed=1),
+        make_tagger(root / "tagger"),
+    )

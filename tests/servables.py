@@ -1,0 +1,116 @@
+"""Small servables with random weights, made within a second by the training exporter, proof included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from google.protobuf import json_format
+from tokenizers import Tokenizer
+
+from seqserve.training import checkpoint as checkpoints
+from seqserve.training.checkpoint import Checkpoint
+from seqserve.training.config import CellKind, LanguageModelConfig, TaggerConfig
+from seqserve.training.networks import LanguageModel, Tagger
+from seqserve.training.run import export
+from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
+from seqserve.v1 import manifest_pb2 as pb
+
+ALPHABET = "\n !,.abcdefghijklmnopqrstuvwxyzäé国😀"
+WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", ".", ",", "0", "naïve", "国"]
+LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
+
+Edit = Callable[[pb.Manifest], None]
+
+
+@dataclass(frozen=True)
+class MadeLanguageModel:
+    """A character model on disk, and the network that it was exported from."""
+
+    folder: Path
+    network: LanguageModel
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class MadeTagger:
+    """A bidirectional tagger with byte features on disk, and the network that it was exported from."""
+
+    folder: Path
+    network: Tagger
+    tokenizer: Tokenizer
+
+
+def make_language_model(
+    out: Path,
+    *,
+    cell: CellKind = CellKind.LSTM,
+    layers: int = 2,
+    hidden_size: int = 24,
+    unknown_token: bool = False,
+    seed: int = 0,
+    edit: Edit | None = None,
+) -> MadeLanguageModel:
+    """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest."""
+    torch.manual_seed(seed)
+    tokenizer = character_tokenizer(ALPHABET, unknown_token=unknown_token)
+    config = LanguageModelConfig(
+        data=(Path("none"),), cell=cell, layers=layers, hidden_size=hidden_size, embedding_size=12
+    )
+    network = LanguageModel(config, tokenizer.get_vocab_size())
+    with torch.no_grad():
+        network.head.weight *= 8  # as decided as a trained model: some tokens are likely, most are not
+    folder = _write(
+        out, Checkpoint("lm", config.model_dump_json(), network.state_dict(), tokenizer.to_str(), (), "{}", {})
+    )
+    if edit is not None:
+        edit_manifest(folder, edit)
+    return MadeLanguageModel(folder, network, tokenizer)
+
+
+def make_tagger(out: Path, *, seed: int = 0, edit: Edit | None = None) -> MadeTagger:
+    """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest."""
+    torch.manual_seed(seed)
+    tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True)
+    config = TaggerConfig(
+        data=(Path("none"),),
+        validation=(Path("none"),),
+        hidden_size=12,
+        embedding_size=8,
+        byte_embedding_size=6,
+        byte_hidden_size=6,
+        word_bytes_max=9,
+    )
+    network = Tagger(config, tokenizer.get_vocab_size(), len(LABELS))
+    with torch.no_grad():
+        network.head.weight *= 8
+    checkpoint = Checkpoint(
+        "tagger", config.model_dump_json(), network.state_dict(), tokenizer.to_str(), LABELS, "{}", {}
+    )
+    folder = _write(out, checkpoint)
+    if edit is not None:
+        edit_manifest(folder, edit)
+    return MadeTagger(folder, network, tokenizer)
+
+
+def edit_manifest(folder: Path, edit: Edit) -> None:
+    """Change what a servable says of itself."""
+    path = folder / "manifest.json"
+    manifest = json_format.Parse(path.read_text("utf-8"), pb.Manifest())
+    edit(manifest)
+    content = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def _write(out: Path, checkpoint: Checkpoint) -> Path:
+    torch.set_num_threads(1)  # for networks this small threads cost more than they give
+    out.parent.mkdir(parents=True, exist_ok=True)
+    file = out.parent / f"{out.name}.pt"
+    checkpoints.save(file, checkpoint)
+    try:
+        return export(file, out)
+    finally:
+        file.unlink()
