@@ -12,8 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from seqserve.server.engine import Published
-from seqserve.server.errors import ServeError
+from seqserve.server.courier import Courier
 from seqserve.server.repository import Repository
 from seqserve.server.servicers.generation import GenerationServicer
 from seqserve.server.servicers.model import ModelServicer
@@ -63,9 +62,9 @@ class Server:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.repository = Repository(settings, self._publish)
-        self._loop = asyncio.get_running_loop()
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        courier = Courier(asyncio.get_running_loop(), settings.wire.share)
+        self.repository = Repository(settings, courier.publish)
+        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
         limit = settings.limits.message_bytes_max
         self._grpc = grpc.aio.server(
             interceptors=[StatusInterceptor()],
@@ -130,18 +129,6 @@ class Server:
         } | dict.fromkeys(_LATER, False)
         for name, serves in states.items():
             await self._health.set(name, _SERVING if serves else _NOT_SERVING)
-
-    def _publish(self, published: Published) -> None:
-        """Take over what an engine's step gave; called on the engine's thread."""
-        self._loop.call_soon_threadsafe(_deliver, published)
-
-
-def _deliver(published: Published) -> None:
-    for stream, output in published:
-        if isinstance(output, ServeError):
-            stream.fail(output)
-        else:
-            stream.put(output)
 
 
 async def serve(settings: ServerSettings) -> None:

@@ -1,15 +1,17 @@
 """The decoding batch: the generations that share a step, their carried state and their sampler.
 
 While the members stay the same, the state that one step returns is the next step's input, untouched, and the drawn
-tokens are its tokens. Axes: B sequences, V vocabulary.
+tokens are its tokens. A member whose prompt is not read to its end yet (a rider) is fed its next known token instead.
+
+Axes: B sequences, V vocabulary.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from seqserve.server.generation import GenerationSequence
 from seqserve.server.sampling import IdArray, Sampler
-from seqserve.server.sequence import GenerationSequence
 from seqserve.server.servable import Servable
 from seqserve.server.state import FloatArray, State, join, rows
 from seqserve.v1 import manifest_pb2 as pb
@@ -24,22 +26,36 @@ class DecodingBatch:
         self._state: State = ()
         self._tokens_B: IdArray = np.empty(0, np.intp)
         self._ones_B = np.empty(0, np.int32)
-        self._sampler = Sampler([])
+        self._sampler = Sampler([], [])
+        self._riders: list[tuple[int, GenerationSequence]] = []
+        self._may_bar: list[tuple[int, GenerationSequence]] = []
 
-    def step(self, sequences: list[GenerationSequence]) -> tuple[IdArray, FloatArray]:
-        """Feed each sequence its last token and draw the next.
+    def step(self, sequences: list[GenerationSequence], now_s: float) -> tuple[IdArray, FloatArray]:
+        """Feed each sequence its next token and draw the one after.
 
         Args:
             sequences: At least one. The same list object as last time means the same members.
-        Returns: Drawn tokens (B,) and the logits they were drawn from (B, V).
+            now_s: The time.
+        Returns: Drawn tokens (B,) and the logits they were drawn from (B, V). What was drawn for a sequence that still
+            has known inputs is not its token.
         """
         if sequences is not self._members:
             self._change_members(sequences)
+        for row, sequence in self._riders:
+            self._tokens_B[row] = sequence.take(1, now_s).arrays[pb.TENSOR_ROLE_TOKENS][0]
         tokens_1B = self._tokens_B[None, :].astype(np.int32)
         outputs, self._state = self._servable.run_arrays({pb.TENSOR_ROLE_TOKENS: tokens_1B}, self._ones_B, self._state)
         logits_BV = outputs[0][0]
-        self._tokens_B = self._sampler.draw(logits_BV, uniforms(sequences))
+        for row, sequence in self._riders:
+            sequence.read([logits_BV[row : row + 1]])
+        self._riders = [(row, sequence) for row, sequence in self._riders if sequence.remaining]
+        self._tokens_B = self._sampler.draw(logits_BV, uniforms(sequences), barred(self._may_bar))
         return self._tokens_B, logits_BV
+
+    def reorder(self, index: list[int], tokens: list[int]) -> None:
+        """Put other rows' states in the place of some: row i goes on from row ``index[i]``, fed ``tokens[i]``."""
+        self._state = rows(self._state, index)
+        self._tokens_B = np.array(tokens, np.intp)
 
     def _change_members(self, sequences: list[GenerationSequence]) -> None:
         """Give the state of a leaving sequence back to it, and take in the states of those that join."""
@@ -55,9 +71,18 @@ class DecodingBatch:
         self._members = sequences
         self._tokens_B = np.array([sequence.last_token for sequence in sequences], np.intp)
         self._ones_B = np.ones(len(sequences), np.int32)
-        self._sampler = Sampler([sequence.sampling for sequence in sequences])
+        self._sampler = Sampler(
+            [sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences]
+        )
+        self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
+        self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
 
 
 def uniforms(sequences: list[GenerationSequence]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """The random number of each sequence's next token: float64 (B,)."""
     return np.array([sequence.uniform for sequence in sequences])
+
+
+def barred(rows_: list[tuple[int, GenerationSequence]]) -> list[tuple[int, IdArray]]:
+    """The rows in which some tokens may not come next, and these tokens."""
+    return [(row, tokens) for row, sequence in rows_ if (tokens := sequence.barred) is not None]

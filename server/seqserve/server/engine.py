@@ -1,8 +1,8 @@
 """The loop of one servable: schedule, run, sample, update, publish.
 
 The engine has a thread of its own, so that the event loop never waits for a graph. The two meet at two places only: the
-scheduler, under a lock that is held for microseconds, and one call into the event loop a step, which hands over all
-that the step gave. One pass is one batch; a cancel takes effect between passes.
+scheduler, under a lock that is held for microseconds, and the courier, which takes what a step gave. One pass is one
+batch; a cancel takes effect between passes.
 
 Axes: B sequences, T steps, V vocabulary or labels.
 """
@@ -15,25 +15,26 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
 
-from seqserve.server.decoding import DecodingBatch, uniforms
-from seqserve.server.errors import DeadlineError, DrainingError, InternalError, ServeError
-from seqserve.server.sampling import Sampler, StepReport, report
+import numpy as np
+
+from seqserve.server.beams import BeamSearch
+from seqserve.server.courier import Published
+from seqserve.server.decoding import DecodingBatch, barred, uniforms
+from seqserve.server.errors import DeadlineError, DrainingError, InternalError
+from seqserve.server.generation import GenerationSequence
+from seqserve.server.likelihood import log_softmax
+from seqserve.server.prefix import PrefixCache
+from seqserve.server.requests import Admission, GenerationRequest, ReadingRequest, Request
+from seqserve.server.sampling import Sampler
 from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
-from seqserve.server.sequence import (
-    GenerationRequest,
-    GenerationSequence,
-    ReadingRequest,
-    ReadingSequence,
-    Sequence,
-)
+from seqserve.server.sequence import ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.server.state import FloatArray, join, rows
-from seqserve.server.stream import Output, OutputStream
+from seqserve.server.stream import OutputStream
+from seqserve.v1 import manifest_pb2 as pb
 
 log = logging.getLogger(__name__)
-
-Published = list[tuple[OutputStream, Output | ServeError]]
 
 
 class Engine:
@@ -57,12 +58,13 @@ class Engine:
             clock: Seconds, monotonic.
         """
         self.servable = servable
+        self.clock = clock
+        self.prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
         self._table = table
         self._publish = publish
-        self._clock = clock
         self._scheduler = Scheduler(settings, cuts=servable.carries_state)
         self._decoding = DecodingBatch(servable)
-        self._awake = threading.Condition()  # guards the scheduler and _closing
+        self._awake = threading.Condition()  # guards the scheduler, the prefixes and _closing
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name=f"engine {servable.id.model}/{servable.id.version}")
 
@@ -81,42 +83,60 @@ class Engine:
             left = self._scheduler.clear()
         self._publish([(sequence.stream, _draining()) for sequence in left])
 
-    def submit(self, request: GenerationRequest | ReadingRequest, deadline_s: float | None = None) -> Sequence:
+    def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
         """Admit a request: the only way in.
 
-        Args:
-            request: What to do, validated.
-            deadline_s: Moment on the engine's clock by which it has to be done; None: no limit.
         Returns: The sequence; its outputs come through its stream.
-        Raises: QueueFullError, DrainingError.
+        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already.
         """
-        stream = OutputStream(self._room_again)
-        state, now_s = self.servable.initial_state(), self._clock()
+        now_s = self.clock()
+        if admission.deadline_s is not None and admission.deadline_s <= now_s:
+            raise _too_late()
+        samples = request.samples if isinstance(request, GenerationRequest) else 1
+        stream = OutputStream(self._room_again, samples)
+        common = self.servable.initial_state(), stream, admission, now_s
         sequence: Sequence
         if isinstance(request, GenerationRequest):
-            sequence = GenerationSequence(request, self._table, state, stream, now_s, deadline_s)
+            sequence = GenerationSequence(request, self._table, *common)
+        elif isinstance(request, ReadingRequest):
+            sequence = ReadingSequence(request, *common)
         else:
-            sequence = ReadingSequence(request.inputs, state, stream, now_s, deadline_s)
+            sequence = ScoringSequence(request, *common)
         with self._awake:
             if self._closing:
                 raise _draining()
+            if isinstance(sequence, GenerationSequence) and sequence.request.prompt_logprobs is None:
+                sequence.prefix_keys = self.prefixes.keys(sequence.request.inputs.arrays[pb.TENSOR_ROLE_TOKENS])
+                length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
+                if length:
+                    sequence.skip(length, state)
             self._scheduler.add(sequence)
             self._awake.notify()
         return sequence
 
     def cancel(self, sequence: Sequence) -> None:
-        """Take a sequence out: it runs in no later step. Harmless if it has ended."""
+        """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
         with self._awake:
             self._scheduler.remove(sequence)
 
     def step(self) -> bool:
         """One pass: run one batch, if there is one. Returns whether there was."""
         with self._awake:
-            late, step = self._expire(), self._scheduler.schedule()
-        self._publish_any(late)
-        if step is not None:
-            self._execute(step)
-        return step is not None
+            late = self._scheduler.expired(self.clock())
+            step = self._scheduler.schedule()
+        if late:
+            self._publish([(sequence.stream, _too_late()) for sequence in late])
+        if step is None:
+            return False
+        try:
+            published = self._read(step) if isinstance(step, ReadStep) else self._decode(step)
+        except Exception as error:  # noqa: BLE001 - a defect in one step ends its sequences, not the engine
+            published = self._fail(step, error)
+        with self._awake:
+            self._scheduler.update(step)
+        if published:
+            self._publish(published)
+        return True
 
     def _loop(self) -> None:
         while True:
@@ -127,79 +147,105 @@ class Engine:
                     return
             self.step()
 
-    def _execute(self, step: ReadStep | DecodeStep) -> None:
-        try:
-            published = self._read(step) if isinstance(step, ReadStep) else self._decode(step)
-        except Exception as error:  # noqa: BLE001 - a defect in one step ends its sequences, not the engine
-            published = self._fail(step, error)
-        with self._awake:
-            self._scheduler.update(step)
-        self._publish_any(published)
-
     def _read(self, step: ReadStep) -> Published:
-        """Consume known inputs; a prompt that is read gives its first token, a reading its outputs."""
-        now_s = self._clock()
+        """Consume known inputs; a prompt that is read gives its first token, another input its result."""
+        now_s = self.clock()
         sequences = [sequence for sequence, _ in step.rows]
         inputs = [sequence.take(count, now_s) for sequence, count in step.rows]
         outputs, state = self.servable.run(inputs, join([sequence.state for sequence in sequences]))
         published: Published = []
         for row, (sequence, count) in enumerate(step.rows):
             sequence.state = rows(state, [row])
-            if sequence.remaining or sequence.ended:
+            if sequence.ended:  # cancelled while the step ran
                 continue
+            sequence.read([output[:count, row] for output in outputs])
             if isinstance(sequence, GenerationSequence):
-                logits_1V = outputs[0][count - 1, row : row + 1]
-                tokens = Sampler([sequence.sampling]).draw(logits_1V, uniforms([sequence]))
-                published += self._accept([sequence], tokens.tolist(), logits_1V)
-            elif isinstance(sequence, ReadingSequence):
-                arrays = tuple(output[:count, row].copy() for output in outputs)
-                published.append((sequence.stream, sequence.finish(arrays, self._clock())))
+                with self._awake:
+                    self.prefixes.keep(sequence.prefix_keys, sequence.consumed, sequence.state)
+                if not sequence.remaining:
+                    published += self._begin(sequence, outputs[0][count - 1, row : row + 1])
+            elif isinstance(sequence, ResultSequence) and not sequence.remaining:
+                published.append((sequence.stream, sequence.finish(self.clock())))
         return published
+
+    def _begin(self, sequence: GenerationSequence, logits_1V: FloatArray) -> Published:
+        """The first tokens after a prompt: one for each sample, or the first beams."""
+        if sequence.beams is not None:
+            while len(sequence.family) < sequence.beams.width:
+                sequence.fork(len(sequence.family))
+            return self._advance_search(sequence.beams, sequence.family, logits_1V)
+        with self._awake:
+            self._scheduler.fork(sequence, sequence.request.samples)
+        family = list(sequence.family)
+        logits_BV = np.repeat(logits_1V, len(family), axis=0)
+        sampler = Sampler([member.request.sampling for member in family], [member.history for member in family])
+        tokens_B = sampler.draw(logits_BV, uniforms(family), barred(list(enumerate(family))))
+        return self._accept(family, tokens_B.tolist(), logits_BV)
 
     def _decode(self, step: DecodeStep) -> Published:
-        tokens_B, logits_BV = self._decoding.step(step.sequences)
-        return self._accept(step.sequences, tokens_B.tolist(), logits_BV)
-
-    def _accept(self, sequences: list[GenerationSequence], tokens: list[int], logits_BV: FloatArray) -> Published:
-        now_s = self._clock()
-        published: Published = []
-        for row, (sequence, token) in enumerate(zip(sequences, tokens, strict=True)):
-            if not sequence.ended:  # cancelled while the step ran
-                reported: StepReport | None = None
-                if sequence.sampling.logprobs is not None:
-                    reported = report(logits_BV[row], token, sequence.sampling.logprobs)
-                published.append((sequence.stream, sequence.accept(token, reported, now_s)))
+        tokens_B, logits_BV = self._decoding.step(step.sequences, self.clock())
+        searches = [
+            (sequence.beams, sequence.family)
+            for sequence in step.sequences
+            if sequence.beams is not None and sequence.sample == 0 and not sequence.ended
+        ]
+        if not searches:
+            return self._accept(step.sequences, tokens_B.tolist(), logits_BV)
+        rows_of = {sequence: row for row, sequence in enumerate(step.sequences)}
+        plain = [sequence for sequence in step.sequences if sequence.beams is None]
+        places = [rows_of[sequence] for sequence in plain]
+        published = self._accept(plain, tokens_B[places].tolist(), logits_BV[places])
+        index, tokens = list(range(len(step.sequences))), tokens_B.tolist()
+        for search, family in searches:
+            places = [rows_of[member] for member in family]
+            published += self._advance_search(search, family, logits_BV[places])
+            for member, parent in zip(family, family[0].parents, strict=True):
+                index[rows_of[member]], tokens[rows_of[member]] = places[parent], member.last_token
+        self._decoding.reorder(index, tokens)
         return published
 
-    def _expire(self) -> Published:
-        """Take out the sequences that are past their deadline."""
-        late = self._scheduler.expired(self._clock())
-        for sequence in late:
-            self._scheduler.remove(sequence)
+    def _advance_search(self, search: BeamSearch, family: list[GenerationSequence], logits_RV: FloatArray) -> Published:
+        """One step of a beam search: which beams go on, from which rows; its result at the end."""
+        first = family[0]
+        choice = search.advance(log_softmax(logits_RV))
+        if choice is None:
+            for member in family:
+                member.ended = True
+            return [(first.stream, first.search_result(search, self.clock()))]
+        first.parents = choice.parents
+        for member, token in zip(family, choice.tokens, strict=True):
+            member.last_token = token
+            member.generated += 1
+        return []
+
+    def _accept(self, sequences: list[GenerationSequence], tokens: list[int], logits_BV: FloatArray) -> Published:
+        now_s = self.clock()
         return [
-            (sequence.stream, DeadlineError("the deadline passed before the request was done; allow it more time"))
-            for sequence in late
+            (sequence.stream, sequence.accept(token, logits, now_s))
+            for sequence, token, logits in zip(sequences, tokens, logits_BV, strict=True)
+            if not (sequence.ended or sequence.remaining)  # cancelled while the step ran; still reading its prompt
         ]
 
     def _fail(self, step: ReadStep | DecodeStep, error: Exception) -> Published:
         log.error("a step of %s failed", self._thread.name, exc_info=error)
-        rows_of_step = [sequence for sequence, _ in step.rows] if isinstance(step, ReadStep) else step.sequences
-        failed = [sequence for sequence in rows_of_step if not sequence.ended]
-        for sequence in failed:
-            sequence.ended = True
+        members = [sequence for sequence, _ in step.rows] if isinstance(step, ReadStep) else step.sequences
+        failed = [sequence for sequence in members if not sequence.ended]
+        with self._awake:
+            for sequence in failed:
+                self._scheduler.remove(sequence)
         if isinstance(step, DecodeStep):
             self._decoding = DecodingBatch(self.servable)  # its state is unknown now, and its members have failed
-        return [(sequence.stream, InternalError(f"the step failed: {error}")) for sequence in failed]
-
-    def _publish_any(self, published: Published) -> None:
-        if published:
-            self._publish(published)
+        return [(sequence.stream, InternalError(f"a step of the model failed: {error}")) for sequence in failed]
 
     def _room_again(self) -> None:
         """A reader has taken something: a paused sequence may go on."""
         if self._scheduler.paused:
             with self._awake:
                 self._awake.notify()
+
+
+def _too_late() -> DeadlineError:
+    return DeadlineError("the deadline passed before the request was done; allow it more time")
 
 
 def _draining() -> DrainingError:

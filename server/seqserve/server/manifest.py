@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any, cast
 
 from google.protobuf import json_format
 
@@ -17,7 +18,7 @@ TOKENIZER_FILE = "tokenizer.json"
 FORMAT_VERSION = 1
 
 # What a graph must give for each task.
-_OUTPUT_OF_TASK = {
+_OUTPUT_OF_TASK: dict[pb.Task, pb.TensorRole] = {
     pb.TASK_LANGUAGE_MODEL: pb.TENSOR_ROLE_TOKEN_LOGITS,
     pb.TASK_TAGGING: pb.TENSOR_ROLE_LABEL_SCORES,
     pb.TASK_CLASSIFICATION: pb.TENSOR_ROLE_CLASS_LOGITS,
@@ -50,20 +51,22 @@ def _parse(path: Path) -> pb.Manifest:
         ) from None
     except UnicodeDecodeError as error:
         raise BrokenServableError(f"{path.name} is not UTF-8 (byte {error.start}); export the servable again") from None
+    content: Any
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BrokenServableError(
             f"{path.name} is not whole JSON ({error}): it was half-written or changed; export the servable again"
         ) from None
-    version = content.get("format_version") if isinstance(content, dict) else None
+    said: dict[str, Any] = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    version = said.get("format_version")
     if version != FORMAT_VERSION:  # looked at first: another format may have any keys
         raise BrokenServableError(
             f"{path.name} has format version {version or 'none'}, this server reads {FORMAT_VERSION}; "
             "export the servable with a matching version of seqserve"
         )
     try:
-        return json_format.ParseDict(content, pb.Manifest())
+        return json_format.ParseDict(said, pb.Manifest())
     except json_format.ParseError as error:
         said = str(error).partition(" Available Fields")[0].removeprefix("Failed to parse ")
         raise BrokenServableError(f"{path.name} is not a manifest: {said}; export the servable again") from None

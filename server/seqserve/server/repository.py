@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seqserve.server.courier import Published
 from seqserve.server.detokenization import token_bytes
-from seqserve.server.engine import Engine, Published
+from seqserve.server.engine import Engine
 from seqserve.server.errors import (
     BrokenServableError,
     ModelNotFoundError,

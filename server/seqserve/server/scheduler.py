@@ -1,20 +1,29 @@
 """Which sequences run in the next step. Pure and synchronous: no clock, no I/O, no arrays.
 
 Sequences join and leave between steps (cellular batching: Gao et al., "Low latency RNN inference with cellular
-batching", EuroSys 2018). A sequence first reads its known inputs in pieces, several sequences of like length together;
-a generation then joins the decoding batch. Reading and decoding take turns, so a long prompt delays running streams by
-one bounded piece at a time.
+batching", EuroSys 2018). Known inputs are read in pieces, several sequences of like length together; a short rest of a
+prompt rides along in the decoding batch, a token a step, which for a recurrent model costs less than a run of its own.
+Reading and decoding take turns, so a long prompt delays running streams by one bounded piece at a time.
 
-    waiting ──schedule──▶ reading ──▶ decoding ◀──▶ paused (its reader lags behind)
+When more want to run than fit, a sequence that has had its slice of tokens goes back in line. Its whole memory is a few
+KB of state, so that costs one copy of a row.
+
+    waiting ──▶ reading ──▶ decoding ──▶ ended
+       ▲   └──────────────────▶ │
+       ├─── slice used up ──────┤
+       └─── paused (its reader lags behind) ◀─┘
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+import itertools
 from dataclasses import dataclass
 
 from seqserve.server.errors import QueueFullError
-from seqserve.server.sequence import GenerationSequence, Sequence
+from seqserve.server.generation import GenerationSequence
+from seqserve.server.line import Line
+from seqserve.server.sequence import Sequence
 from seqserve.server.settings import BatchSettings
 
 
@@ -27,7 +36,7 @@ class ReadStep:
 
 @dataclass(frozen=True, slots=True)
 class DecodeStep:
-    """Feed each sequence its last token and draw the next. The same list object as before: the same members."""
+    """One token for each sequence, the next known one or the last drawn. The same list object: the same members."""
 
     sequences: list[GenerationSequence]
 
@@ -39,11 +48,14 @@ class Scheduler:
         """Args: cuts: whether an input may be consumed in pieces; false for bidirectional models."""
         self.settings = settings
         self.cuts = cuts
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: Line[Sequence] = Line()
         self.reading: list[Sequence] = []
         self.decoding: list[GenerationSequence] = []
         self.paused: list[GenerationSequence] = []
         self._read_last = False
+        self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
+        self._deadlines: list[tuple[float, int, Sequence]] = []
+        self._order = itertools.count()
 
     @property
     def idle(self) -> bool:
@@ -52,34 +64,40 @@ class Scheduler:
         return not (self.waiting or self.reading or self.decoding)
 
     def add(self, sequence: Sequence) -> None:
-        """Put a sequence in line.
+        """Put a new sequence in line.
 
         Raises: QueueFullError if the line is at its limit.
         """
         if len(self.waiting) >= self.settings.queue_depth_max:
             raise QueueFullError(
                 f"{len(self.waiting)} requests are waiting for this model, the most it takes; try again later",
-                retry_after_s=1.0,
+                retry_after_s=self.settings.retry_after_s,
             )
-        self.waiting.append(sequence)
+        self._wait(sequence)
+        if sequence.admission.deadline_s is not None:
+            heapq.heappush(self._deadlines, (sequence.admission.deadline_s, next(self._order), sequence))
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out wherever it is: it takes part in no later step."""
-        sequence.ended = True
-        if sequence in self.waiting:
-            self.waiting.remove(sequence)
-        self.reading = [other for other in self.reading if other is not sequence]
-        self.paused = [other for other in self.paused if other is not sequence]
-        if sequence in self.decoding:
-            self.decoding = [other for other in self.decoding if other is not sequence]
+        """Take a sequence, and its forks, out wherever they are: they take part in no later step."""
+        for member in _family(sequence):
+            member.ended = True
+            if not self.waiting.remove(member):
+                self.reading = [other for other in self.reading if other is not member]
+                self.paused = [other for other in self.paused if other is not member]
+            if isinstance(member, GenerationSequence) and member in self._slices:
+                self._leave([member])
+
+    def fork(self, sequence: GenerationSequence, samples: int) -> list[GenerationSequence]:
+        """Further samples of a sequence whose prompt has been read; they wait for their turn."""
+        twins = [sequence.fork(sample) for sample in range(1, samples)]
+        for twin in twins:
+            self._wait(twin)
+        return twins
 
     def schedule(self) -> ReadStep | DecodeStep | None:
         """The next step; None if there is nothing to do."""
         self._pause_and_resume()
-        room = self.settings.size_max - len(self.reading) - len(self.decoding) - len(self.paused)
-        while room > 0 and self.waiting:
-            self.reading.append(self.waiting.popleft())
-            room -= 1
+        self._admit()
         if self.reading and not (self._read_last and self.decoding):
             self._read_last = True
             return ReadStep(self._pieces())
@@ -89,34 +107,79 @@ class Scheduler:
     def update(self, step: ReadStep | DecodeStep) -> None:
         """Take note of a step that has run: what has been read decodes, what has ended leaves."""
         if isinstance(step, ReadStep):
-            arrived = [
-                sequence
-                for sequence, _ in step.rows
-                if isinstance(sequence, GenerationSequence) and not sequence.remaining and not sequence.ended
-            ]
             self.reading = [sequence for sequence in self.reading if sequence.remaining and not sequence.ended]
-            if arrived:
-                self.decoding = [*self.decoding, *arrived]
-        elif any(sequence.ended for sequence in self.decoding):
-            self.decoding = [sequence for sequence in self.decoding if not sequence.ended]
+            for sequence, _ in step.rows:
+                if isinstance(sequence, GenerationSequence) and not sequence.remaining and not sequence.ended:
+                    self._join(sequence.family if sequence.beams is not None else [sequence])
+        elif any(sequence.ended for sequence in step.sequences):
+            self._leave([sequence for sequence in step.sequences if sequence.ended])
+
+    def expired(self, now_s: float) -> list[Sequence]:
+        """Take out and return the sequences whose deadline has passed."""
+        late: list[Sequence] = []
+        while self._deadlines and (self._deadlines[0][0] <= now_s or self._deadlines[0][2].ended):
+            sequence = heapq.heappop(self._deadlines)[2]
+            if not all(member.ended for member in _family(sequence)):
+                self.remove(sequence)
+                late.append(sequence)
+        return late
 
     def clear(self) -> list[Sequence]:
         """Take everything out and return it."""
-        left = self._everyone()
+        left: list[Sequence] = [*self.waiting, *self.reading, *self.decoding, *self.paused]
         for sequence in left:
             self.remove(sequence)
         return left
 
-    def expired(self, now_s: float) -> list[Sequence]:
-        """Sequences whose deadline has passed."""
-        return [
-            sequence
-            for sequence in self._everyone()
-            if sequence.deadline_s is not None and sequence.deadline_s <= now_s
-        ]
+    def _wait(self, sequence: Sequence) -> None:
+        self.waiting.add(sequence, sequence.admission.caller, sequence.admission.priority)
 
-    def _everyone(self) -> list[Sequence]:
-        return [*self.waiting, *self.reading, *self.decoding, *self.paused]
+    def _join(self, sequences: list[GenerationSequence]) -> None:
+        if sequences:
+            self.decoding = [*self.decoding, *sequences]
+            self._slices |= {sequence: sequence.generated for sequence in sequences}
+
+    def _leave(self, sequences: list[GenerationSequence]) -> None:
+        if sequences:
+            for sequence in sequences:
+                self._slices.pop(sequence, None)
+            self.decoding = [sequence for sequence in self.decoding if sequence in self._slices]
+
+    def _admit(self) -> None:
+        """Let in who is first in line, while there is room or somebody whose slice is used up."""
+        while self.waiting:
+            room = self.settings.size_max - sum(sequence.rows_needed for sequence in self.reading) - len(self.decoding)
+            if room <= 0 and not self._make_room():
+                return
+            sequence = self.waiting.pop()
+            if sequence.ended:  # a sample that ended with its first token
+                continue
+            if isinstance(sequence, GenerationSequence) and (not sequence.remaining or self._rides(sequence)):
+                self._join([sequence])
+            else:
+                self.reading.append(sequence)
+
+    def _rides(self, sequence: GenerationSequence) -> bool:
+        """Whether the rest of a prompt is fed in the decoding batch. What forks after its prompt is read apart."""
+        alone = sequence.request.samples == 1 and sequence.beams is None
+        return bool(self.decoding) and alone and sequence.remaining <= self.settings.ride_length_max
+
+    def _make_room(self) -> bool:
+        """Send the sequence that used most of its slice, or a less important one, back in line."""
+        wanted = self.waiting.first_priority()
+        movable = [
+            (sequence.admission.priority, since - sequence.generated, sequence)
+            for sequence, since in self._slices.items()
+            if sequence.beams is None
+        ]
+        if wanted is None or not movable:
+            return False
+        priority, minus_used, sequence = min(movable, key=lambda candidate: candidate[:2])
+        if priority > wanted or (priority == wanted and -minus_used < self.settings.slice_tokens):
+            return False
+        self._leave([sequence])
+        self._wait(sequence)
+        return True
 
     def _pause_and_resume(self) -> None:
         """In this order: a reader that catches up just now either is seen here or sees that its sequence is paused."""
@@ -124,24 +187,37 @@ class Scheduler:
         stalled = [sequence for sequence in self.decoding if sequence.backlog >= limit]
         if stalled:
             self.paused = [*self.paused, *stalled]
-            self.decoding = [sequence for sequence in self.decoding if sequence not in stalled]
+            self._leave(stalled)
         if self.paused:
-            ready = [sequence for sequence in self.paused if sequence.backlog < limit]
-            if ready:
-                self.paused = [sequence for sequence in self.paused if sequence not in ready]
-                self.decoding = [*self.decoding, *ready]
+            ready = [sequence for sequence in self.paused if sequence.backlog <= limit // 2]
+            self.paused = [sequence for sequence in self.paused if sequence not in ready]
+            for sequence in ready:
+                self._wait(sequence)
 
     def _pieces(self) -> list[tuple[Sequence, int]]:
         """The oldest sequence's next piece, and those of others at least half as long, up to the limits."""
         longest = self._piece(self.reading[0])
         rows: list[tuple[Sequence, int]] = []
         for sequence in self.reading:
-            count = min(self._piece(sequence), longest) if self.cuts else self._piece(sequence)
-            if longest / 2 <= count <= longest:
+            count = min(self._piece(sequence), longest) if self.cuts else sequence.remaining
+            if longest <= 2 * count <= 2 * longest:
                 rows.append((sequence, count))
             if (len(rows) + 1) * longest > self.settings.prefill_tokens_max:
                 break
         return rows
 
     def _piece(self, sequence: Sequence) -> int:
-        return min(sequence.remaining, self.settings.prefill_length_max) if self.cuts else sequence.remaining
+        """Steps of a sequence's next piece. Prompts are cut at multiples of the block: the cache can keep these."""
+        if not self.cuts:
+            return sequence.remaining
+        block = self.settings.prefill_length_max
+        longest = block if self.decoding else max(block, self.settings.prefill_tokens_max)
+        end = sequence.consumed + min(sequence.remaining, longest)
+        if isinstance(sequence, GenerationSequence) and (aligned := end - end % block) > sequence.consumed:
+            end = aligned
+        return end - sequence.consumed
+
+
+def _family(sequence: Sequence) -> list[Sequence]:
+    """A sequence and its forks."""
+    return [*sequence.family] if isinstance(sequence, GenerationSequence) else [sequence]

@@ -1,66 +1,39 @@
-"""Requests, and one request in progress.
+"""One request in progress: known inputs that are to be consumed, and the state after those that are.
 
 A generation carries its state one token behind its text: the last token is fed first in the next step. So it can stop
-anywhere, and go on later, without an extra step.
+anywhere, fork, and go on later, without an extra step.
+
+Axes: T steps, V vocabulary or labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
-from dataclasses import dataclass
 
-from seqserve.server.detokenization import StopMatcher
-from seqserve.server.inputs import Inputs
-from seqserve.server.randomness import Uniforms
-from seqserve.server.sampling import SamplingSpec, StepReport
+import numpy as np
+
+from seqserve.server.inputs import Inputs, IntArray
+from seqserve.server.likelihood import StepReport, reports
+from seqserve.server.requests import Admission, ReadingRequest, ScoringRequest
 from seqserve.server.state import FloatArray, State
-from seqserve.server.stream import End, FinishReason, Output, OutputStream, Times
-
-
-@dataclass(frozen=True, slots=True)
-class StoppingSpec:
-    """When a generation ends; validated, nothing absent. end_token: the model's, None to ignore it."""
-
-    max_tokens: int
-    min_tokens: int = 0
-    stop: tuple[str, ...] = ()
-    stop_tokens: frozenset[int] = frozenset()
-    end_token: int | None = None
-    include_stop: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """What to generate, validated. inputs: the prompt, at least one step. position: tokens before the prompt."""
-
-    inputs: Inputs
-    sampling: SamplingSpec
-    stopping: StoppingSpec
-    position: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingRequest:
-    """Read a whole input, at least one step, and give the graph's outputs for it."""
-
-    inputs: Inputs
+from seqserve.server.stream import OutputStream, Reading, Result, Scores, Times
+from seqserve.v1 import manifest_pb2 as pb
 
 
 class Sequence:
-    """One request in progress: known inputs that are to be consumed, and the state after those that are.
+    """What every sequence has. Times are moments of the engine's clock, in seconds."""
 
-    Times are moments of the engine's clock, in seconds.
-    """
+    rows_needed = 1  # rows of a batch that it takes once its inputs are read
 
     def __init__(
-        self, inputs: Inputs, state: State, stream: OutputStream, admitted_s: float, deadline_s: float | None = None
+        self, inputs: Inputs, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         self.state = state
         self.stream = stream
-        self.deadline_s = deadline_s
+        self.admission = admission
         self.ended = False
+        self.consumed = 0
         self._inputs = inputs
-        self._consumed = 0
         self._admitted_s = admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
@@ -68,7 +41,7 @@ class Sequence:
     @property
     def remaining(self) -> int:
         """Known steps that are not consumed yet."""
-        return len(self._inputs) - self._consumed
+        return len(self._inputs) - self.consumed
 
     @property
     def backlog(self) -> int:
@@ -79,104 +52,80 @@ class Sequence:
         """The next ``count`` known steps; from now on they count as consumed."""
         if self._started_s is None:
             self._started_s = now_s
-        start, self._consumed = self._consumed, self._consumed + count
-        return self._inputs.cut(start, self._consumed)
+        start, self.consumed = self.consumed, self.consumed + count
+        return self._inputs.cut(start, self.consumed)
 
-    def end(self, reason: FinishReason, now_s: float) -> End:
-        """End here."""
-        self.ended = True
-        return End(reason, self._times(now_s))
+    def read(self, outputs: Listed[FloatArray]) -> None:
+        """See what the graph gave for the steps just taken: (T, V) each. They are copied if they are kept."""
 
-    def _times(self, now_s: float) -> Times:
+    def times(self, now_s: float) -> Times:
+        """Its moments, if it ends now."""
         started_s = now_s if self._started_s is None else self._started_s
         first_s = now_s if self._first_output_s is None else self._first_output_s
         return Times(self._admitted_s, started_s, first_s, now_s)
 
-
-class ReadingSequence(Sequence):
-    """A whole input to be read."""
-
-    def finish(self, arrays: tuple[FloatArray, ...], now_s: float) -> Output:
-        """End with what the graph gave: arrays (T, V)."""
-        return Output(arrays=arrays, end=self.end(FinishReason.READ, now_s))
-
-
-class GenerationSequence(Sequence):
-    """A prompt to be read, and a text that grows from it."""
-
-    def __init__(
-        self,
-        request: GenerationRequest,
-        table: Listed[bytes],
-        state: State,
-        stream: OutputStream,
-        admitted_s: float,
-        deadline_s: float | None = None,
-    ) -> None:
-        """Args: table: the bytes of each token."""
-        super().__init__(request.inputs, state, stream, admitted_s, deadline_s)
-        self.sampling = request.sampling
-        self.last_token = -1
-        self._stopping = request.stopping
-        self._position = request.position + len(request.inputs)
-        self._generated = 0
-        self._uniforms = Uniforms(request.sampling.seed)
-        self._table = table
-        self._matcher = StopMatcher(table, request.stopping.stop) if request.stopping.stop else None
-
-    @property
-    def backlog(self) -> int:
-        """Tokens generated that the reader has not taken."""
-        return self._generated - self.stream.taken
-
-    @property
-    def uniform(self) -> float:
-        """The random number for the next token, in [0, 1)."""
-        return self._uniforms.at(self._position)
-
-    def accept(self, token: int, report: StepReport | None, now_s: float) -> Output:
-        """Append a token that was drawn, and see whether it ends the sequence."""
+    def first_output(self, now_s: float) -> None:
+        """Note when the first output was there."""
         if self._first_output_s is None:
             self._first_output_s = now_s
-        self.last_token = token
-        self._position += 1
-        self._generated += 1
-        stopping = self._stopping
-        if self._generated > stopping.min_tokens:
-            if token == stopping.end_token:
-                return self._finish(token, report, FinishReason.EOS, now_s, dropped_bytes=len(self._table[token]))
-            if token in stopping.stop_tokens:
-                dropped = len(self._table[token])
-                return self._finish(token, report, FinishReason.STOP, now_s, dropped_bytes=dropped, matched_token=token)
-        held_bytes = 0
-        if (matcher := self._matcher) is not None:
-            matched = matcher.push(token)
-            held_bytes = matcher.held_bytes
-            if matched is not None and self._generated > stopping.min_tokens:
-                dropped = held_bytes - len(matched.encode()) if stopping.include_stop else held_bytes
-                return self._finish(
-                    token, report, FinishReason.STOP, now_s, dropped_bytes=dropped, matched_stop=matched
-                )
-        if self._generated >= stopping.max_tokens:
-            return self._finish(token, report, FinishReason.LENGTH, now_s)
-        return Output(token, held_bytes, report)
 
-    def end(self, reason: FinishReason, now_s: float) -> End:
-        """End here."""
-        self.ended = True
-        return End(reason, self._times(now_s), self._generated, self._position)
 
-    def _finish(
-        self,
-        token: int,
-        report: StepReport | None,
-        reason: FinishReason,
-        now_s: float,
-        dropped_bytes: int = 0,
-        matched_stop: str | None = None,
-        matched_token: int | None = None,
-    ) -> Output:
+class ResultSequence(Sequence):
+    """A sequence that ends with a result once its inputs are read."""
+
+    def finish(self, now_s: float) -> Result:
+        """Its result."""
+        raise NotImplementedError
+
+
+class ReadingSequence(ResultSequence):
+    """Gives the graph's outputs for its whole input."""
+
+    def __init__(
+        self, request: ReadingRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+    ) -> None:
+        super().__init__(request.inputs, state, stream, admission, admitted_s)
+        self._pieces: list[list[FloatArray]] = []
+
+    def read(self, outputs: Listed[FloatArray]) -> None:
+        """Keep a piece's outputs."""
+        self._pieces.append([output.copy() for output in outputs])
+
+    def finish(self, now_s: float) -> Reading:
+        """All pieces as one."""
         self.ended = True
-        times = self._times(now_s)
-        end = End(reason, times, self._generated, self._position, matched_stop, matched_token, dropped_bytes)
-        return Output(token, dropped_bytes, report, end=end)
+        return Reading(tuple(np.concatenate(parts) for parts in zip(*self._pieces, strict=True)), self.times(now_s))
+
+
+class InputReports:
+    """How likely the model finds its own input, piece by piece: a step's logits speak of the token after it."""
+
+    def __init__(self, inputs: Inputs, top: int) -> None:
+        self.reports: list[StepReport] = []
+        self._tokens: IntArray = inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        self._top = top
+
+    def read(self, logits_TV: FloatArray) -> None:
+        """Take the next steps' logits."""
+        start = len(self.reports) + 1
+        targets = self._tokens[start : start + len(logits_TV)]
+        self.reports += reports(logits_TV[: len(targets)], targets.tolist(), self._top)
+
+
+class ScoringSequence(ResultSequence):
+    """Tells how likely its input is."""
+
+    def __init__(
+        self, request: ScoringRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+    ) -> None:
+        super().__init__(request.inputs, state, stream, admission, admitted_s)
+        self._scored = InputReports(request.inputs, request.top)
+
+    def read(self, outputs: Listed[FloatArray]) -> None:
+        """Score a piece."""
+        self._scored.read(outputs[0])
+
+    def finish(self, now_s: float) -> Scores:
+        """All scores."""
+        self.ended = True
+        return Scores(self._scored.reports, self.times(now_s))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime
 
 from seqserve.server.errors import BrokenServableError, ProviderError
 from seqserve.server.inputs import Array, Inputs, IntArray, pad
@@ -19,6 +19,8 @@ from seqserve.server.manifest import GRAPH_FILE
 from seqserve.server.settings import RuntimeSettings
 from seqserve.server.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
+
+ort: Any = onnxruntime  # it ships no type information
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -40,7 +42,7 @@ def choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> str:
 
     Raises: ProviderError if CUDA was asked for and this installation of ONNX Runtime does not have it.
     """
-    available = ort.get_available_providers()
+    available: list[str] = ort.get_available_providers()
     if wanted == "cuda" and _CUDA not in available:
         raise ProviderError(
             f"provider 'cuda' was asked for, but this ONNX Runtime {ort.__version__} has only {', '.join(available)}; "
@@ -119,7 +121,10 @@ class Servable:
 
     def _check_names(self) -> None:
         spec = self.manifest
-        there = {node.name for node in self._session.get_inputs()}, {node.name for node in self._session.get_outputs()}
+        there: tuple[set[str], set[str]] = (
+            {node.name for node in self._session.get_inputs()},
+            {node.name for node in self._session.get_outputs()},
+        )
         said = (
             {tensor.name for tensor in spec.inputs} | {state.input for state in spec.states},
             {tensor.name for tensor in spec.outputs} | {state.output for state in spec.states},
@@ -147,7 +152,7 @@ class Servable:
                 )
 
 
-def _open(path: Path, provider: str, runtime: RuntimeSettings) -> ort.InferenceSession:
+def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1

@@ -29,12 +29,26 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
 
     size_max: int = Field(default=64, ge=1, le=1024, description="Sequences in one step.")
     queue_depth_max: int = Field(default=256, ge=1, description="Sequences waiting before QUEUE_FULL.")
-    prefill_tokens_max: int = Field(
-        default=512, ge=1, description="Steps times rows of one prefill run: bounds how long running streams pause."
+    retry_after_s: float = Field(default=1.0, gt=0, description="What a refused caller is told to wait, seconds.")
+    prefill_length_max: int = Field(
+        default=16,
+        ge=1,
+        description="Steps of one prefill run while streams decode: how long they pause. The prefix cache's block.",
     )
-    prefill_length_max: int = Field(default=64, ge=1, description="Steps of one prefill run.")
+    prefill_tokens_max: int = Field(default=512, ge=1, description="Steps times rows of one prefill run.")
+    ride_length_max: int = Field(
+        default=32,
+        ge=0,
+        description="Known steps that are fed one by one in the decoding batch, not in a run of their own.",
+    )
+    slice_tokens: int = Field(
+        default=256, ge=1, description="Tokens a sequence generates before it makes room for one that waits."
+    )
     tokens_ahead_max: int = Field(
-        default=256, ge=1, description="Tokens generated ahead of a reader before its sequence pauses."
+        default=256, ge=2, description="Tokens generated ahead of a reader before its sequence pauses."
+    )
+    prefix_cache_bytes_max: int = Field(
+        default=64 << 20, ge=0, description="Bytes of states kept by prompt prefix; 0: none."
     )
 
 
@@ -43,6 +57,7 @@ class LimitSettings(BaseModel, frozen=True, extra="forbid"):
 
     text_bytes_max: int = Field(default=1 << 20, ge=1, description="Bytes of UTF-8 in one input.")
     inputs_max: int = Field(default=256, ge=1, description="Inputs in one request.")
+    samples_max: int = Field(default=64, ge=1, description="Samples, or beams, of one request.")
     message_bytes_max: int = Field(default=16 << 20, ge=1 << 16, description="Bytes of one message on the wire.")
 
 
@@ -54,6 +69,17 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     )
     threads: int = Field(default=1, ge=1, le=256, description="Threads inside one run of a graph.")
     spin: bool = Field(default=False, description="Let idle threads spin; faster runs, slower everything else.")
+
+
+class WireSettings(BaseModel, frozen=True, extra="forbid"):
+    """How answers are written."""
+
+    share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Part of a processor that waking readers and writing may take; 1: no pauses.",
+    )
 
 
 class ServerSettings(BaseSettings):
@@ -77,6 +103,7 @@ class ServerSettings(BaseSettings):
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    wire: WireSettings = WireSettings()
 
     @field_validator("listen")
     @classmethod

@@ -1,8 +1,7 @@
-"""The way from an engine to one caller: what has gathered since the caller last looked goes out in one piece.
+"""The way from an engine to one caller: what has gathered since the caller last looked is taken in one piece.
 
-`put` and `fail` run on the event loop (the engine hands a whole step over in one call); `taken` may be read from any
-thread. Nothing here waits for the engine, and the engine waits for nothing here: a reader that stalls shows as a
-growing backlog, and the scheduler pauses its sequence.
+`put` and `fail` run on the event loop; `taken` may be read from any thread. Nothing here waits for the engine, and the
+engine waits for nothing here: a reader that stalls shows as a growing backlog, and the scheduler pauses its sequence.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TypeVar
 
+from seqserve.server.beams import Hypothesis
 from seqserve.server.errors import ServeError
-from seqserve.server.sampling import StepReport
+from seqserve.server.likelihood import StepReport
 from seqserve.server.state import FloatArray
 
 
 class FinishReason(Enum):
-    """Why a sequence ended."""
+    """Why a generation ended."""
 
     LENGTH = auto()
     STOP = auto()
     EOS = auto()
-    READ = auto()
-    DEADLINE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,98 +38,144 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a sequence ended.
+    """How a generation ended.
 
     dropped_bytes: bytes at the end of its text that are not part of the answer (a stop string, a stop token).
     """
 
     reason: FinishReason
     times: Times
-    tokens: int = 0
-    position: int = 0
+    tokens: int
+    position: int
+    cached_tokens: int = 0
     matched_stop: str | None = None
     matched_token: int | None = None
     dropped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the graph gave for a whole input: its outputs in the manifest's order, (T, V) each."""
+
+    arrays: tuple[FloatArray, ...]
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How likely each token of an input was, but a sequence's first, which has no probability."""
+
+    reports: list[StepReport]
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a beam search found, best first. position: tokens before the first one found."""
+
+    hypotheses: list[Hypothesis]
+    position: int
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What one step gave one sequence.
 
-    token: the token that was generated, None for a reading. held_bytes: bytes at the end of the text so far that may
-    not be released yet. arrays: what the graph gave for a whole input, (T, V) each. end: set with the last output.
+    sample: which of the request's samples. held_bytes: bytes at the end of the sample's text so far that may not be
+    told yet. end: set with the sample's last token. prompt: how likely the prompt was, with the first token, if asked.
     """
 
-    token: int | None = None
+    sample: int
+    token: int
     held_bytes: int = 0
     report: StepReport | None = None
-    arrays: tuple[FloatArray, ...] = ()
     end: End | None = None
+    prompt: list[StepReport] | None = None
 
 
 @dataclass(slots=True)
 class Gathered:
-    """All outputs since the last look, in order."""
+    """One sample's outputs since the last look, in order."""
 
     tokens: list[int] = field(default_factory=list[int])
     reports: list[StepReport] = field(default_factory=list[StepReport])
     held_bytes: int = 0
-    arrays: tuple[FloatArray, ...] = ()
     end: End | None = None
 
 
-class OutputStream:
-    """The outputs of one sequence, for one reader."""
+Result = Reading | Scores | Search
+ResultT = TypeVar("ResultT", bound=Result)
 
-    def __init__(self, on_take: Callable[[], None] = lambda: None) -> None:
-        """Args: on_take: called after the reader has taken something."""
-        self.taken = 0
+
+class OutputStream:
+    """The outputs of one request, for one reader."""
+
+    def __init__(self, on_take: Callable[[], None] = lambda: None, samples: int = 1) -> None:
+        """Args: on_take: called after the reader has taken something; samples: how many the request has."""
+        self.taken = [0] * samples
+        self.result: Result | None = None
+        self.prompt: list[StepReport] = []
         self._on_take = on_take
-        self._gathered = Gathered()
-        self._any = False
+        self._gathered: dict[int, Gathered] = {}
         self._error: ServeError | None = None
+        self._begun = False
         self._reader: asyncio.Future[None] | None = None
 
-    def put(self, output: Output) -> None:
-        """Add one output. On the event loop only."""
-        gathered = self._gathered
-        if output.token is not None:
-            gathered.tokens.append(output.token)
-            gathered.held_bytes = output.held_bytes
+    def put(self, output: Output | Result | ServeError) -> bool:
+        """Add an output; the reader sees it once `wake` is called.
+
+        Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
+        """
+        if isinstance(output, ServeError):
+            self._error = output
+            return True
+        if not isinstance(output, Output):
+            self.result = output
+            return True
+        gathered = self._gathered.get(output.sample)
+        if gathered is None:
+            gathered = self._gathered[output.sample] = Gathered()
+        gathered.tokens.append(output.token)
+        gathered.held_bytes = output.held_bytes
         if output.report is not None:
             gathered.reports.append(output.report)
-        if output.arrays:
-            gathered.arrays = output.arrays
-        if output.end is not None:
-            gathered.end = output.end
-        self._wake()
+        if output.prompt is not None:
+            self.prompt = output.prompt
+        first, self._begun = not self._begun, True
+        gathered.end = output.end
+        return first or output.end is not None
 
-    def fail(self, error: ServeError) -> None:
-        """End the stream with an error; what was put before is still read first. On the event loop only."""
-        self._error = error
-        self._wake()
+    def wake(self) -> None:
+        """Let the reader look."""
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
-    async def take(self) -> Gathered:
-        """Wait until there is something, and take all of it. One reader only.
+    async def take_result(self, kind: type[ResultT]) -> ResultT:
+        """Wait for the result of a request that gives nothing before its end.
+
+        Raises: ServeError if the sequence failed; TypeError if the result is of another kind.
+        """
+        await self.take()
+        if not isinstance(self.result, kind):
+            raise TypeError(f"a {kind.__name__} was expected, not {self.result!r}")
+        return self.result
+
+    async def take(self) -> dict[int, Gathered]:
+        """Wait until there is something, and take all of it: by sample. Empty if there is a result instead.
 
         Raises: ServeError once the sequence failed and everything before was taken.
         """
-        if not self._any:
-            if self._error is not None:
-                raise self._error
+        if not (self._gathered or self.result or self._error):
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        if not self._any and self._error is not None:
+        if not self._gathered and self._error is not None:
             raise self._error
-        gathered, self._gathered, self._any = self._gathered, Gathered(), False
-        self.taken += len(gathered.tokens)
+        gathered, self._gathered = self._gathered, {}
+        for sample, outputs in gathered.items():
+            self.taken[sample] += len(outputs.tokens)
         self._on_take()
         return gathered
-
-    def _wake(self) -> None:
-        self._any = self._any or self._error is None
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ class ManualClock:
 
 
 @asynccontextmanager
-async def running_server(models: Path, **settings: Any) -> AsyncIterator[str]:
+async def running_server(models: Path, **settings: Any) -> AsyncGenerator[str]:
     """A real server on a free loopback port, in this event loop; gives its address and stops it at the end."""
-    server = Server(ServerSettings(models=models, listen="127.0.0.1:0", **{"drain_s": 0.0, **settings}))
+    defaults: dict[str, Any] = {"models": models, "listen": "127.0.0.1:0", "drain_s": 0.0}
+    server = Server(ServerSettings(**(defaults | settings)))
     try:
         yield await server.start()
     finally:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import grpc.aio
 from google.protobuf.message import Message
 
-from seqserve.server.errors import InvalidFieldError, UnimplementedError
+from seqserve.server.engine import Engine
+from seqserve.server.errors import InputTooLongError, InvalidFieldError, UnimplementedError
 from seqserve.server.repository import Model
+from seqserve.server.requests import Admission
 from seqserve.server.servable import ServableId
+from seqserve.server.settings import LimitSettings
 from seqserve.server.stream import Times
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1.manifest_pb2 import Task
+from seqserve.v1 import manifest_pb2
 
+PRINCIPAL_KEY = "seqserve-principal"  # metadata key that names who calls
 _NAME_CHARACTERS_MAX = 128
 
 
 def number(message: Message, name: str, default: float, low: float, high: float, path: str) -> float:
-    """An optional number in [low, high]; ``path`` is where the message stands in the request, empty for the request.
+    """An optional number in [low, high].
 
     Raises: InvalidFieldError if it is outside, NaN included.
     """
@@ -80,6 +87,38 @@ def timing(times: Times) -> common.Timing:
     )
 
 
+def timing_of(times: list[Times]) -> common.Timing | None:
+    """Times of several sequences: from the first moment of any to the last of all; None if there are none."""
+    if not times:
+        return None
+    return timing(
+        Times(
+            min(time.admitted_s for time in times),
+            min(time.started_s for time in times),
+            min(time.first_output_s for time in times),
+            max(time.ended_s for time in times),
+        )
+    )
+
+
+def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
+    """Raise InputTooLongError if a text is over the limit in bytes."""
+    if (size := len(text.encode("utf-8"))) > limits.text_bytes_max:
+        raise InputTooLongError(
+            f"{field} has {size} bytes, the server takes at most {limits.text_bytes_max}; cut it into several requests",
+            field=field,
+            metadata={"count": str(size), "limit": str(limits.text_bytes_max)},
+        )
+
+
+def admission(context: grpc.aio.ServicerContext[Any, Any], engine: Engine, priority: int = 0) -> Admission:
+    """The terms of a call: its caller (the principal of the metadata, else the connection) and its deadline."""
+    principals = [str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY]
+    left_s: Any = context.time_remaining()  # None for a call without a deadline, which the stubs forget
+    deadline_s: float | None = None if left_s is None else engine.clock() + left_s
+    return Admission(principals[0] if principals else context.peer(), priority, deadline_s)
+
+
 def task_name(model: Model) -> str:
     """What a model does, for people."""
-    return Task.Name(model.manifest.task).removeprefix("TASK_").lower().replace("_", " ")
+    return manifest_pb2.Task.Name(model.manifest.task).removeprefix("TASK_").lower().replace("_", " ")

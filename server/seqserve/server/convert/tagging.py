@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from seqserve.server.convert.fields import refuse, task_name
-from seqserve.server.convert.generation import check_bytes
+from seqserve.server.convert.fields import check_bytes, refuse, task_name
 from seqserve.server.errors import InputTooLongError, InvalidFieldError, TaskMismatchError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings

@@ -1,0 +1,166 @@
+"""Generate and Score: what answers a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from seqserve.server.convert.fields import servable_id, timing
+from seqserve.server.detokenization import TextAssembler
+from seqserve.server.likelihood import Candidate, StepReport
+from seqserve.server.repository import Model
+from seqserve.server.requests import GenerationRequest
+from seqserve.server.stream import End, FinishReason, Gathered, Scores, Search, Times
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import state_pb2 as state
+
+_REASONS = {
+    FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
+    FinishReason.STOP: pb.FINISH_REASON_STOP,
+    FinishReason.EOS: pb.FINISH_REASON_EOS,
+}
+
+
+def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) -> pb.GenerateResponse:
+    """The first event."""
+    return pb.GenerateResponse(
+        started=pb.GenerationStarted(
+            servable=servable_id(model.servable.id),
+            seed=request.sampling.seed,
+            prompt_tokens=len(request.inputs),
+            position=request.position + len(request.inputs),
+            prompt_logprobs=[step_logprobs(report, model.table) for report in prompt],
+        )
+    )
+
+
+class Answer:
+    """Turns what has gathered into pieces, and the ends into the last event."""
+
+    def __init__(self, request: GenerationRequest, model: Model, *, with_ids: bool, with_logprobs: bool) -> None:
+        """Args: with_ids, with_logprobs: whether the pieces carry them."""
+        self._request = request
+        self._table = model.table
+        self._start = request.position + len(request.inputs)
+        self._with_ids = with_ids
+        self._with_logprobs = with_logprobs
+        self._texts = [TextAssembler(model.table) for _ in range(request.samples)]
+        self._positions = [self._start] * request.samples
+        self.logprobs = [0.0] * request.samples
+        self.ends: dict[int, End] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether every sample has ended."""
+        return len(self.ends) == self._request.samples
+
+    def piece(self, sample: int, gathered: Gathered) -> pb.GenerateResponse:
+        """One sample's tokens that have gathered, and the text that may be told."""
+        text = self._texts[sample].push(gathered.tokens, gathered.held_bytes)
+        if gathered.end is not None:
+            text += self._texts[sample].finish(gathered.end.dropped_bytes)
+            self.ends[sample] = gathered.end
+        position = self._positions[sample]
+        self._positions[sample] += len(gathered.tokens)
+        piece = pb.GenerationPiece(sample=sample, text=text, position=position)
+        if self._with_ids:
+            piece.token_ids.extend(gathered.tokens)
+        if gathered.reports:
+            self.logprobs[sample] += math.fsum(report.chosen.logprob for report in gathered.reports)
+            if self._with_logprobs:
+                piece.logprobs.extend(step_logprobs(report, self._table) for report in gathered.reports)
+        return pb.GenerateResponse(piece=piece)
+
+    def best(self, count: int) -> list[int]:
+        """The samples with the highest mean log-probability, best first."""
+        means = [self.logprobs[sample] / self.ends[sample].tokens for sample in range(self._request.samples)]
+        return sorted(range(self._request.samples), key=lambda sample: (-means[sample], sample))[:count]
+
+    def finished(self, samples: list[int]) -> pb.GenerateResponse:
+        """The last event; the samples are renumbered in the order given."""
+        ends = [self.ends[sample] for sample in samples]
+        told = [
+            pb.SampleFinished(
+                sample=number,
+                reason=_REASONS[self.ends[sample].reason],
+                matched_stop=self.ends[sample].matched_stop or "",
+                matched_token=self.ends[sample].matched_token,
+                tokens=self.ends[sample].tokens,
+                logprob=self.logprobs[sample] if self._request.sampling.logprobs is not None else None,
+            )
+            for number, sample in enumerate(samples)
+        ]
+        last = max((end.times for end in ends), key=lambda times: times.ended_s)
+        return _finished(self._request, told, last, position=ends[0].position, cached=ends[0].cached_tokens)
+
+
+def search_events(
+    request: GenerationRequest, model: Model, search: Search, *, with_ids: bool
+) -> list[pb.GenerateResponse]:
+    """All that a beam search found: a piece for each text, and the last event."""
+    events: list[pb.GenerateResponse] = []
+    told: list[pb.SampleFinished] = []
+    for number, hypothesis in enumerate(search.hypotheses):
+        ended = hypothesis.end_token is not None
+        text = TextAssembler(model.table)
+        words = text.push(hypothesis.tokens[:-1] if ended else hypothesis.tokens) + text.finish()
+        piece = pb.GenerationPiece(sample=number, text=words, position=search.position)
+        if with_ids:
+            piece.token_ids.extend(hypothesis.tokens)
+        events.append(pb.GenerateResponse(piece=piece))
+        reason = FinishReason.EOS if hypothesis.end_token == request.stopping.end_token else FinishReason.STOP
+        told.append(
+            pb.SampleFinished(
+                sample=number,
+                reason=_REASONS[reason if ended else FinishReason.LENGTH],
+                matched_token=hypothesis.end_token if reason is FinishReason.STOP else None,
+                tokens=len(hypothesis.tokens),
+                logprob=hypothesis.logprob,
+            )
+        )
+    position = search.position + told[0].tokens
+    return [*events, _finished(request, told, search.times, position=position, cached=0)]
+
+
+def _finished(
+    request: GenerationRequest, told: list[pb.SampleFinished], times: Times, *, position: int, cached: int
+) -> pb.GenerateResponse:
+    return pb.GenerateResponse(
+        finished=pb.GenerationFinished(
+            samples=told,
+            prompt_tokens=len(request.inputs),
+            generated_tokens=sum(sample.tokens for sample in told),
+            cached_tokens=cached,
+            timing=timing(times),
+            state=state.StateResult(position=position),
+        )
+    )
+
+
+def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.SequenceScore:
+    """How likely one text is."""
+    total = math.fsum(report.chosen.logprob for report in scores.reports)
+    count = len(scores.reports)
+    return pb.SequenceScore(
+        logprob=total,
+        scored_tokens=count,
+        perplexity=math.exp(-total / count) if count else 1.0,
+        tokens=[step_logprobs(report, model.table) for report in scores.reports] if with_tokens else (),
+    )
+
+
+def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
+    """One step's token and the likeliest ones there."""
+    return common.StepLogprobs(
+        chosen=_token(report.chosen, table), top=[_token(candidate, table) for candidate in report.top]
+    )
+
+
+def _token(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
+    return common.TokenLogprob(
+        token_id=candidate.token,
+        token=table[candidate.token].decode("utf-8", "replace"),
+        logprob=candidate.logprob,
+        rank=candidate.rank,
+    )

@@ -1,0 +1,155 @@
+"""Generations in progress: a prompt to be read, and texts that grow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from typing import Self
+
+import numpy as np
+
+from seqserve.server.beams import BeamSearch
+from seqserve.server.detokenization import StopMatcher
+from seqserve.server.likelihood import StepReport, reports
+from seqserve.server.randomness import Uniforms
+from seqserve.server.requests import Admission, GenerationRequest
+from seqserve.server.sampling import History, IdArray
+from seqserve.server.sequence import InputReports, Sequence
+from seqserve.server.state import FloatArray, State
+from seqserve.server.stream import End, FinishReason, Output, OutputStream, Search
+from seqserve.v1 import manifest_pb2 as pb
+
+
+class GenerationSequence(Sequence):
+    """One sample: first it reads the prompt, then it grows. Further samples are forked from the first."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        table: Listed[bytes],
+        state: State,
+        stream: OutputStream,
+        admission: Admission,
+        admitted_s: float,
+    ) -> None:
+        """Args: table: the bytes of each token."""
+        super().__init__(request.inputs, state, stream, admission, admitted_s)
+        self.request = request
+        self.sample = 0
+        self.family: list[GenerationSequence] = [self]
+        self.beams: BeamSearch | None = None
+        self.parents: list[int] = []  # of a search's beams: which beam each goes on from
+        self.prefix_keys: list[bytes] = []
+        self.last_token = -1
+        self.generated = 0
+        self.cached = 0
+        self.history = History(
+            request.sampling, len(table), request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        )
+        self.uniforms = Uniforms(request.sampling.seed)
+        self._start = request.position + len(request.inputs)
+        self._table = table
+        stops = request.stopping.stop
+        self._matcher = StopMatcher(table, stops) if stops else None
+        self._ends = request.stopping.ends
+        self._barred: IdArray = np.array(sorted(self._ends), np.intp)
+        self._prompt: InputReports | None = None
+        if request.prompt_logprobs is not None:
+            self._prompt = InputReports(request.inputs, request.prompt_logprobs)
+        if request.beams is not None:
+            stopping = request.stopping
+            self.beams = BeamSearch(request.beams.width, stopping.max_tokens, self._ends, request.beams.length_penalty)
+            self.rows_needed = request.beams.width
+
+    @property
+    def position(self) -> int:
+        """Tokens in the sequence so far."""
+        return self._start + self.generated
+
+    @property
+    def backlog(self) -> int:
+        """Tokens generated that the reader has not taken; a beam search tells nothing before its end."""
+        return 0 if self.beams is not None else self.generated - self.stream.taken[self.sample]
+
+    @property
+    def uniform(self) -> float:
+        """The random number for the next token, in [0, 1)."""
+        return self.uniforms.at(self._start + self.generated)
+
+    @property
+    def barred(self) -> IdArray | None:
+        """Tokens that may not come next: what ends the text, before its least length. None: no such token."""
+        return self._barred if self.generated < self.request.stopping.min_tokens and len(self._barred) else None
+
+    def skip(self, count: int, state: State) -> None:
+        """Begin after the first inputs: the state there was known."""
+        self.consumed = self.cached = count
+        self.state = state
+
+    def fork(self, sample: int) -> Self:
+        """Another sample from the same prompt. Its state is the same arrays: whoever steps it copies them."""
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.sample = sample
+        twin.history = self.history.copy()
+        twin.uniforms = Uniforms(self.request.sampling.seed, sample)
+        if self._matcher is not None:
+            twin._matcher = StopMatcher(self._table, self.request.stopping.stop)
+        self.family.append(twin)
+        return twin
+
+    def read(self, outputs: Listed[FloatArray]) -> None:
+        """Report a piece of the prompt, if that was asked for."""
+        if self._prompt is not None:
+            self._prompt.read(outputs[0])
+
+    def accept(self, token: int, logits_V: FloatArray, now_s: float) -> Output:
+        """Append a token that was drawn, and see whether it ends the text."""
+        self.first_output(now_s)
+        self.last_token = token
+        self.generated += 1
+        self.history.add(token)
+        request, stopping = self.request, self.request.stopping
+        report: StepReport | None = None
+        if request.sampling.logprobs is not None:
+            report = reports(logits_V[None], [token], request.sampling.logprobs)[0]
+        prompt = None
+        if self._prompt is not None and self.generated == 1 and self.sample == 0:
+            prompt = self._prompt.reports
+        if token in self._ends:
+            reason = FinishReason.EOS if token == stopping.end_token else FinishReason.STOP
+            matched = token if reason is FinishReason.STOP else None
+            held = len(self._table[token])
+            return self._last(token, reason, now_s, held, held, report, prompt, matched_token=matched)
+        held = 0
+        if self._matcher is not None:
+            stop = self._matcher.push(token)
+            held = self._matcher.held_bytes
+            if stop is not None and self.generated > stopping.min_tokens:
+                dropped = held - len(stop.encode()) if stopping.include_stop else held
+                return self._last(token, FinishReason.STOP, now_s, held, dropped, report, prompt, matched_stop=stop)
+        if self.generated >= stopping.max_tokens:
+            return self._last(token, FinishReason.LENGTH, now_s, held, 0, report, prompt)
+        return Output(self.sample, token, held, report, prompt=prompt)
+
+    def search_result(self, search: BeamSearch, now_s: float) -> Search:
+        """What its beam search found."""
+        self.first_output(now_s)
+        return Search(search.results(self.request.samples), self._start, self.times(now_s))
+
+    def _last(
+        self,
+        token: int,
+        reason: FinishReason,
+        now_s: float,
+        held: int,
+        dropped: int,
+        report: StepReport | None,
+        prompt: list[StepReport] | None,
+        matched_stop: str | None = None,
+        matched_token: int | None = None,
+    ) -> Output:
+        self.ended = True
+        end = End(
+            reason, self.times(now_s), self.generated, self.position, self.cached, matched_stop, matched_token, dropped
+        )
+        return Output(self.sample, token, held, report, end, prompt)

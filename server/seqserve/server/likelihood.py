@@ -1,0 +1,54 @@
+"""How likely the model itself (temperature 1, no filters) finds tokens. Axes: T steps, V vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.server.state import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token, its natural log-probability in nats, and its rank (the likeliest has 1)."""
+
+    token: int
+    logprob: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step's token, and the likeliest ones there, best first."""
+
+    chosen: Candidate
+    top: tuple[Candidate, ...]
+
+
+def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
+    """Log-probabilities over the last axis, in float64; each row by itself, to the last bit."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    totals: npt.NDArray[np.float64] = np.cumsum(np.exp(scores), axis=-1)[
+        ..., -1:
+    ]  # in order, so that a row's sum does not depend on the shape
+    logprobs: npt.NDArray[np.float64] = scores - np.log(totals)
+    return logprobs
+
+
+def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[StepReport]:
+    """How likely each step's token was, and the ``top`` likeliest ones there; ties go to the lower id."""
+    scores_TV = log_softmax(logits_TV)
+    chosen_T = scores_TV[np.arange(len(tokens)), np.asarray(tokens, np.intp)]
+    ranks_T = (scores_TV > chosen_T[:, None]).sum(axis=1) + 1
+    best_TK = np.argsort(-scores_TV, axis=1, kind="stable")[:, :top] if top else np.empty((len(tokens), 0), np.intp)
+    return [
+        StepReport(
+            Candidate(int(token), float(logprob), int(rank)),
+            tuple(Candidate(int(index), float(scores[index]), place) for place, index in enumerate(best, 1)),
+        )
+        for token, logprob, rank, scores, best in zip(tokens, chosen_T, ranks_T, scores_TV, best_TK, strict=True)
+    ]

@@ -1,0 +1,81 @@
+"""What a caller asked, validated: nothing absent, nothing out of range, tokens looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seqserve.server.inputs import Inputs
+from seqserve.server.sampling import SamplingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingSpec:
+    """When a generation ends. end_token: the model's, None to ignore it."""
+
+    max_tokens: int
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_tokens: frozenset[int] = frozenset()
+    end_token: int | None = None
+    include_stop: bool = False
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """All tokens that end a text."""
+        return self.stop_tokens if self.end_token is None else self.stop_tokens | {self.end_token}
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSpec:
+    """A beam search in place of sampling."""
+
+    width: int
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What to generate. inputs: the prompt, at least one step. position: tokens in the sequence before the prompt.
+
+    samples: texts from one prompt. prompt_logprobs: how many likeliest tokens to report at each step of the prompt,
+    None for no report.
+    """
+
+    inputs: Inputs
+    sampling: SamplingSpec
+    stopping: StoppingSpec
+    samples: int = 1
+    beams: BeamSpec | None = None
+    prompt_logprobs: int | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRequest:
+    """Read a whole input, at least one step, and give the graph's outputs for it."""
+
+    inputs: Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """Tell how likely each token of an input is, with this many likeliest ones at each step."""
+
+    inputs: Inputs
+    top: int = 0
+
+
+Request = GenerationRequest | ReadingRequest | ScoringRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Under what terms a request is in line.
+
+    caller: who asks, for fair turns. priority: higher goes first. deadline_s: moment on the engine's clock by which it
+    has to be done; None: no limit.
+    """
+
+    caller: str = ""
+    priority: int = 0
+    deadline_s: float | None = None
