@@ -68,8 +68,8 @@ def _parse(path: Path) -> pb.Manifest:
     try:
         return json_format.ParseDict(said, pb.Manifest())
     except json_format.ParseError as error:
-        said = str(error).partition(" Available Fields")[0].removeprefix("Failed to parse ")
-        raise BrokenServableError(f"{path.name} is not a manifest: {said}; export the servable again") from None
+        cause = str(error).partition(" Available Fields")[0].removeprefix("Failed to parse ")
+        raise BrokenServableError(f"{path.name} is not a manifest: {cause}; export the servable again") from None
 
 
 def _check_digest(path: Path, expected: str) -> None:

@@ -172,5 +172,5 @@ def _keep_top_p(weights_V: DoubleArray, p: float) -> None:
     """Set all weights to 0 but the fewest largest that add up to p of the total, in place; ties: the lower id stays."""
     order: IdArray = np.argsort(-weights_V, kind="stable")
     sums: DoubleArray = np.cumsum(weights_V[order])
-    kept = int(np.searchsorted(sums, p * sums[-1], side="left")) + 1
+    kept = 1 + int((sums < p * sums[-1]).sum())
     weights_V[order[kept:]] = 0
