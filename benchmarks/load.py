@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import importlib.util
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import callers, scenarios
@@ -25,7 +27,7 @@ class Load:
     """What to do to a server.
 
     target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
-    a request. rate: arrivals a second (open). count: cancelled calls (cancel), long prompts (pause). limit: end after
+    a request. rate: arrivals a second (open). fill: begin with a full line (open). count: cancelled calls (cancel), long prompts (pause). limit: end after
     this many requests, whatever the time (closed, open); 0: no such end. client: one of callers.KINDS.
     """
 
@@ -37,6 +39,7 @@ class Load:
     warmup_s: float = 1.0
     tokens: int = 200
     rate: float = 0.0
+    fill: bool = False
     count: int = 0
     limit: int = 0
     client: str = "http2"
@@ -54,7 +57,7 @@ async def run(load: Load) -> Json:
             result = await closed.run(load.warmup_s, load.seconds, load.limit)
         elif load.mode == "open":
             arrivals = scenarios.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
-            result = await arrivals.run(load.warmup_s, load.seconds, load.limit)
+            result = await arrivals.run(load.warmup_s, load.seconds, load.limit, fill=load.fill)
         elif load.mode == "cancel":
             cancelling = scenarios.Cancelling(wire, recorder, load.callers, load.tokens, load.seed)
             result = await cancelling.run(load.count)
@@ -63,7 +66,8 @@ async def run(load: Load) -> Json:
             result = await pause.run(load.count)
     finally:
         await wire.close()
-    given = {"mode": load.mode, "client": load.client, "connections": load.connections, "seed": load.seed}
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    given = {"mode": load.mode, "client": load.client, "loop": loop, "connections": load.connections, "seed": load.seed}
     return given | {"callers": load.callers, "rate": load.rate} | result
 
 
@@ -78,13 +82,20 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name), help="%(default)s")
     for name in ("seconds", "warmup_s", "rate"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
+    parser.add_argument("--fill", action="store_true", help="open: begin with a full line")
     parser.add_argument("--client", choices=callers.KINDS, default=defaults.client)
-    parser.add_argument("--uvloop", action="store_true", help="run on uvloop, if it is installed")
-    arguments = vars(parser.parse_args())
-    factory = __import__("uvloop").new_event_loop if arguments.pop("uvloop") else None
+    load = Load(**vars(parser.parse_args()))
     gc.freeze()  # what is there now stays: do not look through it again and again
-    with asyncio.Runner(loop_factory=factory) as runner:
-        print(json.dumps(runner.run(run(Load(**arguments)))), flush=True)
+    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+        print(json.dumps(runner.run(run(load))), flush=True)
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop of uvloop if it is installed; None for asyncio's own."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory
 
 
 if __name__ == "__main__":

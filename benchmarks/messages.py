@@ -11,7 +11,9 @@ METHOD = "/seqserve.v1.GenerationService/Generate"
 PROMPT_CHARACTERS = 16
 TOKENS = 200
 
-_PIECE = 0x12  # the tag of GenerateResponse.piece
+_PIECE = 0x12  # key (number << 3 | wire type) of GenerateResponse.piece
+_TOKEN_IDS = 0x1A  # key of GenerationPiece.token_ids, packed
+_LENGTH_DELIMITED = 2
 
 
 def request(seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHARACTERS) -> bytes:
@@ -28,8 +30,32 @@ def request(seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHA
 def tokens_in(message: bytes) -> int:
     """Tokens in a GenerateResponse; 0 if it is not a piece.
 
-    upb parses a piece in 0.4 us, a tenth of what the rest of a message costs here: no reason to scan it by hand.
+    Scanned by hand, which takes 0.5 us where upb takes 2.6 us to parse the message: the server needs the rest.
     """
     if not message or message[0] != _PIECE:
         return 0
-    return len(pb.GenerateResponse.FromString(message).piece.token_ids)
+    _, at = _varint(message, 1)
+    size = len(message)
+    while at < size:
+        key = message[at]
+        value, at = _varint(message, at + 1)
+        if key & 7 == _LENGTH_DELIMITED:
+            if key == _TOKEN_IDS:
+                return value if value == 1 else sum(byte < 0x80 for byte in message[at : at + value])
+            at += value
+    return 0
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number of any length, and where it ends."""
+    value = message[at]
+    if value < 0x80:
+        return value, at + 1
+    shift, value = 7, value & 0x7F
+    while True:
+        at += 1
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at + 1
+        shift += 7

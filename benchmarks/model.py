@@ -30,18 +30,14 @@ class ModelSpec:
     layers: int = 2
 
 
-def build(root: Path, spec: ModelSpec) -> Path:
-    """Write the servable into the model repository ``root``, in a process of its own: torch stays out of this one.
-
-    Returns: the servable's folder.
-    """
+def build(root: Path, spec: ModelSpec) -> None:
+    """Write the servable into the model repository ``root``, in a process of its own: torch stays out of this one."""
     arguments = [f"--cell={spec.cell}", f"--hidden={spec.hidden}", f"--layers={spec.layers}"]
     subprocess.run([sys.executable, "-m", "benchmarks.model", f"--out={root}", *arguments], check=True)
-    return max((root / NAME).iterdir(), key=lambda version: int(version.name))
 
 
 def write(root: Path, spec: ModelSpec) -> Path:
-    """As `build`, in this process."""
+    """As `build`, in this process. Returns: the servable's folder."""
     import torch
     from google.protobuf import json_format
 

@@ -22,6 +22,7 @@ LONG_PROMPT_CHARACTERS = 2_000
 BACKGROUND_TOKENS = 90_000
 QUIET_S = 1.0
 GIVE_UP_S = 60.0
+FILL_CHUNK, FILL_MAX, FILL_PAUSE_S = 32, 4096, 0.02
 
 
 class ClosedLoop:
@@ -75,16 +76,21 @@ class OpenLoop:
         self._tokens = tokens
         self._random = random.Random(seed)
         self._lost_tokens = 0
+        self._any_refused = False
         self._refused_s: list[float] = []
         self._late_s: list[float] = []
         self._done_s: list[float] = []
 
-    async def run(self, warmup_s: float, seconds: float, limit: int = 0) -> Json:
+    async def run(self, warmup_s: float, seconds: float, limit: int = 0, *, fill: bool = False) -> Json:
         """Measure for some seconds, or for ``limit`` arrivals if that is not 0.
+
+        With ``fill``, the line in front of the server is full before the first arrival: what would else take minutes.
 
         Goodput counts the tokens of requests that were answered or are being answered at the end; time to refuse is
         from sending to the status.
         """
+        if fill:
+            await self._fill()
         arrivals = asyncio.create_task(self._arrive(limit or -1))
         await asyncio.sleep(warmup_s)
         self._recorder.begin()
@@ -101,18 +107,32 @@ class OpenLoop:
             "late_ms": percentiles_ms(self._late_s),
         }
 
+    async def _fill(self) -> None:
+        """Send requests until one is refused."""
+        for _ in range(FILL_MAX // FILL_CHUNK):
+            if self._any_refused:
+                return
+            for _ in range(FILL_CHUNK):
+                self._start()
+            await asyncio.sleep(FILL_PAUSE_S)
+
     async def _arrive(self, left: int) -> None:
         due_s = time.perf_counter()
         while left:
             left -= 1
             due_s += self._random.expovariate(self._rate)
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            call = Call(self._recorder, self._on_end)
+            started_s = self._start()
             if self._recorder.measuring:
-                self._late_s.append(call.started_s - due_s)
-            self._wire.start(request(self._random.getrandbits(40), self._tokens), call)
+                self._late_s.append(started_s - due_s)
+
+    def _start(self) -> float:
+        call = Call(self._recorder, self._on_end)
+        self._wire.start(request(self._random.getrandbits(40), self._tokens), call)
+        return call.started_s
 
     def _on_end(self, call: Call, status: int, now_s: float) -> None:
+        self._any_refused = self._any_refused or status == RESOURCE_EXHAUSTED
         if status != OK:
             self._lost_tokens += call.measured_tokens
         if self._recorder.measuring:

@@ -33,7 +33,7 @@ def server(kind: str, models: Path) -> Iterator[ServerProcess]:
     """A server of one of the SERVERS on a free port; SEQSERVE_* variables reach it."""
     log = OUTPUT / f"{kind}.log"
     if kind == "naive":
-        with running("benchmarks.naive", [str(models)], log) as process:
+        with running("benchmarks.naive", [str(newest(models))], log) as process:
             yield process
     else:
         arguments = ["--models", str(models), "--listen", "127.0.0.1:0", "--log-level", "warning"]
@@ -44,7 +44,8 @@ def server(kind: str, models: Path) -> Iterator[ServerProcess]:
 def apply(load: Load) -> Json:
     """Run the load generator in a process of its own. Raises: CalledProcessError if it fails."""
     given = {name.replace("_", "-"): value for name, value in asdict(load).items() if value is not None}
-    flags = [f"--{name}={value}" for name, value in given.items() if name != "mode"]
+    flags = [f"--{name}={value}" for name, value in given.items() if name not in ("mode", "fill")]
+    flags += ["--fill"] * load.fill
     command = [sys.executable, "-m", "benchmarks.load", load.mode, *flags]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: Json = json.loads(done.stdout)
@@ -55,10 +56,16 @@ def apply(load: Load) -> Json:
 def servable(spec: model.ModelSpec, given: Path | None = None) -> Iterator[Path]:
     """The folder of the benchmarks' servable, in a repository of its own; ``given`` if there is one already."""
     if given is not None:
-        yield max((given / model.NAME).iterdir(), key=lambda version: int(version.name))
+        yield newest(given)
         return
     with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as folder:
-        yield model.build(Path(folder), spec)
+        model.build(Path(folder), spec)
+        yield newest(Path(folder))
+
+
+def newest(models: Path) -> Path:
+    """The benchmarks' servable in a model repository."""
+    return max((models / model.NAME).iterdir(), key=lambda version: int(version.name))
 
 
 def main() -> None:
@@ -69,6 +76,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=100.0, help="arrivals a second, for --mode open (%(default)s)")
+    parser.add_argument("--fill", action="store_true", help="for --mode open: begin with a full line")
     parser.add_argument("--count", type=int, default=10, help="for --mode cancel and pause (%(default)s)")
     parser.add_argument("--client", choices=callers.KINDS, default=Load("", "").client)
     parser.add_argument("--connections", type=int, default=Load("", "").connections)
@@ -79,7 +87,7 @@ def main() -> None:
         batch = min(arguments.callers, 64)
         limits = limit.measure_apart(folder, [batch], 1.0)
         with server(arguments.server, folder.parents[1]) as process:
-            names = ("mode", "callers", "seconds", "rate", "count", "client", "connections")
+            names = ("mode", "callers", "seconds", "rate", "fill", "count", "client", "connections")
             given = {name: getattr(arguments, name) for name in names}
             result = apply(Load(target=process.target, pid=process.pid, **given))
     best, bare = limit.fastest(limits, batch), limit.of_threads(limits, batch, 1)

@@ -1,0 +1,48 @@
+"""All benchmarks in one run: ``make bench``, or ``make bench-quick`` for the same in under two minutes.
+
+Ends with a table, and with one JSON object on the last line; every single measurement is a line of
+build/bench/measurements.jsonl, and the picture of the offered load is build/bench/load.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import figures, machine, model
+from benchmarks.campaign import FULL, QUICK, Campaign
+from benchmarks.recording import Json
+from benchmarks.serve import OUTPUT, servable
+
+
+def main() -> None:
+    """Measure everything, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, shorter: under two minutes")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.model --out` wrote")
+    model.add_arguments(parser)
+    arguments = parser.parse_args()
+    spec = model.spec_of(arguments)
+    with servable(spec, arguments.models) as folder:
+        campaign = Campaign(QUICK if arguments.quick else FULL, folder, OUTPUT / "measurements.jsonl")
+        results = campaign.run()
+    found: Json = figures.figures(results)
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no picture: matplotlib is not installed (dependency group bench)", file=sys.stderr)
+    else:
+        from benchmarks import plot
+
+        plot.draw(results.offered, OUTPUT / "load.png")
+        print(f"wrote {OUTPUT / 'load.png'}", file=sys.stderr)
+    print(figures.table(found))
+    about = {"quick": arguments.quick, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
+    last = json.dumps(found | about)
+    (OUTPUT / "result.json").write_text(last + "\n", encoding="utf-8")
+    print(last)
+
+
+if __name__ == "__main__":
+    main()

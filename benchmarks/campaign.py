@@ -1,0 +1,155 @@
+"""All measurements of one run, in an order that lets the sides of a ratio meet the same machine.
+
+Machines drift, so whatever is compared is measured in turns, round after round, and ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks import limit, machine, model
+from benchmarks.limit import Limit
+from benchmarks.load import Load
+from benchmarks.processes import ServerProcess
+from benchmarks.recording import Json
+from benchmarks.serve import apply, server
+
+CLOSED = "closed"
+GRPC_AIO = "closed, grpc.aio callers"
+NAIVE = "naive"
+PAUSE = "pause"
+PEAK = "peak"
+OFFERED = "offered"
+CANCEL = "cancel"
+
+OVERLOAD = 3.0
+"""Times the capacity that is offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how often to measure."""
+
+    rounds: int
+    limit_s: float
+    closed_s: float
+    loads: tuple[float, ...]
+    offered_s: float
+    overload_s: float
+    long_prompts: int
+    cancels: int
+    warmup_s: float = 1.0
+    tokens: int = 200
+    requests: int = 0
+    """Ends closed and open loops after so many requests, for tests; 0: time alone does."""
+
+
+FULL = Plan(
+    rounds=5,
+    limit_s=1.0,
+    closed_s=6.0,
+    loads=(0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0),
+    offered_s=6.0,
+    overload_s=20.0,
+    long_prompts=7,
+    cancels=10_000,
+)
+QUICK = Plan(
+    rounds=2,
+    limit_s=0.4,
+    closed_s=2.0,
+    loads=(0.5, 0.9),
+    offered_s=2.0,
+    overload_s=5.0,
+    long_prompts=3,
+    cancels=1_000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was measured in turns. served: by callers."""
+
+    limits: list[Limit]
+    served: dict[int, Json]
+    served_grpc: Json
+    naive: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All of it. offered: by share of the capacity, each with the closed loop right before as its peak."""
+
+    rounds: list[Round]
+    pauses: Json
+    offered: dict[float, Json]
+    cancelled: Json
+
+
+class Campaign:
+    """Runs a plan on one servable."""
+
+    def __init__(self, plan: Plan, servable: Path, lines: Path) -> None:
+        """Args: lines: file that takes a JSON line for each measurement."""
+        self._plan = plan
+        self._servable = servable
+        self._models = servable.parents[1]
+        self._lines = lines
+        self._start_s = time.monotonic()
+        self._about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
+        lines.parent.mkdir(parents=True, exist_ok=True)
+        lines.write_text("", encoding="utf-8")
+
+    def run(self) -> Results:
+        """Measure everything."""
+        with server("seqserve", self._models) as ours:
+            with server("naive", self._models) as naive:
+                rounds = [self._round(index, ours, naive) for index in range(self._plan.rounds)]
+            pauses = self._load(PAUSE, ours, mode="pause", callers=32, count=self._plan.long_prompts)
+            offered = {share: self._offered(ours, share) for share in (*self._plan.loads, OVERLOAD)}
+            cancelled = self._load(CANCEL, ours, mode="cancel", count=self._plan.cancels)
+        return Results(rounds, pauses, offered, cancelled)
+
+    def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
+        limits = limit.measure_apart(self._servable, [1, 64], self._plan.limit_s)
+        for one in limits:
+            self._note({"measurement": "limit", "round": index, **asdict(one)}, f"limit {one.batch}", one.tokens_s)
+        served = {callers: self._load(CLOSED, ours, callers=callers) for callers in (1, 64, 256)}
+        served_grpc = self._load(GRPC_AIO, ours, client="grpc")
+        return Round(limits, served, served_grpc, self._load(NAIVE, naive))
+
+    def _offered(self, ours: ServerProcess, share: float) -> Json:
+        """Poisson arrivals at a share of what a closed loop gets at the same time."""
+        plan = self._plan
+        overload = share == OVERLOAD
+        seconds = plan.overload_s if overload else plan.offered_s
+        peak: float = self._load(PEAK, ours, callers=256, seconds=plan.offered_s)["tokens_s"]
+        rate = share * peak / plan.tokens
+        found = self._load(OFFERED, ours, mode="open", rate=rate, seconds=seconds, fill=overload)
+        return found | {"share": share, "peak_tokens_s": peak}
+
+    def _load(self, name: str, process: ServerProcess, **changes: object) -> Json:
+        plan = self._plan
+        load = Load(
+            mode="closed",
+            target=process.target,
+            pid=process.pid,
+            seconds=plan.closed_s,
+            warmup_s=plan.warmup_s,
+            tokens=plan.tokens,
+            limit=plan.requests,
+        )
+        load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
+        result = apply(load)
+        self._note({"measurement": name, **result}, f"{name} {load.callers}", result["tokens_s"])
+        return result
+
+    def _note(self, measurement: Json, title: str, tokens_s: float) -> None:
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(measurement | self._about) + "\n")
+        elapsed_s = time.monotonic() - self._start_s
+        print(f"{elapsed_s:6.0f} s  {title:28} {tokens_s:9.0f} tokens/s", file=sys.stderr, flush=True)
