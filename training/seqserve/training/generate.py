@@ -5,11 +5,14 @@ How a token is drawn from float32 logits, in this order:
 1. temperature 0: the highest logit wins, the lowest id if several are highest. Nothing else applies.
 2. The logits become float64 and are divided by the temperature.
 3. top_k: tokens whose logit is at least the k-th highest stay.
-4. p = exp(logit - highest logit); tokens that are gone have p = 0. p / sum(p) is the distribution.
-5. top_p: in order of falling probability, the lower id first among equals, the fewest tokens stay whose probabilities
-   add up to at least top_p; then the rest is gone and the distribution is p / sum(p) anew.
-6. min_p: tokens whose probability is below min_p times the highest are gone.
-7. p is summed in order of token id; the first token at which the sum exceeds u times the whole sum is drawn.
+4. w = exp(logit - highest logit); tokens that are gone have w = 0. Their probabilities are w / sum(w).
+5. top_p: in order of falling w, the lower id first among equals, the fewest tokens stay whose w add up to at least
+   top_p times the last of these sums.
+6. min_p: tokens whose w is below min_p times the highest w are gone.
+7. w is summed in order of token id; the first token at which the sum exceeds u times the last sum is drawn.
+
+All sums are running sums, one addition after the other. temperature, top_p and min_p are rounded to float32 first, for
+that is how the wire carries them.
 
 u is number i (from 0) of ``numpy.random.Generator(numpy.random.Philox(key=[seed, sample])).random()``, where i is the
 position of the token to be drawn, that is the number of tokens before it.
@@ -38,6 +41,11 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Round to float32, as the wire does."""
+        for name in ("temperature", "top_p", "min_p"):
+            object.__setattr__(self, name, float(np.float32(getattr(self, name))))
 
 
 def generate(
@@ -84,8 +92,8 @@ def draw(logits_V: FloatArray, sampling: Sampling, u: float) -> int:
         weights_V[scaled_V < np.sort(scaled_V)[-sampling.top_k]] = 0.0
     if sampling.top_p < 1:
         order = np.argsort(-weights_V, kind="stable")
-        sums = np.cumsum(weights_V[order] / weights_V.sum())
-        weights_V[order[int(np.searchsorted(sums, sampling.top_p)) + 1 :]] = 0.0
+        sums = np.cumsum(weights_V[order])
+        weights_V[order[np.count_nonzero(sums < sampling.top_p * sums[-1]) + 1 :]] = 0.0
     weights_V[weights_V < sampling.min_p * weights_V.max()] = 0.0
     sums = np.cumsum(weights_V)
     return int(np.count_nonzero(sums <= u * sums[-1]))

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from seqserve.training import evaluate
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import LanguageModelConfig
+from seqserve.training.data.corpus import read_corpus
 from seqserve.training.data.streams import IntArray, window_count, windows
 from seqserve.training.data.text import read_text
 from seqserve.training.errors import DataError
@@ -40,30 +42,34 @@ class LanguageModelLearner:
         Raises: DataError if a file cannot be used, or the text is too short for the batch and the window.
         """
         self._config = config
-        train, validation = _split(config)
-        self.tokenizer = character_tokenizer(train, unknown_token=config.unknown_token)
-        self._train_ids = text_ids(self.tokenizer, train)
-        self._validation_ids = _known_ids(self.tokenizer, validation, (config.validation or config.data)[-1])
-        _refuse_too_little(config, len(train), len(validation))
+        corpus = read_corpus(config)
+        _refuse_too_little(config, len(corpus.train), len(corpus.validation))
+        self._parts = corpus.parts
+        self.tokenizer = character_tokenizer(corpus.train, unknown_token=config.unknown_token)
+        self._train_ids = text_ids(self.tokenizer, corpus.train)
+        self._validation_ids = _known_ids(self.tokenizer, corpus.validation, (config.validation or config.data)[-1])
         self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
-        self.steps_per_epoch = window_count(len(train), streams=config.batch_size, steps=config.window)
+        self.steps_per_epoch = window_count(len(corpus.train), streams=config.batch_size, steps=config.window)
 
     @property
     def sources(self) -> list[manifest_pb2.DataSource]:
-        """The texts; one that was split stands for both parts, with the tokens of all files at the first."""
-        tokens = {"train": len(self._train_ids), "validation": len(self._validation_ids)}
-        paths = {"train": self._config.data, "validation": self._config.validation or self._config.data[-1:]}
-        return [data_source(self._config, path, part, tokens[part]) for part in tokens for path in paths[part][:1]]
+        """The texts; one that was split stands for both parts."""
+        return [data_source(self._config, part.path, part.split, part.characters) for part in self._parts]
 
     def losses(self, epoch: int) -> Iterator[tuple[Tensor, int]]:
-        """One pass over the text: the state is carried from window to window, gradients stop at the border."""
+        """One pass over the text: the state is carried from window to window, gradients stop at the border.
+
+        A model that only ever went on from a long past writes nonsense after a short prompt, so now and then a stream
+        starts from the initial state.
+        """
         del epoch  # every pass reads the text in the same order
         state = self.network.stack.initial_state(self._config.batch_size)
         for window in windows(self._train_ids, streams=self._config.batch_size, steps=self._config.window):
             logits_TBV, state = self.network(tensor(window.inputs), None, state)
             targets = long_tensor(window.targets).flatten()
             yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets), targets.numel()
-            state = tuple(tensor.detach() for tensor in state)
+            goes_on_B1 = (torch.rand(self._config.batch_size, 1) >= self._config.state_reset).float()
+            state = tuple(tensor.detach() * goes_on_B1 for tensor in state)
 
     def validate(self) -> dict[str, float]:
         """Figures over the validation text in streams side by side."""
@@ -78,21 +84,12 @@ class LanguageModelLearner:
         return evaluate.language_model(run, state_specs(self.network.stack), self._validation_ids, streams=streams)
 
 
-def _split(config: LanguageModelConfig) -> tuple[str, str]:
-    """The training and the validation text."""
-    text = "".join(read_text(path) for path in config.data)
-    if config.validation:
-        return text, "".join(read_text(path) for path in config.validation)
-    border = len(text) - round(len(text) * config.validation_fraction)
-    return text[:border], text[border:]
-
-
 def _known_ids(tokenizer: Tokenizer, text: str, path: Path) -> IntArray:
     """Ids of a text that the tokenizer was not made of."""
     if (offset := first_unknown(tokenizer, text)) is not None:
         raise DataError(
             path,
-            f"the character {text[offset]!r} (offset {offset} of the validation text) does not occur in the training"
+            f"the character {text[offset]!r} (offset {offset} of the text) does not occur in the training"
             " text; train with --unknown-token, or leave it out",
         )
     return text_ids(tokenizer, text)

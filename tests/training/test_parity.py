@@ -1,0 +1,62 @@
+"""The proof holds for what was exported, and only for that."""
+
+import pytest
+
+from seqserve.training.config import CellKind
+from seqserve.training.errors import ExportError
+from seqserve.training.export import graph, parity
+from seqserve.training.export.language_model import TorchLanguageModel
+from seqserve.training.export.language_model import exported as exported_language_model
+from seqserve.training.export.tagger import TorchTagger
+from seqserve.training.export.tagger import exported as exported_tagger
+
+from .models import CHARACTERS, WORDS, a_language_model, a_tagger
+
+
+@pytest.mark.parametrize("cell", list(CellKind))
+def test_every_cell_is_proven_with_state_carried_over_cuts(cell: CellKind) -> None:
+    network = a_language_model(cell)
+    proof = parity.prove(exported_language_model(network), TorchLanguageModel(network), CHARACTERS, "digest")
+    assert 0 < proof.max_abs_error_outputs < 1e-5
+    assert 0 < proof.max_abs_error_states < 1e-5
+    cut = len(parity.BATCH_SIZES) * (len(parity.LENGTHS) - 1)  # a single step cannot be cut
+    assert proof.carried_cases >= cut
+    assert proof.cases == 2 * len(parity.BATCH_SIZES) * len(parity.LENGTHS) + proof.carried_cases
+    assert proof.graph_sha256 == "digest"
+    assert 1 in proof.lengths
+    assert 1 in proof.batch_sizes
+
+
+@pytest.mark.parametrize("cell", list(CellKind))
+def test_taggers_are_proven_without_states(cell: CellKind) -> None:
+    network = a_tagger(cell)
+    proof = parity.prove(exported_tagger(network), TorchTagger(network), WORDS, "digest")
+    assert 0 < proof.max_abs_error_outputs < 1e-5
+    assert proof.max_abs_error_states == 0
+    assert proof.carried_cases == 0
+
+
+@pytest.mark.parametrize(("cell", "wrong"), [(CellKind.LSTM, (0, 1, 2, 3)), (CellKind.GRU, (0, 1, 2))])
+def test_a_wrong_order_of_gates_is_caught(
+    cell: CellKind, wrong: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = a_language_model(cell)
+    monkeypatch.setitem(graph.GATES, cell, wrong)
+    broken = exported_language_model(network)
+    with pytest.raises(ExportError, match=r"differs from the trained network: outputs by .* nothing was written"):
+        parity.prove(broken, TorchLanguageModel(network), CHARACTERS, "digest")
+
+
+def test_a_reset_gate_before_the_product_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = a_language_model(CellKind.GRU)
+    monkeypatch.setitem(graph.ATTRIBUTES, CellKind.GRU, {"linear_before_reset": 0})
+    broken = exported_language_model(network)
+    with pytest.raises(ExportError, match="differs"):
+        parity.prove(broken, TorchLanguageModel(network), CHARACTERS, "digest")
+
+
+def test_weights_that_are_not_numbers_are_caught() -> None:
+    network = a_language_model()
+    network.head.bias.data[0] = float("nan")
+    with pytest.raises(ExportError, match="outputs by nan"):
+        parity.prove(exported_language_model(network), TorchLanguageModel(network), CHARACTERS, "digest")

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from seqserve.training.data.conllu import Sentence
+from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, batches, spelling, tag_data
+from seqserve.training.tokenizer import word_tokenizer
+
+SENTENCES = [
+    Sentence(("The", "cat", "sat"), ("DET", "NOUN", "VERB"), ""),
+    Sentence(("Sit",), ("VERB",), ""),
+    Sentence(("the", "the"), ("DET", "X"), ""),
+]
+
+
+@pytest.fixture
+def data() -> TagData:
+    words = [word for sentence in SENTENCES for word in sentence.words]
+    tokenizer = word_tokenizer(words, size_max=10, count_min=2, lowercase=True)
+    return tag_data(SENTENCES, tokenizer, ("DET", "NOUN", "VERB"), word_bytes_max=8)
+
+
+def test_a_batch_holds_what_the_sentences_say(data: TagData) -> None:
+    (batch,) = batches(data, size=3)
+    assert batch.lengths.tolist() == [1, 2, 3]  # in order of length
+    assert batch.labels.T.tolist() == [[2, -1, -1], [0, UNSEEN_LABEL, -1], [0, 1, 2]]
+    assert batch.tokens.T.tolist() == [[0, 0, 0], [1, 1, 0], [1, 0, 0]]  # "the" is known, in either case
+
+    def spelled(step: int, row: int) -> bytes:
+        place = batch.words[step, row]
+        return bytes((batch.bytes[place, : batch.byte_lengths[place]] - 1).tolist())
+
+    assert [spelled(step, 2) for step in range(3)] == [b"The", b"cat", b"sat"]
+    assert spelled(1, 1) == b"the"
+    assert len(batch.bytes) == 5  # each spelling once
+
+
+def test_every_sentence_is_in_one_batch_whatever_the_order(data: TagData) -> None:
+    for generator in (None, np.random.default_rng(1)):
+        lengths = [int(length) for batch in batches(data, size=2, generator=generator) for length in batch.lengths]
+        assert sorted(lengths) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("word", "bytes_max", "seen"),
+    [
+        ("short", 8, b"short"),
+        ("eightchr", 8, b"eightchr"),
+        ("a-long-word", 8, b"a-loword"),
+        ("a-long-word", 5, b"a-lrd"),
+        ("ü", 8, "ü".encode()),
+    ],
+)
+def test_a_long_word_is_seen_by_its_two_halves(word: str, bytes_max: int, seen: bytes) -> None:
+    assert spelling(word, bytes_max) == seen
