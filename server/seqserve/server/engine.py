@@ -14,17 +14,18 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seqserve.server.beams import BeamSearch
 from seqserve.server.courier import Published
 from seqserve.server.decoding import DecodingBatch, barred, uniforms
-from seqserve.server.errors import DeadlineError, DrainingError, InternalError
+from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.likelihood import log_softmax
 from seqserve.server.prefix import PrefixCache
-from seqserve.server.requests import Admission, GenerationRequest, ReadingRequest, Request
+from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, ReadingRequest, Request
 from seqserve.server.sampling import Sampler
 from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
 from seqserve.server.sequence import ReadingSequence, ResultSequence, ScoringSequence, Sequence
@@ -35,6 +36,26 @@ from seqserve.server.stream import OutputStream
 from seqserve.v1 import manifest_pb2 as pb
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an engine has done so far, and what it holds now; see `metrics` for the meanings."""
+
+    requests: int = 0
+    refused: int = 0
+    decode_steps: int = 0
+    read_steps: int = 0
+    generated_tokens: int = 0
+    read_tokens: int = 0
+    failed_steps: int = 0
+    prefix_hits: int = 0
+    prefix_misses: int = 0
+    prefix_hit_tokens: int = 0
+    waiting: int = 0
+    reading: int = 0
+    decoding: int = 0
+    paused: int = 0
 
 
 class Engine:
@@ -60,6 +81,7 @@ class Engine:
         self.servable = servable
         self.clock = clock
         self.prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
+        self._counts = Counts()
         self._table = table
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=servable.carries_state)
@@ -87,11 +109,14 @@ class Engine:
         """Admit a request: the only way in.
 
         Returns: The sequence; its outputs come through its stream.
-        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already.
+        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; InvalidFieldError for
+            more beams than there are rows in a batch, or tokens to begin with.
         """
         now_s = self.clock()
         if admission.deadline_s is not None and admission.deadline_s <= now_s:
             raise _too_late()
+        if isinstance(request, GenerationRequest) and request.beams is not None:
+            self._check_beams(request, request.beams)
         samples = request.samples if isinstance(request, GenerationRequest) else 1
         stream = OutputStream(self._room_again, samples)
         common = self.servable.initial_state(), stream, admission, now_s
@@ -110,7 +135,12 @@ class Engine:
                 length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
                 if length:
                     sequence.skip(length, state)
-            self._scheduler.add(sequence)
+            try:
+                self._scheduler.add(sequence)
+            except QueueFullError:
+                self._counts.refused += 1
+                raise
+            self._counts.requests += 1
             self._awake.notify()
         return sequence
 
@@ -118,6 +148,20 @@ class Engine:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
         with self._awake:
             self._scheduler.remove(sequence)
+
+    def counts(self) -> Counts:
+        """What it has done, and what it holds. From any thread."""
+        with self._awake:
+            return replace(
+                self._counts,
+                prefix_hits=self.prefixes.hits,
+                prefix_misses=self.prefixes.misses,
+                prefix_hit_tokens=self.prefixes.hit_tokens,
+                waiting=len(self._scheduler.waiting),
+                reading=len(self._scheduler.reading),
+                decoding=len(self._scheduler.decoding),
+                paused=len(self._scheduler.paused),
+            )
 
     def step(self) -> bool:
         """One pass: run one batch, if there is one. Returns whether there was."""
@@ -139,19 +183,19 @@ class Engine:
         return True
 
     def _loop(self) -> None:
-        while True:
-            with self._awake:
-                while not self._closing and self._scheduler.idle:
-                    self._awake.wait()
-                if self._closing:
-                    return
-            self.step()
+        while not self._closing:
+            if not self.step():
+                with self._awake:
+                    while not self._closing and self._scheduler.idle:
+                        self._awake.wait()
 
     def _read(self, step: ReadStep) -> Published:
         """Consume known inputs; a prompt that is read gives its first token, another input its result."""
         now_s = self.clock()
         sequences = [sequence for sequence, _ in step.rows]
         inputs = [sequence.take(count, now_s) for sequence, count in step.rows]
+        self._counts.read_steps += 1
+        self._counts.read_tokens += sum(count for _, count in step.rows)
         outputs, state = self.servable.run(inputs, join([sequence.state for sequence in sequences]))
         published: Published = []
         for row, (sequence, count) in enumerate(step.rows):
@@ -183,12 +227,9 @@ class Engine:
         return self._accept(family, tokens_B.tolist(), logits_BV)
 
     def _decode(self, step: DecodeStep) -> Published:
+        self._counts.decode_steps += 1
         tokens_B, logits_BV = self._decoding.step(step.sequences, self.clock())
-        searches = [
-            (sequence.beams, sequence.family)
-            for sequence in step.sequences
-            if sequence.beams is not None and sequence.sample == 0 and not sequence.ended
-        ]
+        searches = [(search, family) for search, family in self._decoding.searches if not family[0].ended]
         if not searches:
             return self._accept(step.sequences, tokens_B.tolist(), logits_BV)
         rows_of = {sequence: row for row, sequence in enumerate(step.sequences)}
@@ -220,13 +261,24 @@ class Engine:
 
     def _accept(self, sequences: list[GenerationSequence], tokens: list[int], logits_BV: FloatArray) -> Published:
         now_s = self.clock()
-        return [
+        published: Published = [
             (sequence.stream, sequence.accept(token, logits, now_s))
             for sequence, token, logits in zip(sequences, tokens, logits_BV, strict=True)
             if not (sequence.ended or sequence.remaining)  # cancelled while the step ran; still reading its prompt
         ]
+        self._counts.generated_tokens += len(published)
+        return published
+
+    def _check_beams(self, request: GenerationRequest, beams: BeamSpec) -> None:
+        most = min(self._scheduler.settings.size_max, len(self._table) - len(request.stopping.ends))
+        if beams.width > most:
+            raise InvalidFieldError(
+                f"sampling.beam_width is {beams.width}; with this model and these stop tokens at most {most} fit",
+                field="sampling.beam_width",
+            )
 
     def _fail(self, step: ReadStep | DecodeStep, error: Exception) -> Published:
+        self._counts.failed_steps += 1
         log.error("a step of %s failed", self._thread.name, exc_info=error)
         members = [sequence for sequence, _ in step.rows] if isinstance(step, ReadStep) else step.sequences
         failed = [sequence for sequence in members if not sequence.ended]

@@ -33,6 +33,16 @@ class Line(Generic[Item]):
         """The priority of the item whose turn it is; None if the line is empty."""
         return max(self._levels, default=None)
 
+    def first(self) -> Item:
+        """The item whose turn it is.
+
+        Raises: IndexError if the line is empty.
+        """
+        if not self._levels:
+            raise IndexError("the line is empty")
+        callers = self._levels[max(self._levels)]
+        return next(iter(callers.values()))[0]
+
     def pop(self) -> Item:
         """Take out the item whose turn it is; its caller goes to the end of the round.
 

@@ -26,6 +26,8 @@ from seqserve.server.line import Line
 from seqserve.server.sequence import Sequence
 from seqserve.server.settings import BatchSettings
 
+_DEADLINES_SPARE = 64  # deadlines of ended sequences that may be left before they are looked for
+
 
 @dataclass(frozen=True, slots=True)
 class ReadStep:
@@ -53,6 +55,7 @@ class Scheduler:
         self.decoding: list[GenerationSequence] = []
         self.paused: list[GenerationSequence] = []
         self._read_last = False
+        self._steps_to_check = 0  # decoding steps until a backlog can have reached its limit
         self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
         self._deadlines: list[tuple[float, int, Sequence]] = []
         self._order = itertools.count()
@@ -75,6 +78,9 @@ class Scheduler:
             )
         self._wait(sequence)
         if sequence.admission.deadline_s is not None:
+            if len(self._deadlines) > 2 * self._size + _DEADLINES_SPARE:  # most are of sequences that have ended
+                self._deadlines = [entry for entry in self._deadlines if _lives(entry[2])]
+                heapq.heapify(self._deadlines)
             heapq.heappush(self._deadlines, (sequence.admission.deadline_s, next(self._order), sequence))
 
     def remove(self, sequence: Sequence) -> None:
@@ -111,15 +117,17 @@ class Scheduler:
             for sequence, _ in step.rows:
                 if isinstance(sequence, GenerationSequence) and not sequence.remaining and not sequence.ended:
                     self._join(sequence.family if sequence.beams is not None else [sequence])
-        elif any(sequence.ended for sequence in step.sequences):
+            return
+        self._steps_to_check -= 1
+        if any(sequence.ended for sequence in step.sequences):
             self._leave([sequence for sequence in step.sequences if sequence.ended])
 
     def expired(self, now_s: float) -> list[Sequence]:
         """Take out and return the sequences whose deadline has passed."""
         late: list[Sequence] = []
-        while self._deadlines and (self._deadlines[0][0] <= now_s or self._deadlines[0][2].ended):
+        while self._deadlines and (self._deadlines[0][0] <= now_s or not _lives(self._deadlines[0][2])):
             sequence = heapq.heappop(self._deadlines)[2]
-            if not all(member.ended for member in _family(sequence)):
+            if _lives(sequence):
                 self.remove(sequence)
                 late.append(sequence)
         return late
@@ -131,6 +139,11 @@ class Scheduler:
             self.remove(sequence)
         return left
 
+    @property
+    def _size(self) -> int:
+        """How many sequences there are."""
+        return len(self.waiting) + len(self.reading) + len(self.decoding) + len(self.paused)
+
     def _wait(self, sequence: Sequence) -> None:
         self.waiting.add(sequence, sequence.admission.caller, sequence.admission.priority)
 
@@ -138,6 +151,7 @@ class Scheduler:
         if sequences:
             self.decoding = [*self.decoding, *sequences]
             self._slices |= {sequence: sequence.generated for sequence in sequences}
+            self._steps_to_check = 0
 
     def _leave(self, sequences: list[GenerationSequence]) -> None:
         if sequences:
@@ -148,9 +162,10 @@ class Scheduler:
     def _admit(self) -> None:
         """Let in who is first in line, while there is room or somebody whose slice is used up."""
         while self.waiting:
-            room = self.settings.size_max - sum(sequence.rows_needed for sequence in self.reading) - len(self.decoding)
-            if room <= 0 and not self._make_room():
-                return
+            rows_needed = self.waiting.first().rows_needed  # a search waits until there is room for all its beams
+            while self._room < rows_needed:
+                if not self._make_room():
+                    return
             sequence = self.waiting.pop()
             if sequence.ended:  # a sample that ended with its first token
                 continue
@@ -158,6 +173,11 @@ class Scheduler:
                 self._join([sequence])
             else:
                 self.reading.append(sequence)
+
+    @property
+    def _room(self) -> int:
+        """Rows of a batch that nobody has or is going to need."""
+        return self.settings.size_max - sum(sequence.rows_needed for sequence in self.reading) - len(self.decoding)
 
     def _rides(self, sequence: GenerationSequence) -> bool:
         """Whether the rest of a prompt is fed in the decoding batch. What forks after its prompt is read apart."""
@@ -167,10 +187,11 @@ class Scheduler:
     def _make_room(self) -> bool:
         """Send the sequence that used most of its slice, or a less important one, back in line."""
         wanted = self.waiting.first_priority()
+        # Beams stay together. Who still reads its prompt would be read apart, and its state is in the batch.
         movable = [
             (sequence.admission.priority, since - sequence.generated, sequence)
             for sequence, since in self._slices.items()
-            if sequence.beams is None
+            if sequence.beams is None and not sequence.remaining
         ]
         if wanted is None or not movable:
             return False
@@ -184,10 +205,12 @@ class Scheduler:
     def _pause_and_resume(self) -> None:
         """In this order: a reader that catches up just now either is seen here or sees that its sequence is paused."""
         limit = self.settings.tokens_ahead_max
-        stalled = [sequence for sequence in self.decoding if sequence.backlog >= limit]
-        if stalled:
-            self.paused = [*self.paused, *stalled]
-            self._leave(stalled)
+        if self._steps_to_check <= 0 and self.decoding:
+            stalled = [sequence for sequence in self.decoding if sequence.backlog >= limit]
+            if stalled:
+                self.paused = [*self.paused, *stalled]
+                self._leave(stalled)
+            self._steps_to_check = limit - max((sequence.backlog for sequence in self.decoding), default=0)
         if self.paused:
             ready = [sequence for sequence in self.paused if sequence.backlog <= limit // 2]
             self.paused = [sequence for sequence in self.paused if sequence not in ready]
@@ -216,6 +239,11 @@ class Scheduler:
         if isinstance(sequence, GenerationSequence) and (aligned := end - end % block) > sequence.consumed:
             end = aligned
         return end - sequence.consumed
+
+
+def _lives(sequence: Sequence) -> bool:
+    """Whether it, or one of its forks, has not ended."""
+    return not all(member.ended for member in _family(sequence))
 
 
 def _family(sequence: Sequence) -> list[Sequence]:

@@ -1,0 +1,104 @@
+"""Requests, and sequences that need no servable: what the tests of the scheduler run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from seqserve.server.generation import GenerationSequence
+from seqserve.server.inputs import token_inputs
+from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, StoppingSpec
+from seqserve.server.sampling import SamplingSpec
+from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
+from seqserve.server.sequence import Sequence
+from seqserve.server.stream import OutputStream
+
+TABLE = [bytes([letter]) for letter in b"abcdefgh"]
+_NO_LOGITS = np.zeros(len(TABLE), np.float32)
+
+
+def generation_request(
+    prompt: list[int],
+    *,
+    max_tokens: int = 16,
+    samples: int = 1,
+    beam_width: int | None = None,
+    length_penalty: float = 1.0,
+    prompt_logprobs: int | None = None,
+    stopping: dict[str, Any] | None = None,
+    **sampling: Any,
+) -> GenerationRequest:
+    """A request with seed 0 unless told otherwise."""
+    return GenerationRequest(
+        token_inputs(prompt),
+        SamplingSpec(**({"seed": 0} | sampling)),
+        StoppingSpec(max_tokens, **(stopping or {})),
+        samples,
+        None if beam_width is None else BeamSpec(beam_width, length_penalty),
+        prompt_logprobs,
+    )
+
+
+def a_generation(
+    prompt_length: int = 1,
+    *,
+    max_tokens: int = 1_000_000,
+    samples: int = 1,
+    beam_width: int | None = None,
+    caller: str = "",
+    priority: int = 0,
+    deadline_s: float | None = None,
+) -> GenerationSequence:
+    """A generation that nobody has put in line."""
+    request = generation_request([0] * prompt_length, max_tokens=max_tokens, samples=samples, beam_width=beam_width)
+    stream = OutputStream(samples=samples)
+    return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
+
+
+def carry_out(scheduler: Scheduler, step: ReadStep | DecodeStep) -> int:
+    """Do what an engine does with a step, but for the graph: every token drawn is 0.
+
+    Returns: How many times the graph would have run over a row of the batch, one after the other: its steps in time.
+    """
+    if isinstance(step, DecodeStep):
+        for member in step.sequences:
+            if member.remaining:
+                member.take(1, 0.0)
+            if not member.remaining:
+                _grow(member)
+        scheduler.update(step)
+        return 1
+    for sequence, count in step.rows:
+        sequence.take(count, 0.0)
+        if isinstance(sequence, GenerationSequence) and not sequence.remaining:
+            _begin(scheduler, sequence)
+        elif not sequence.remaining:
+            sequence.ended = True
+    scheduler.update(step)
+    return max(count for _, count in step.rows)
+
+
+def _begin(scheduler: Scheduler, sequence: GenerationSequence) -> None:
+    if sequence.beams is not None:
+        while len(sequence.family) < sequence.beams.width:
+            sequence.fork(len(sequence.family))
+    else:
+        scheduler.fork(sequence, sequence.request.samples)
+    for member in list(sequence.family):
+        _grow(member)
+
+
+def _grow(sequence: GenerationSequence) -> None:
+    sequence.accept(0, _NO_LOGITS, 0.0)
+
+
+def family(sequence: Sequence) -> list[Sequence]:
+    """A sequence and its forks."""
+    return [*sequence.family] if isinstance(sequence, GenerationSequence) else [sequence]
+
+
+def read_all(sequence: GenerationSequence) -> None:
+    """Its reader has taken all that there is."""
+    for member in sequence.family:
+        sequence.stream.taken[member.sample] = member.generated
