@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest proto proto-check clean
+.PHONY: help demo test lint types pytest bench bench-quick proto proto-check clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -26,6 +26,12 @@ types: .venv/ready ## mypy and pyright, both strict
 
 pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: .venv/ready-bench ## the benchmarks: a table, a picture, and JSON on the last line
+	.venv/bin/python -m benchmarks
+
+bench-quick: .venv/ready-bench ## the same with fewer repeats, in under two minutes
+	.venv/bin/python -m benchmarks --quick
 
 proto: .venv-proto/ready ## generate the code of the contracts anew
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/generate.sh
@@ -50,6 +56,10 @@ endef
 	$(call new_venv,.venv)
 	@.venv/bin/python $(PIP_INSTALL) --upgrade pip
 	@.venv/bin/python $(PIP_INSTALL) --editable '.[all]' --group lint --group test
+	@touch $@
+
+.venv/ready-bench: .venv/ready
+	@.venv/bin/python $(PIP_INSTALL) --group bench
 	@touch $@
 
 # What a user of the server and the client installs, and no more.

@@ -27,8 +27,9 @@ class Load:
     """What to do to a server.
 
     target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
-    a request. rate: arrivals a second (open). fill: begin with a full line (open). count: cancelled calls (cancel), long prompts (pause). limit: end after
-    this many requests, whatever the time (closed, open); 0: no such end. client: one of callers.KINDS.
+    a request. rate: arrivals a second (open). fill: begin with a full line (open). count: cancelled calls (cancel),
+    long prompts (pause). limit: end after this many requests, whatever the time (closed, open); 0: no such end. client:
+    one of callers.KINDS.
     """
 
     mode: str
@@ -59,7 +60,7 @@ async def run(load: Load) -> Json:
             arrivals = scenarios.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
             result = await arrivals.run(load.warmup_s, load.seconds, load.limit, fill=load.fill)
         elif load.mode == "cancel":
-            cancelling = scenarios.Cancelling(wire, recorder, load.callers, load.tokens, load.seed)
+            cancelling = scenarios.Cancelling(wire, recorder, load.callers, load.seed)
             result = await cancelling.run(load.count)
         else:
             pause = scenarios.LongPrompt(wire, recorder, load.callers, load.seed)

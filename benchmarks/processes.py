@@ -52,10 +52,10 @@ def running(
         finally:
             process.terminate()
             try:
-                process.wait(_STOP_S)
+                process.communicate(timeout=_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.communicate()
 
 
 def cpu_s(pid: int) -> float:

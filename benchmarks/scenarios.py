@@ -19,10 +19,10 @@ CANCEL_WARMUP = 0.1
 """Share of the cancelled calls that come before the first look at the memory."""
 SETTLE_S = 1.0
 LONG_PROMPT_CHARACTERS = 2_000
-BACKGROUND_TOKENS = 90_000
+ENDLESS_TOKENS = 90_000
 QUIET_S = 1.0
 GIVE_UP_S = 60.0
-FILL_CHUNK, FILL_MAX, FILL_PAUSE_S = 32, 4096, 0.02
+FILL_CHUNK, FILL_MAX, FILL_PAUSE_S = 16, 4096, 0.05
 
 
 class ClosedLoop:
@@ -145,11 +145,10 @@ class OpenLoop:
 class Cancelling:
     """Callers that hang up after a few messages and call again."""
 
-    def __init__(self, wire: Wire, recorder: Recorder, callers: int, tokens: int, seed: int) -> None:
+    def __init__(self, wire: Wire, recorder: Recorder, callers: int, seed: int) -> None:
         self._wire = wire
         self._recorder = recorder
         self._callers = callers
-        self._tokens = tokens
         self._random = random.Random(seed)
         self._failed = 0
 
@@ -181,7 +180,7 @@ class Cancelling:
                 enough.set()
 
         call = _Watched(self._recorder, on_piece, on_end=enough.set)
-        cancel = self._wire.start(request(self._random.getrandbits(40), self._tokens), call)
+        cancel = self._wire.start(request(self._random.getrandbits(40), ENDLESS_TOKENS), call)
         await _wait(enough, GIVE_UP_S)
         self._failed += call.messages < CANCEL_AFTER_MESSAGES
         cancel()
@@ -204,7 +203,7 @@ class LongPrompt:
         For each: the longest gap of any running stream from its arrival to its first token and a bit beyond, over the
         median gap of the second before.
         """
-        running = [self._start(BACKGROUND_TOKENS, 16, self._gap) for _ in range(self._callers)]
+        running = [self._start(ENDLESS_TOKENS, 16, self._gap) for _ in range(self._callers)]
         async with asyncio.timeout(GIVE_UP_S):
             for call in running:
                 await call.begun.wait()
