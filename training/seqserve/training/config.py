@@ -27,7 +27,7 @@ class TagColumn(StrEnum):
 class TrainingConfig(BaseModel, frozen=True, extra="forbid"):
     """What every task needs to know: data, optimisation, and what is written about the result."""
 
-    data: tuple[Path, ...] = Field(min_length=1, description="Files to train on; .gz is read as it is.")
+    data: tuple[Path, ...] = Field(min_length=1, description="Files to train on; those named .gz are decompressed.")
     validation: tuple[Path, ...] = Field(default=(), description="Files to validate on.")
     data_name: str = Field(default="", description="Name of the data, as people know it; default: the file names.")
     data_license: str = Field(default="", description="Licence of the data, as an SPDX expression.")

@@ -45,7 +45,8 @@ class Bar:
     def validated(self, *, epoch: int, metrics: dict[str, float], best: bool) -> None:
         """Print the figures above the bar."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self._progress.console.print(f"epoch {epoch}: validation {figures}{'  (best)' if best else ''}")
+        line = f"epoch {epoch}: validation {figures}{'  (best)' if best else ''}"
+        self._progress.console.print(line, soft_wrap=True)
 
 
 @contextmanager
