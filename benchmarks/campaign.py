@@ -66,7 +66,7 @@ QUICK = Plan(
     offered_s=2.0,
     overload_s=5.0,
     long_prompts=3,
-    cancels=1_000,
+    cancels=600,
 )
 
 

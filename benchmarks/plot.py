@@ -27,11 +27,12 @@ def draw(offered: dict[float, Json], path: Path) -> None:
     throughput.set(xlabel="offered load / capacity", ylabel="over the closed loop's peak", ylim=(0, None))
     throughput.legend()
 
-    for key, label in (("first_token_ms", "first token"), ("gap_ms", "gap"), ("refuse_ms", "refusal")):
-        for percentile, style in (("p50", ":"), ("p99", "o-")):
+    waits = (("first_token_ms", "first token", "C0"), ("gap_ms", "gap", "C1"), ("refuse_ms", "refusal", "C2"))
+    for key, label, color in waits:
+        for percentile, style in (("p50", ".:"), ("p99", "o-")):
             known = [(share, run[key][percentile]) for share, run in zip(shares, runs, strict=True) if run[key]]
             if known:
-                latency.plot(*zip(*known, strict=True), style, label=f"{label}, {percentile}")
+                latency.plot(*zip(*known, strict=True), style, color=color, label=f"{label}, {percentile}")
     latency.set(xlabel="offered load / capacity", ylabel="ms", yscale="log")
     latency.legend(fontsize="small")
     for axes in (throughput, latency):

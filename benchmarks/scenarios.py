@@ -15,8 +15,8 @@ from benchmarks.messages import request
 from benchmarks.recording import OK, RESOURCE_EXHAUSTED, Call, Json, Recorder, percentiles_ms
 
 CANCEL_AFTER_MESSAGES = 3
-CANCEL_WARMUP = 0.1
-"""Share of the cancelled calls that come before the first look at the memory."""
+CANCEL_WARMUP_MAX = 1_000
+"""Cancelled calls before the first look at the memory: the allocator's pools fill in some hundreds of them."""
 SETTLE_S = 1.0
 LONG_PROMPT_CHARACTERS = 2_000
 ENDLESS_TOKENS = 90_000
@@ -153,8 +153,8 @@ class Cancelling:
         self._failed = 0
 
     async def run(self, count: int) -> Json:
-        """Cancel some calls, look at the server's memory, cancel ``count`` more, look again."""
-        await self._cancel(max(1, round(count * CANCEL_WARMUP)))
+        """Cancel as many calls, 1,000 at most, look at the server's memory, cancel ``count`` more, look again."""
+        await self._cancel(min(count, CANCEL_WARMUP_MAX))
         await asyncio.sleep(SETTLE_S)
         self._recorder.begin()
         await self._cancel(count)
