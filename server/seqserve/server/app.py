@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from seqserve.server.courier import Courier
+from seqserve.server.metrics import MetricsServer
 from seqserve.server.repository import Repository
 from seqserve.server.servicers.generation import GenerationServicer
 from seqserve.server.servicers.model import ModelServicer
@@ -64,6 +65,7 @@ class Server:
         self.settings = settings
         courier = Courier(asyncio.get_running_loop(), settings.wire.share)
         self.repository = Repository(settings, courier.publish)
+        self._metrics: MetricsServer | None = None
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
         limit = settings.limits.message_bytes_max
         self._grpc = grpc.aio.server(
@@ -106,6 +108,9 @@ class Server:
             port = self._grpc.add_insecure_port(self.settings.listen)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self.settings.listen}: is the port taken? ({error})") from error
+        if self.settings.metrics is not None:
+            self._metrics = MetricsServer(self.settings.metrics, self.repository.entries)
+            log.info("metrics on http://%s/metrics", self._metrics.address)
         await self._grpc.start()
         await self._tell_health()
         return f"{host}:{port}"
@@ -117,6 +122,8 @@ class Server:
         await asyncio.wait([stopping], timeout=self.settings.drain_s)
         await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
         await stopping
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
 
     async def _tell_health(self) -> None:
         """A task's service serves if a model for the task does."""

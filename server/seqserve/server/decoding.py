@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from seqserve.server.beams import BeamSearch
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.sampling import IdArray, Sampler
 from seqserve.server.servable import Servable
@@ -27,6 +28,7 @@ class DecodingBatch:
         self._tokens_B: IdArray = np.empty(0, np.intp)
         self._ones_B = np.empty(0, np.int32)
         self._sampler = Sampler([], [])
+        self.searches: list[tuple[BeamSearch, list[GenerationSequence]]] = []
         self._riders: list[tuple[int, GenerationSequence]] = []
         self._may_bar: list[tuple[int, GenerationSequence]] = []
 
@@ -74,6 +76,11 @@ class DecodingBatch:
         self._sampler = Sampler(
             [sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences]
         )
+        self.searches = [
+            (sequence.beams, sequence.family)
+            for sequence in sequences
+            if sequence.beams is not None and sequence.sample == 0
+        ]
         self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
 

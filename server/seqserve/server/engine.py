@@ -88,7 +88,10 @@ class Engine:
         self._decoding = DecodingBatch(servable)
         self._awake = threading.Condition()  # guards the scheduler, the prefixes and _closing
         self._closing = False
-        self._thread = threading.Thread(target=self._loop, name=f"engine {servable.id.model}/{servable.id.version}")
+        name = f"engine {servable.id.model}/{servable.id.version}"
+        self._thread = threading.Thread(
+            target=self._loop, name=name, daemon=True
+        )  # a crash elsewhere must not hang here
 
     def start(self) -> None:
         """Start the engine's thread."""

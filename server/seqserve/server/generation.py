@@ -53,6 +53,8 @@ class GenerationSequence(Sequence):
         self._ends = request.stopping.ends
         self._barred: IdArray = np.array(sorted(self._ends), np.intp)
         self._prompt: InputReports | None = None
+        self._plain = not (stops or request.sampling.penalises) and request.sampling.logprobs is None
+        self._plain &= request.samples == 1 and request.prompt_logprobs is None
         if request.prompt_logprobs is not None:
             self._prompt = InputReports(request.inputs, request.prompt_logprobs)
         if request.beams is not None:
@@ -102,13 +104,18 @@ class GenerationSequence(Sequence):
         if self._prompt is not None:
             self._prompt.read(outputs[0])
 
-    def accept(self, token: int, logits_V: FloatArray, now_s: float) -> Output:
-        """Append a token that was drawn, and see whether it ends the text."""
-        self.first_output(now_s)
+    def accept(self, token: int, logits_V: FloatArray, now_s: float) -> int | Output:
+        """Append a token that was drawn, and see whether it ends the text.
+
+        Returns: The token alone where there is nothing else to tell: most sequences, most steps.
+        """
         self.last_token = token
         self.generated += 1
-        self.history.add(token)
         request, stopping = self.request, self.request.stopping
+        if self._plain and 1 < self.generated < stopping.max_tokens and token not in self._ends:
+            return token
+        self.first_output(now_s)
+        self.history.add(token)
         report: StepReport | None = None
         if request.sampling.logprobs is not None:
             report = reports(logits_V[None], [token], request.sampling.logprobs)[0]

@@ -34,6 +34,7 @@ class Sequence:
         self.ended = False
         self.consumed = 0
         self._inputs = inputs
+        self._length = len(inputs)
         self._admitted_s = admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
@@ -41,7 +42,7 @@ class Sequence:
     @property
     def remaining(self) -> int:
         """Known steps that are not consumed yet."""
-        return len(self._inputs) - self.consumed
+        return self._length - self.consumed
 
     @property
     def backlog(self) -> int:

@@ -98,6 +98,11 @@ class ServerSettings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="HOST:PORT; port 0: any free one."
     )
+    metrics: str | None = Field(
+        default=None,
+        pattern=r"^.+:\d{1,5}$",
+        description="HOST:PORT on which /metrics answers a Prometheus; none: nowhere.",
+    )
     drain_s: float = Field(default=10.0, ge=0, description="Seconds that running requests get at a stop.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     batch: BatchSettings = BatchSettings()

@@ -122,11 +122,18 @@ class OutputStream:
         self._begun = False
         self._reader: asyncio.Future[None] | None = None
 
-    def put(self, output: Output | Result | ServeError) -> bool:
-        """Add an output; the reader sees it once `wake` is called.
+    def put(self, output: int | Output | Result | ServeError) -> bool:
+        """Add an output; the reader sees it once `wake` is called. An int is a token of sample 0 and nothing else.
 
         Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
         """
+        if isinstance(output, int):
+            gathered = self._gathered.get(0)
+            if gathered is None:
+                gathered = self._gathered[0] = Gathered()
+            gathered.tokens.append(output)
+            first, self._begun = not self._begun, True
+            return first
         if isinstance(output, ServeError):
             self._error = output
             return True

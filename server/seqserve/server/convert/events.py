@@ -63,14 +63,16 @@ class Answer:
             self.ends[sample] = gathered.end
         position = self._positions[sample]
         self._positions[sample] += len(gathered.tokens)
-        piece = pb.GenerationPiece(sample=sample, text=text, position=position)
+        response = pb.GenerateResponse()
+        piece = response.piece
+        piece.sample, piece.text, piece.position = sample, text, position
         if self._with_ids:
             piece.token_ids.extend(gathered.tokens)
         if gathered.reports:
             self.logprobs[sample] += math.fsum(report.chosen.logprob for report in gathered.reports)
             if self._with_logprobs:
                 piece.logprobs.extend(step_logprobs(report, self._table) for report in gathered.reports)
-        return pb.GenerateResponse(piece=piece)
+        return response
 
     def best(self, count: int) -> list[int]:
         """The samples with the highest mean log-probability, best first."""
