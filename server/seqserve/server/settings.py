@@ -78,7 +78,7 @@ class WireSettings(BaseModel, frozen=True, extra="forbid"):
         default=0.5,
         gt=0,
         le=1,
-        description="Part of a processor that waking readers and writing may take; 1: no pauses.",
+        description="Part of a processor that waking readers and writing may take.",
     )
 
 
