@@ -99,6 +99,6 @@ def family(sequence: Sequence) -> list[Sequence]:
 
 
 def read_all(sequence: GenerationSequence) -> None:
-    """Its reader has taken all that there is."""
-    for member in sequence.family:
+    """Its reader has taken all that there is; a search gives nothing before its end."""
+    for member in sequence.family if sequence.beams is None else []:
         sequence.stream.taken[member.sample] = member.generated

@@ -1,0 +1,172 @@
+"""A random walk over all that can happen to a scheduler; what has to hold is checked after every operation."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from seqserve.server.errors import QueueFullError
+from seqserve.server.generation import GenerationSequence
+from seqserve.server.scheduler import DecodeStep, Scheduler
+from seqserve.server.sequence import Sequence
+from seqserve.server.settings import BatchSettings
+from tests.engine.sequences import a_generation, carry_out, family, read_all
+
+
+class SchedulerWalk(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = Scheduler(BatchSettings(), cuts=True)
+        self.now_s = 0.0
+        self.live: list[GenerationSequence] = []  # first samples of those who are in, by the test's own account
+
+    @initialize(
+        size_max=st.integers(1, 6),
+        block=st.integers(1, 5),
+        tokens_max=st.integers(1, 12),
+        ride=st.integers(0, 6),
+        slice_tokens=st.integers(1, 5),
+        ahead=st.integers(2, 9),
+        queue=st.integers(1, 6),
+    )
+    def begin(
+        self, size_max: int, block: int, tokens_max: int, ride: int, slice_tokens: int, ahead: int, queue: int
+    ) -> None:
+        self.scheduler = Scheduler(
+            BatchSettings(
+                size_max=size_max,
+                queue_depth_max=queue,
+                prefill_length_max=block,
+                prefill_tokens_max=tokens_max,
+                ride_length_max=ride,
+                slice_tokens=slice_tokens,
+                tokens_ahead_max=ahead,
+            ),
+            cuts=True,
+        )
+
+    @rule(
+        prompt=st.integers(1, 12),
+        max_tokens=st.integers(1, 20),
+        samples=st.sampled_from([1, 1, 1, 2, 4]),
+        beams=st.sampled_from([None, None, None, 2, 3]),
+        caller=st.sampled_from("ab"),
+        priority=st.integers(-1, 1),
+        patience=st.sampled_from([None, 1, 3]),
+    )
+    def add(
+        self,
+        prompt: int,
+        max_tokens: int,
+        samples: int,
+        beams: int | None,
+        caller: str,
+        priority: int,
+        patience: int | None,
+    ) -> None:
+        if beams is not None and beams > self.scheduler.settings.size_max:
+            return  # the engine refuses these
+        sequence = a_generation(
+            prompt,
+            max_tokens=max_tokens,
+            samples=1 if beams else samples,
+            beam_width=beams,
+            caller=caller,
+            priority=priority,
+            deadline_s=None if patience is None else self.now_s + patience,
+        )
+        full = len(self.scheduler.waiting) >= self.scheduler.settings.queue_depth_max
+        if full:
+            with pytest.raises(QueueFullError):
+                self.scheduler.add(sequence)
+        else:
+            self.scheduler.add(sequence)
+            self.live.append(sequence)
+
+    @rule(count=st.integers(1, 8))
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.one_step()
+
+    def one_step(self) -> bool:
+        step = self.scheduler.schedule()
+        if step is None:
+            return False
+        members: list[Sequence] = (
+            [*step.sequences] if isinstance(step, DecodeStep) else [sequence for sequence, _ in step.rows]
+        )
+        assert len({id(member) for member in members}) == len(members)
+        assert len(members) <= self.scheduler.settings.size_max
+        assert not any(member.ended for member in members)
+        assert all(member in self.everybody() for member in members)
+        carry_out(self.scheduler, step)
+        self.forget_the_ended()
+        self.check()
+        return True
+
+    @rule(which=st.integers(0, 100))
+    @precondition(lambda self: self.live)
+    def cancel(self, which: int) -> None:
+        sequence = self.live[which % len(self.live)]
+        self.scheduler.remove(sequence)
+        assert all(member.ended for member in sequence.family)
+        self.forget_the_ended()
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0]))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+        due = {
+            sequence
+            for sequence in self.live
+            if sequence.admission.deadline_s is not None and sequence.admission.deadline_s <= self.now_s
+        }
+        assert set(self.scheduler.expired(self.now_s)) == due
+        assert all(member.ended for sequence in due for member in sequence.family)
+        self.forget_the_ended()
+
+    @rule(which=st.integers(0, 100))
+    @precondition(lambda self: self.live)
+    def read(self, which: int) -> None:
+        read_all(self.live[which % len(self.live)])
+
+    def forget_the_ended(self) -> None:
+        self.live = [sequence for sequence in self.live if not all(member.ended for member in sequence.family)]
+
+    def everybody(self) -> list[Sequence]:
+        return list(itertools.chain.from_iterable(family(sequence) for sequence in self.live))
+
+    @invariant()
+    def check(self) -> None:
+        scheduler = self.scheduler
+        running = [*scheduler.reading, *scheduler.decoding, *scheduler.paused]
+        places = [*scheduler.waiting, *running]
+        assert len({id(sequence) for sequence in places}) == len(places), "in two places"
+        assert not any(sequence.ended for sequence in running), "ended, but not gone"
+        alive = {id(sequence) for sequence in self.everybody() if not sequence.ended}
+        assert {id(sequence) for sequence in places if not sequence.ended} == alive, "lost, or nobody's"
+        rows = sum(sequence.rows_needed for sequence in scheduler.reading) + len(scheduler.decoding)
+        assert rows <= scheduler.settings.size_max, "more rows than a batch has"
+        assert set(scheduler._slices) == set(scheduler.decoding)
+        assert not any(sequence.remaining for sequence in scheduler.paused)
+        assert all(sequence.backlog <= scheduler.settings.tokens_ahead_max for sequence in self.everybody())
+
+    def teardown(self) -> None:
+        """With readers that read, everybody comes to an end; and then nothing is left."""
+        for _ in range(10_000):
+            for sequence in self.live:
+                read_all(sequence)
+            if not self.one_step():
+                break
+        assert not self.live
+        assert self.scheduler.idle
+        assert not self.scheduler._slices
+        self.scheduler.expired(1e9)
+        assert not self.scheduler._deadlines
+
+
+TestSchedulerWalk = SchedulerWalk.TestCase
+TestSchedulerWalk.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
