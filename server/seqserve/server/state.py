@@ -28,6 +28,8 @@ def join(states: Sequence[State]) -> State:
     """
     if len(states) == 1:
         return states[0]
+    if not states:
+        raise ValueError("a batch needs at least one sequence")
     return tuple(np.concatenate(tensors, axis=1) for tensors in zip(*states, strict=True))
 
 
