@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from tests.servables import MadeLanguageModel, MadeTagger
 
 ROOT = Path(__file__).parent.parent
+
+# On a busy machine an example may take long; in CI what failed once has to fail again.
+hypothesis.settings.register_profile("seqserve", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("seqserve")
 
 
 @pytest.fixture(scope="session")

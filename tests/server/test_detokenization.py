@@ -48,11 +48,15 @@ def test_tokens_of_words_are_joined_by_spaces() -> None:
     assert b"".join(table[tokenizer.encode(word).ids[0]] for word in ("cat", "sat")) == b"cat sat "
 
 
+@pytest.fixture(scope="module")
+def byte_level() -> Tokenizer:
+    return byte_level_tokenizer("the cat sat on the mat, naïve 国国 " * 3)
+
+
 @given(text=TEXTS)
-def test_tokens_of_a_byte_level_tokenizer_give_the_text_back(text: str) -> None:
-    tokenizer = byte_level_tokenizer("the cat sat on the mat, naïve 国国 " * 3)
-    table = token_bytes(tokenizer)
-    assert b"".join(table[token] for token in tokenizer.encode(text).ids) == text.encode()
+def test_tokens_of_a_byte_level_tokenizer_give_the_text_back(byte_level: Tokenizer, text: str) -> None:
+    table = token_bytes(byte_level)
+    assert b"".join(table[token] for token in byte_level.encode(text).ids) == text.encode()
 
 
 def test_a_decoder_that_is_not_known_is_refused() -> None:
