@@ -5,6 +5,7 @@ Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from seqserve.v1 import manifest_pb2 as pb
 
 ort: Any = onnxruntime  # it ships no type information
 
+_THREADS_MAX = 4  # more do not make a step of a recurrent model faster
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 # ONNX Runtime's RNN operator rounds a lone row differently (1e-6); two rows give it the bits it has in any batch.
@@ -154,7 +156,7 @@ class Servable:
 
 def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = runtime.threads
+    options.intra_op_num_threads = runtime.threads or min(len(os.sched_getaffinity(0)), _THREADS_MAX)
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if runtime.spin else "0")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape

@@ -67,7 +67,9 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: CUDA where it is installed, else CPU. cuda: CUDA or no start."
     )
-    threads: int = Field(default=1, ge=1, le=256, description="Threads inside one run of a graph.")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="Threads inside one run of a graph; 0: as many as processors, at most 4."
+    )
     spin: bool = Field(default=False, description="Let idle threads spin; faster runs, slower everything else.")
 
 
