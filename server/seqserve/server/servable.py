@@ -156,7 +156,7 @@ class Servable:
 
 def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = runtime.threads or min(len(os.sched_getaffinity(0)), _THREADS_MAX)
+    options.intra_op_num_threads = runtime.threads or min(_processors(), _THREADS_MAX)
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if runtime.spin else "0")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
@@ -170,6 +170,11 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
         raise ProviderError(f"{provider} could not start on this machine and fell back to {session.get_providers()[0]}")
     return session
+
+
+def _processors() -> int:
+    """Processors that this process may use; Linux alone tells which of all that are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _zeros(spec: pb.TensorSpec, steps: int, count: int) -> Array:
