@@ -1,0 +1,169 @@
+"""The courier on a loop whose clocks stand still until the test turns them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from seqserve.server.courier import Courier
+from seqserve.server.errors import DeadlineError
+from seqserve.server.stream import End, FinishReason, Output, OutputStream, Times
+
+PAUSE_S_MAX = 0.05
+
+
+class ManualLoop:
+    """As much of an event loop as a courier needs, and the processor time of its thread."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.spent_s = 0.0
+        self._soon: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, ManualTimer, Callable[[], None]]] = []
+        self.delays_s: list[float] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> ManualTimer:
+        self.delays_s.append(delay_s)
+        timer = ManualTimer()
+        self._timers.append((self.now_s + delay_s, timer, callback))
+        return timer
+
+    def turn(self) -> int:
+        """Run what is due. Returns how many calls that were."""
+        due, self._soon = self._soon, []
+        ripe = [entry for entry in self._timers if entry[0] <= self.now_s]
+        self._timers = [entry for entry in self._timers if entry[0] > self.now_s]
+        due += [callback for _, timer, callback in ripe if not timer.cancelled]
+        for callback in due:
+            callback()
+        return len(due)
+
+
+class ManualTimer:
+    cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Watched(OutputStream):
+    """A stream whose reader takes at once when it is woken; waking costs the thread time."""
+
+    def __init__(self, loop: ManualLoop, cost_s: float = 0.0) -> None:
+        super().__init__()
+        self._loop = loop
+        self._cost_s = cost_s
+        self.messages: list[list[int]] = []
+        self.woken_s: list[float] = []
+
+    def wake(self) -> None:
+        self._loop.spent_s += self._cost_s
+        self.woken_s.append(self._loop.now_s)
+        gathered, self._gathered = self._gathered, {}
+        self.messages += [outputs.tokens for outputs in gathered.values()]
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> ManualLoop:
+    manual = ManualLoop()
+    monkeypatch.setattr("seqserve.server.courier.time.thread_time", lambda: manual.spent_s)
+    return manual
+
+
+def courier_on(loop: ManualLoop, share: float = 0.5) -> Courier:
+    return Courier(cast("asyncio.AbstractEventLoop", loop), share)
+
+
+def token(number: int, *, last: bool = False) -> Output:
+    times = Times(0, 0, 0, 0)
+    return Output(0, number, end=End(FinishReason.LENGTH, times, number, number) if last else None)
+
+
+def test_the_loop_is_called_once_for_all_that_comes_before_it_turns(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop), Watched(loop)
+    for number in range(5):
+        courier.publish([(stream, token(number))])
+    assert loop.turn() == 1
+    assert stream.messages[0][0] == 0
+    assert [number for message in stream.messages for number in message] == [0, 1, 2, 3, 4]
+    courier.publish([(stream, token(5))])
+    assert loop.turn() == 1
+
+
+def test_a_lone_stream_that_costs_little_gets_every_token_at_once(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop), Watched(loop)
+    for number in range(10):
+        courier.publish([(stream, token(number))])
+        loop.turn()
+        loop.now_s += 0.001
+    assert stream.messages == [[number] for number in range(10)]
+
+
+def test_streams_that_cost_much_get_longer_messages_and_nothing_is_lost(loop: ManualLoop) -> None:
+    courier = courier_on(loop)
+    streams = [Watched(loop, cost_s=0.001) for _ in range(8)]
+    for number in range(60):
+        courier.publish([(stream, token(number)) for stream in streams])
+        loop.turn()
+        loop.now_s += 0.001
+    loop.now_s += PAUSE_S_MAX
+    loop.turn()
+    for stream in streams:
+        assert [number for message in stream.messages for number in message] == list(range(60))
+        assert len(stream.messages) < 15
+        assert stream.woken_s == streams[0].woken_s  # woken together
+
+
+def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
+    courier = courier_on(loop)
+    crowd = [Watched(loop, cost_s=0.01) for _ in range(4)]
+    for number in range(3):
+        courier.publish([(stream, token(number)) for stream in crowd])
+        loop.turn()
+        loop.now_s += 0.001
+    before = [len(stream.messages) for stream in crowd]
+    newcomer = Watched(loop)
+    courier.publish([(newcomer, token(0))])
+    courier.publish([(crowd[0], token(3, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(3))])
+    loop.turn()
+    assert newcomer.messages == [[0]]
+    assert crowd[0].messages[-1][-1] == 3
+    assert crowd[1].woken_s[-1] == loop.now_s
+    assert len(crowd[2].messages) == before[2]  # it waits for its turn
+
+
+def test_nobody_waits_longer_than_the_longest_pause_even_if_no_step_follows(loop: ManualLoop) -> None:
+    courier = courier_on(loop, share=0.01)
+    streams = [Watched(loop, cost_s=1.0) for _ in range(3)]
+    for number in range(3):
+        courier.publish([(stream, token(number)) for stream in streams])
+        loop.turn()
+    assert loop.delays_s
+    assert max(loop.delays_s) <= PAUSE_S_MAX
+    loop.now_s += PAUSE_S_MAX
+    loop.turn()
+    for stream in streams:
+        assert [number for message in stream.messages for number in message] == [0, 1, 2]
+
+
+def test_a_stream_that_has_ended_is_not_woken_again(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop), Watched(loop, cost_s=1.0)
+    other = Watched(loop, cost_s=1.0)
+    courier.publish([(stream, token(0)), (other, token(0))])
+    courier.publish([(stream, token(1)), (other, token(1))])
+    courier.publish([(stream, token(2)), (other, token(2))])
+    courier.publish([(stream, token(3, last=True))])
+    loop.turn()
+    count = len(stream.woken_s)
+    loop.now_s += 1.0
+    loop.turn()
+    assert len(stream.woken_s) == count
