@@ -18,7 +18,9 @@ def rows(settings: type[BaseModel], above: str = "") -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from rows(inner, f"{above}{name}.")
         else:
-            default = "required" if field.default is PydanticUndefined else f"`{field.default}`".replace("`None`", "none")
+            default = (
+                "required" if field.default is PydanticUndefined else f"`{field.default}`".replace("`None`", "none")
+            )
             yield f"| `{above}{name}` | {default} | {field.description} |"
 
 
