@@ -13,7 +13,9 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from seqserve.server.settings import BatchSettings, LimitSettings
+from seqserve.server.app import Server
+from seqserve.server.engine import Counts
+from seqserve.server.settings import BatchSettings, LimitSettings, ServerSettings
 from seqserve.server.testing import running_server
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
@@ -360,20 +362,26 @@ async def test_a_refused_request_leaves_the_others_alone(channel: grpc.aio.Chann
     assert (await running).text == alone.text
 
 
-@pytest.mark.parametrize("steps_before", [0, 5])
-async def test_a_cancelled_stream_gives_its_row_to_the_next(made: MadeRepository, steps_before: int) -> None:
-    async with (
-        running_server(made.root, batch=BatchSettings(size_max=1)) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        stub = GenerationServiceStub(channel)
-        endless = stub.Generate(asks(stopping={"max_tokens": TOKENS_MAX}))
-        for _ in range(1 + steps_before):
-            await endless.read()
-        waiting = stub.Generate(asks())  # there is one row, and it is taken
-        assert endless.cancel()
-        answer = await collect(waiting)  # would wait for 100,000 tokens that no one reads
-        assert len(answer.ids) == 40
+@pytest.mark.parametrize("read_before", [1, 6])
+async def test_a_cancelled_stream_leaves_nothing_behind(made: MadeRepository, read_before: int) -> None:
+    server = Server(ServerSettings(models=made.root, listen="127.0.0.1:0", drain_s=0.0))
+    engine_of = server.repository.model
+    try:
+        async with grpc.aio.insecure_channel(await server.start()) as channel:
+            endless = GenerationServiceStub(channel).Generate(asks(stopping={"max_tokens": TOKENS_MAX}))
+            for _ in range(read_before):
+                await endless.read()
+            assert endless.cancel()
+            await generated(channel, asks())  # the others do not notice
+            async with asyncio.timeout(30):
+                while _held(engine_of("lstm", None).engine.counts()):  # each round is an answer of the server
+                    await generated(channel, asks(model="gru", stopping={"max_tokens": 1}))
+    finally:
+        await server.stop()
+
+
+def _held(counts: Counts) -> int:
+    return counts.waiting + counts.reading + counts.decoding + counts.paused
 
 
 async def test_a_full_queue_refuses_and_tells_when_to_try_again(made: MadeRepository) -> None:

@@ -169,3 +169,31 @@ def test_an_input_over_the_limit_tells_both_numbers() -> None:
         check_length(5, 4, "tokens", "prompt")
     assert str(caught.value) == "prompt has 5 tokens, the model takes at most 4; cut it into several requests"
     assert caught.value.metadata == {"count": "5", "limit": "4"}
+
+
+@given(text=st.text(ALPHABET + "XYZ", max_size=20))
+def test_characters_are_looked_up_as_the_library_would(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    tokenizer = character_tokenizer(ALPHABET, unknown_token=True)
+    vocabulary = pb.Vocabulary(level=pb.TOKEN_LEVEL_CHARACTER, size=len(ALPHABET) + 1, unknown_token=0)
+    taken = tokenization(tmp_path_factory.mktemp("tokenizer"), tokenizer, vocabulary)
+    assert taken.encode_ids(text, "text") == tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize("text", ["the cat " * 3000, " ." * 6000, "c" * 5000 + " a" * 5000])
+def test_a_text_far_over_the_limit_is_refused_before_it_is_cut(words: Tokenization, text: str) -> None:
+    with pytest.raises(InputTooLongError, match=r"^text has [0-9]+ tokens or more, the model takes at most 1000;"):
+        words.tokenize_text(text, "text", 1000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the cat " * 3000,
+        "a" * 4095 + "é" * 4097 + " cat",
+        " ." * 6000,
+        "see http://x.yz/" + "a.b," * 900 + " http://x.yz/1,2" * 900,
+    ],
+)
+def test_counting_first_refuses_nothing_that_fits(words: Tokenization, text: str) -> None:
+    tokens = words.tokenize_text(text, "text").tokens
+    assert words.tokenize_text(text, "text", len(tokens)).tokens == tokens

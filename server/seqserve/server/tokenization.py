@@ -17,6 +17,8 @@ from seqserve.server.inputs import Inputs, IntArray
 from seqserve.server.manifest import TOKENIZER_FILE
 from seqserve.v1 import manifest_pb2 as pb
 
+_PIECE_CHARACTERS = 4096  # of a text whose tokens are counted before it is cut
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -51,6 +53,7 @@ class Tokenization:
             raise BrokenServableError(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
         if (size := self.tokenizer.get_vocab_size()) != self.vocabulary.size:
             raise BrokenServableError(f"{TOKENIZER_FILE} has {size} tokens, the manifest says {self.vocabulary.size}")
+        self._characters = self._ids_of_characters()
 
     def encode_ids(self, text: str, field: str) -> list[int]:
         """Token ids of a text.
@@ -58,10 +61,15 @@ class Tokenization:
         Raises: OutOfVocabularyError naming the first character, or word, that the vocabulary does not have, and its
             offset.
         """
-        try:
-            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
-        except Exception as error:  # the library raises plain Exception for a missing unknown token
-            raise self._outside(text, field) from error
+        if self._characters is not None:
+            try:
+                return [self._characters[character] for character in text]
+            except KeyError:
+                if not self.vocabulary.HasField("unknown_token"):
+                    raise self._outside(text, field) from None
+                unknown = self.vocabulary.unknown_token
+                return [self._characters.get(character, unknown) for character in text]
+        return list(self._encoded(text, text, field).ids)
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
         """Raise InvalidFieldError for the first id that is not in the vocabulary."""
@@ -71,14 +79,42 @@ class Tokenization:
                     f"{field}[{index}] is {token}; the vocabulary has ids 0 to {self.vocabulary.size - 1}", field=field
                 )
 
-    def tokenize_text(self, text: str, field: str) -> Tokenized:
-        """Cut a text into tokens. Raises: as encode_ids, and as tokenize_words."""
-        try:
-            offsets: list[tuple[int, int]] = self.tokenizer.encode(text, add_special_tokens=False).offsets
-        except Exception as error:  # the library raises plain Exception for a missing unknown token
-            raise self._outside(text, field) from error
+    def tokenize_text(self, text: str, field: str, tokens_max: int = 0) -> Tokenized:
+        """Cut a text into tokens.
+
+        A long text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
+
+        Raises: as encode_ids, and as tokenize_words; InputTooLongError.
+        """
+        if tokens_max and len(text) > _PIECE_CHARACTERS:
+            self._refuse_if_too_long(text, field, tokens_max)
+        offsets: list[tuple[int, int]] = self._encoded(text, text, field).offsets
         tokens = [Token(text[start:end], start, end) for start, end in offsets]
         return Tokenized(self._word_inputs([token.text for token in tokens], field), tokens)
+
+    def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
+        """Count the tokens of a long text piece by piece, no further than needed.
+
+        The library cuts some 100,000 tokens a second and holds the interpreter's lock all the while: a text of a
+        megabyte would stop the server for seconds, only to be refused. A run of thousands of characters without a space
+        is counted in parts, so a web address of that length may count as many words.
+        """
+        count = start = 0
+        while start < len(text):
+            end = start + _PIECE_CHARACTERS
+            space = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+            end = space + 1 if start <= space and end < len(text) else end  # between words, if there are any
+            count += max(0, len(self._encoded(text[start:end], text, field).ids) - 1)  # a word that was cut counts once
+            check_length(count, tokens_max, "tokens or more", field)
+            start = end
+
+    def _ids_of_characters(self) -> dict[str, int] | None:
+        """Ids by character, if the tokens are characters as they stand: looked up far faster than the library does."""
+        as_they_stand = self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
+        if self.vocabulary.level != pb.TOKEN_LEVEL_CHARACTER or not as_they_stand:
+            return None
+        ids: dict[str, int] = self.tokenizer.get_vocab()
+        return ids
 
     def tokenize_words(self, words: Sequence[str], field: str) -> Tokenized:
         """Take words as they are; their offsets count them as joined by single spaces.
@@ -124,6 +160,13 @@ class Tokenization:
                 pb.TENSOR_ROLE_WORD_LENGTHS: lengths,
             }
         )
+
+    def _encoded(self, piece: str, text: str, field: str) -> tokenizers.Encoding:
+        """What the library makes of a piece of a text. Raises: OutOfVocabularyError about the whole text."""
+        try:
+            return self.tokenizer.encode(piece, add_special_tokens=False)
+        except Exception as error:  # the library raises plain Exception for a missing unknown token
+            raise self._outside(text, field) from error
 
     def _outside(self, text: str, field: str) -> OutOfVocabularyError:
         if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:

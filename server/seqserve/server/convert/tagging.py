@@ -39,18 +39,21 @@ def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> l
             "send several requests",
             field="inputs",
         )
+    tokens_max = model.manifest.limits.tokens_max
     tokenized: list[Tokenized] = []
     for index, item in enumerate(request.inputs):
-        tokenized.append(_tokenized(item, model.tokenization, limits, f"inputs[{index}]"))
-        check_length(len(tokenized[-1].inputs), model.manifest.limits.tokens_max, "tokens", f"inputs[{index}]")
+        tokenized.append(_tokenized(item, model.tokenization, limits, tokens_max, f"inputs[{index}]"))
+        check_length(len(tokenized[-1].inputs), tokens_max, "tokens", f"inputs[{index}]")
     return tokenized
 
 
-def _tokenized(item: pb.TagInput, tokenization: Tokenization, limits: LimitSettings, path: str) -> Tokenized:
+def _tokenized(
+    item: pb.TagInput, tokenization: Tokenization, limits: LimitSettings, tokens_max: int, path: str
+) -> Tokenized:
     match item.WhichOneof("input"):
         case "text":
             check_bytes(item.text, limits, f"{path}.text")
-            return tokenization.tokenize_text(item.text, f"{path}.text")
+            return tokenization.tokenize_text(item.text, f"{path}.text", tokens_max)
         case "words":
             check_bytes(" ".join(item.words.words), limits, f"{path}.words")
             return tokenization.tokenize_words(item.words.words, f"{path}.words.words")
