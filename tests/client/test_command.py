@@ -67,6 +67,63 @@ def test_generate_sends_its_options(run: Run, server: ScriptedServer) -> None:
     assert second.WhichOneof("prompt") is None
 
 
+def test_generate_sends_every_sampling_option(run: Run, server: ScriptedServer) -> None:
+    run("generate", "m", "--repetition-penalty=1.5", "--presence-penalty=0.5", "--frequency-penalty=-0.25", "--n=2")
+    run("generate", "m", "--best-of=3", "--prompt-logprobs=0", "--priority=-7")
+    run("generate", "m", "--beam-width=4", "--length-penalty=0.5")
+    penalties, ranked, beams = server.requests
+    sampling, model = generation_pb2.SamplingParams, common_pb2.ModelRef(name="m")
+    assert penalties == generation_pb2.GenerateRequest(
+        model=model,
+        sampling=sampling(repetition_penalty=1.5, presence_penalty=0.5, frequency_penalty=-0.25, n=2),
+    )
+    assert ranked == generation_pb2.GenerateRequest(
+        model=model,
+        sampling=sampling(best_of=3),
+        outputs=generation_pb2.GenerateOutputs(prompt_logprobs=0),
+        priority=-7,
+    )
+    assert beams == generation_pb2.GenerateRequest(model=model, sampling=sampling(beam_width=4, length_penalty=0.5))
+
+
+def test_generate_prints_samples_one_after_another(
+    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def two(request: generation_pb2.GenerateRequest) -> AsyncGenerator[generation_pb2.GenerateResponse, None]:
+        token = common_pb2.TokenLogprob(token="x", logprob=-0.5, rank=1)
+        yield started()
+        for sample, text in ((1, "x"), (0, "a"), (1, "y")):
+            event = piece(text, sample=sample)
+            event.piece.logprobs.add(chosen=token)
+            yield event
+        last = finished(2, samples=2)
+        last.finished.samples[1].logprob = -1.5
+        yield last
+
+    server.on_generate = two
+    first, second = "== sample 0: LENGTH, 2 tokens ==\n", "== sample 1: LENGTH, 2 tokens, -1.5000 nats ==\n"
+    assert run("generate", "m", "p", "--n", "2", "--echo") == 0
+    assert capsys.readouterr().out == f"{first}pa\n{second}pxy\n"
+    assert run("generate", "m", "p", "--n", "2", "--logprobs", "0") == 0
+    assert capsys.readouterr().out == f"{first}{line}{second}{line}{line}" if (line := "'x'\t-0.5000\n") else None
+
+
+def test_generate_prints_the_prompts_log_probabilities_before_the_text(
+    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scored(request: generation_pb2.GenerateRequest) -> AsyncGenerator[generation_pb2.GenerateResponse, None]:
+        token = common_pb2.TokenLogprob(token="p", logprob=-0.5, rank=1)
+        first = started()
+        first.started.prompt_logprobs.add(chosen=token, top=[token])
+        yield first
+        yield piece("text")
+        yield finished(4)
+
+    server.on_generate = scored
+    assert run("generate", "m", "pp", "--prompt-logprobs", "1") == 0
+    assert capsys.readouterr().out == "'p'\t-0.5000\t'p' -0.5000\n\ntext\n"
+
+
 def test_generate_as_json_prints_an_event_a_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("generate", "m", "ñ☃", "--json", "--seed", "5") == 0
     start, *pieces, end = lines_of(capsys.readouterr().out)
@@ -112,8 +169,8 @@ def test_a_text_that_the_server_ended_early_is_no_success(
 ) -> None:
     async def late(request: generation_pb2.GenerateRequest) -> AsyncGenerator[generation_pb2.GenerateResponse, None]:
         yield started()
-        last = finished(0)
-        last.finished.samples[0].reason = generation_pb2.FINISH_REASON_DEADLINE
+        last = finished(0, samples=2)
+        last.finished.samples[1].reason = generation_pb2.FINISH_REASON_DEADLINE
         yield last
 
     server.on_generate = late
@@ -156,6 +213,64 @@ def test_tag_shows_spans_and_other_labels(run: Run, server: ScriptedServer, caps
     assert run("tag", "m", "in Paris", "--spans", "--top", "2") == 0
     out = capsys.readouterr().out
     assert [words for words in ("B-PER 0.125", "LOC", "3-8") if words not in out] == []
+
+
+def cells(table: str) -> list[list[str]]:
+    """The rows of a table, without its lines."""
+    rows = [line.replace("┃", "│").split("│")[1:-1] for line in table.splitlines()]
+    return [[cell.strip() for cell in row] for row in rows if row]
+
+
+def test_score_prints_a_table(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("score", "m", "[bold] x", "ab", "--version=2") == 0
+    assert cells(capsys.readouterr().out) == [
+        ["text", "nats", "tokens", "perplexity"],
+        ["[bold] x", "-8.0000", "8", "2.7183"],
+        ["ab", "-2.0000", "2", "2.7183"],
+    ]
+    inputs = [generation_pb2.ScoreInput(text=text) for text in ("[bold] x", "ab")]
+    asked = generation_pb2.ScoreRequest(model=common_pb2.ModelRef(name="m", version=2), inputs=inputs)
+    assert server.requests == [asked]
+
+
+def test_score_shows_each_token(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("score", "m", "a\n", "--tokens") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].rstrip() == "a", "which text the table is about"
+    rows = cells(out)
+    assert rows[:3] == [["token", "nats", "rank"], ["'a'", "-1.0000", "1"], [r"'\n'", "-1.0000", "1"]]
+    assert rows[3] == ["text", "nats", "tokens", "perplexity"]
+    assert server.requests[0].HasField("logprobs")
+
+
+def test_score_as_json_prints_a_text_a_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("score", "m", "ab", "c", "--json") == 0
+    first, second = lines_of(capsys.readouterr().out)
+    assert (first["text"], first["logprob"], first["scored_tokens"], first["tokens"]) == ("ab", -2.0, 2, [])
+    assert (second["text"], second["perplexity"]) == ("c", pytest.approx(2.718281828))
+    assert run("score", "m", "ab", "--json", "--tokens") == 0
+    (only,) = lines_of(capsys.readouterr().out)
+    assert [step["chosen"]["token"] for step in only["tokens"]] == ["a", "b"]
+
+
+def test_score_reads_standard_input_in_batches(
+    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(f" line {index}\n" for index in range(100))))
+    assert run("score", "m", "first", "-", "--json") == 0
+    texts = ["first", *(f" line {index}" for index in range(100))]
+    assert [one["text"] for one in lines_of(capsys.readouterr().out)] == texts
+    assert [len(request.inputs) for request in server.requests] == [64, 37]
+
+
+def test_an_empty_text_is_the_servers_to_refuse(
+    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on_score = refuses(
+        Failure(grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_EMPTY_PROMPT", "inputs[0] has no tokens")
+    )
+    assert run("score", "m", "") == 1
+    assert capsys.readouterr() == ("", "seqserve: inputs[0] has no tokens\n")
 
 
 def test_models_prints_a_table_or_lines(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,7 +393,15 @@ def test_a_wrong_value_is_wrong_usage(arguments: list[str], message: str, capsys
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["generate"], ["tag", "m"], ["models", "--timeout", "0"], ["generate", "m", "--top-k", "x"]],
+    [
+        [],
+        ["nonsense"],
+        ["generate"],
+        ["tag", "m"],
+        ["score", "m"],
+        ["models", "--timeout", "0"],
+        ["generate", "m", "--top-k", "x"],
+    ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -63,8 +63,10 @@ def test_samples_are_kept_apart(server: ScriptedServer, client: Client) -> None:
 
     server.on_generate = two
     stream = client.generate("m", n=2)
-    assert (stream.text(0), stream.text(1), stream.text(2)) == ("a", "xy", "")
+    assert (stream.text(), stream.text(sample=1)) == ("a", "xy")
     assert [sample.sample for sample in stream.finished.samples] == [0, 1]
+    with pytest.raises(IndexError, match="no sample 2: it has 2, from 0"):
+        stream.text(2)
 
 
 def test_log_probabilities_are_values(server: ScriptedServer, client: Client) -> None:

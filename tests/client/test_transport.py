@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from seqserve.client import CHANNEL_OPTIONS, AsyncClient, Client, DeadlineError, UnavailableError, UnreachableError
-from seqserve.client.testing import Failure, ScriptedServer, piece, started, tag_words
+from seqserve.client.testing import Failure, ScriptedServer, piece, score_characters, started, tag_words
 from seqserve.client.transport import complete_address
 from seqserve.v1 import generation_pb2, tagging_pb2
 
@@ -75,6 +75,17 @@ def test_a_call_that_changes_nothing_is_retried(failures: int, server: ScriptedS
     server.on_tag = sometimes
     assert client.tag("m", "text").tags
     assert len(server.requests) == failures + 1
+
+
+def test_score_is_retried_too(server: ScriptedServer, client: Client) -> None:
+    async def at_the_second_time(request: generation_pb2.ScoreRequest) -> generation_pb2.ScoreResponse:
+        if len(server.requests) == 1:
+            raise Failure(grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING", "stopping")
+        return await score_characters(request)
+
+    server.on_score = at_the_second_time
+    assert client.score("m", "text").scored_tokens == 4
+    assert server.requests[0] == server.requests[1]
 
 
 async def test_retries_have_an_end(async_server: ScriptedServer, async_client: AsyncClient) -> None:

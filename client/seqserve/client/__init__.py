@@ -5,9 +5,9 @@
 ...     for piece in client.generate("shakespeare-char", "ROMEO:", max_tokens=100, temperature=0.8, seed=1):
 ...         print(piece.text, end="", flush=True)
 
-`Client` and `AsyncClient` have the same methods: `generate`, `tag`, `models`, `model`, `health`. What fails raises a
-`SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
-for tests of code that uses the client. The command `seqserve` does the same from a shell.
+`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `models`, `model`, `health`. What fails
+raises a `SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted
+answers, for tests of code that uses the client. The command `seqserve` does the same from a shell.
 """
 
 from seqserve.client.answer import Servable, StateResult, Timing
@@ -61,6 +61,7 @@ from seqserve.client.generation import FinishReason, GenerationFinished, Generat
 from seqserve.client.health import HealthStatus
 from seqserve.client.logprobs import StepLogprobs, TokenLogprob
 from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
+from seqserve.client.scoring import ScoreText, TextScore
 from seqserve.client.streams import AsyncGenerationStream, GenerationStream
 from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
 from seqserve.client.transport import CHANNEL_OPTIONS
@@ -107,6 +108,7 @@ __all__ = [
     "QueueFullError",
     "Resource",
     "SampleFinished",
+    "ScoreText",
     "SeqserveError",
     "Servable",
     "ServableMismatchError",
@@ -130,6 +132,7 @@ __all__ = [
     "TaggedText",
     "Task",
     "TaskMismatchError",
+    "TextScore",
     "Timing",
     "TokenLogprob",
     "UnavailableError",

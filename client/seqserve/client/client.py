@@ -14,6 +14,7 @@ from seqserve.client.errors import NotFoundError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.health import HEALTH_CHECK, HealthStatus, health_from_wire
 from seqserve.client.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
+from seqserve.client.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 from seqserve.client.streams import GenerationStream
 from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 from seqserve.client.transport import TIMEOUT_S_DEFAULT, Transport, limit_or_none
@@ -30,7 +31,7 @@ class Client:
     ...         print(tag.token, tag.label)
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
+    change nothing (`score`, `tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
 
     Args:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
@@ -94,6 +95,59 @@ class Client:
                 deadline_s=limit_or_none(deadline_s),
             )
         )
+
+    @overload
+    def score(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]
+        self,
+        model: str,
+        texts: str,
+        *,
+        version: int | None = None,
+        logprobs: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextScore: ...
+
+    @overload
+    def score(
+        self,
+        model: str,
+        texts: Sequence[ScoreText],
+        *,
+        version: int | None = None,
+        logprobs: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[TextScore]: ...
+
+    def score(
+        self,
+        model: str,
+        texts: str | Sequence[ScoreText],
+        *,
+        version: int | None = None,
+        logprobs: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextScore | list[TextScore]:
+        """Tell how likely a language model finds one text or several, each for itself.
+
+        Args:
+            model: Name of the model.
+            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str or a
+                list of token ids: ``["ab", "c"]`` are two texts, ``[[1, 2]]`` is one of two tokens.
+            version: Version of the model. Default: the newest that is ready.
+            logprobs: Return each token's log-probability with this many likeliest alternatives, in [0, 20]. Default:
+                totals only.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            TypeError: if a text is neither a str nor token ids.
+            SeqserveError: if the call failed.
+        """
+        one = isinstance(texts, str)
+        sent = [texts] if isinstance(texts, str) else texts
+        request = score_request(model, sent, version=version, logprobs=logprobs)
+        answer = self._transport.call(self._generation.Score, request, timeout_s=self._limit_s(timeout_s))
+        scores = text_scores_from_wire(answer, len(sent))
+        return scores[0] if one else scores
 
     @overload
     def tag(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]

@@ -54,9 +54,9 @@ class GenerateOptions(TypedDict, total=False):
     n: int | None
     """Samples of the one prompt, in [1, 64]; pieces carry the sample's index. Default: 1."""
     best_of: int | None
-    """Generate this many, return the n likeliest, in [n, 64]. Default: n."""
+    """Generate this many, return the n likeliest a token, best first, in [n, 64]; they come at the end. Default: n."""
     beam_width: int | None
-    """Beams of a beam search, in [2, 64]. Default: no beam search."""
+    """Beams of a beam search, in [2, 64]; the n best texts come at the end, best first. Default: no beam search."""
     length_penalty: float | None
     """Exponent of the length in a beam's score, in [0, 4]. Default: 1."""
     stop: str | Sequence[str] | None

@@ -84,6 +84,8 @@ class GenerationRecord:
         self._iterated = True
 
     def _text(self, sample: int) -> str:
+        if self._finished is not None and not 0 <= sample < len(self._finished.samples):
+            raise IndexError(f"the generation has no sample {sample}: it has {len(self._finished.samples)}, from 0")
         return "".join(self._texts.get(sample, ()))
 
 
@@ -122,6 +124,7 @@ class GenerationStream(GenerationRecord):
             sample: Which sample, in [0, n).
 
         Raises:
+            IndexError: if the generation ended without such a sample.
             SeqserveError: if the request was refused or the call failed.
         """
         if not self._iterated:
@@ -205,6 +208,7 @@ class AsyncGenerationStream(GenerationRecord):
             sample: Which sample, in [0, n).
 
         Raises:
+            IndexError: if the generation ended without such a sample.
             SeqserveError: if the request was refused or the call failed.
         """
         if not self._iterated:

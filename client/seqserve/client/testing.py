@@ -1,9 +1,10 @@
 """A server with scripted answers, for tests of code that uses the client.
 
 It is a real gRPC server on a free loopback port, so that time-outs, cancellation and errors are the real ones; only
-what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, and `tag` with the
-label "X" for every word; replace ``on_generate``, ``on_tag``, ``on_list_models`` or ``on_get_model`` with a function of
-the request, and raise `Failure` in it to answer with an error.
+what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, `score` with a
+probability of 1/e for every character, and `tag` with the label "X" for every word; replace ``on_generate``,
+``on_score``, ``on_tag``, ``on_list_models`` or ``on_get_model`` with a function of the request, and raise `Failure` in
+it to answer with an error.
 
 >>> from seqserve.client import Client
 >>> from seqserve.client.testing import ScriptedServer
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -104,6 +106,7 @@ class ScriptedServer:
         cancelled: Set when a call was cancelled while it was being answered.
         serving: What the health service answers, by name of the service.
         on_generate: Answers Generate; as it comes, `echo`.
+        on_score: Answers Score; as it comes, `score_characters`.
         on_tag: Answers Tag; as it comes, `tag_words`.
         on_list_models: Answers ListModels; as it comes, `list_one`.
         on_get_model: Answers GetModel; as it comes, `get_one`.
@@ -117,6 +120,7 @@ class ScriptedServer:
         self.on_generate: Callable[
             [generation_pb2.GenerateRequest], AsyncGenerator[generation_pb2.GenerateResponse, None]
         ] = echo
+        self.on_score: Script[generation_pb2.ScoreRequest, generation_pb2.ScoreResponse] = score_characters
         self.on_tag: Script[tagging_pb2.TagRequest, tagging_pb2.TagResponse] = tag_words
         self.on_list_models: Script[model_pb2.ListModelsRequest, model_pb2.ListModelsResponse] = list_one
         self.on_get_model: Script[model_pb2.GetModelRequest, model_pb2.GetModelResponse] = get_one
@@ -163,7 +167,10 @@ class ScriptedServer:
             generation_pb2.GenerateResponse.SerializeToString,
         )
         return {
-            "seqserve.v1.GenerationService": {"Generate": generate},
+            "seqserve.v1.GenerationService": {
+                "Generate": generate,
+                "Score": self._unary("on_score", generation_pb2.ScoreRequest, generation_pb2.ScoreResponse),
+            },
             "seqserve.v1.TaggingService": {
                 "Tag": self._unary("on_tag", tagging_pb2.TagRequest, tagging_pb2.TagResponse)
             },
@@ -257,6 +264,24 @@ async def echo(
     yield finished(length, length)
 
 
+async def score_characters(request: generation_pb2.ScoreRequest) -> generation_pb2.ScoreResponse:
+    """Give every character, or token id, a log-probability of -1 nat."""
+    texts = [one.text or "".join(map(chr, one.token_ids.ids)) for one in request.inputs]
+    return generation_pb2.ScoreResponse(
+        servable=SERVABLE,
+        scores=[
+            generation_pb2.SequenceScore(
+                logprob=-len(text),
+                scored_tokens=len(text),
+                perplexity=math.e if text else 1.0,
+                tokens=_steps(text, request.logprobs) if request.HasField("logprobs") else (),
+            )
+            for text in texts
+        ],
+        timing=common_pb2.Timing(queue_ms=1.0, first_output_ms=2.0, total_ms=2.0),
+    )
+
+
 async def tag_words(request: tagging_pb2.TagRequest) -> tagging_pb2.TagResponse:
     """Label every word "X"."""
     texts = [one.text or " ".join(one.words.words) for one in request.inputs]
@@ -281,6 +306,11 @@ _MODEL = model_pb2.Model(
     state=model_pb2.MODEL_STATE_READY,
     provider="CPUExecutionProvider",
 )
+
+
+def _steps(text: str, top: int) -> list[common_pb2.StepLogprobs]:
+    tokens = [common_pb2.TokenLogprob(token_id=ord(one), token=one, logprob=-1.0, rank=1) for one in text]
+    return [common_pb2.StepLogprobs(chosen=token, top=[token] * min(top, 1)) for token in tokens]
 
 
 def _tags(text: str) -> list[tagging_pb2.Tag]:

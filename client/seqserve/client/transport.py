@@ -27,6 +27,7 @@ TIMEOUT_S_DEFAULT: Final = 60.0
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 
 IDEMPOTENT_METHODS: Final = (
+    ("seqserve.v1.GenerationService", "Score"),  # as sent here: without a session that it would advance
     ("seqserve.v1.TaggingService", "Tag"),
     ("seqserve.v1.ModelService", "ListModels"),
     ("seqserve.v1.ModelService", "GetModel"),

@@ -8,13 +8,13 @@ import os
 from typing import Final, Protocol
 
 from seqserve.client.client import Client
-from seqserve.client.commandline import generate, health, models, tag
+from seqserve.client.commandline import generate, health, models, score, tag
 from seqserve.client.transport import PORT_DEFAULT, TIMEOUT_S_DEFAULT
 
 SERVER_VARIABLE: Final = "SEQSERVE_SERVER"
 """Environment variable with the default of --server."""
 
-DESCRIPTION: Final = "Call a seqserve server: generate text, tag sentences, look at its models."
+DESCRIPTION: Final = "Call a seqserve server: generate and score text, tag sentences, look at its models."
 
 EXIT_CODES: Final = "exit codes: 0 done, 1 the call failed, 2 wrong usage, 130 interrupted, 141 the reader left"
 
@@ -34,6 +34,7 @@ class Command(Protocol):
 
 COMMANDS: Final[dict[str, tuple[Command, str]]] = {
     "generate": (generate, "generate text from a prompt"),
+    "score": (score, "tell how likely a model finds a text"),
     "tag": (tag, "label every token of a sentence"),
     "models": (models, "list the models of the server, or tell about one"),
     "health": (health, "tell whether the server serves"),

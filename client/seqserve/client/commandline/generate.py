@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
+from typing import Final, cast
 
 from seqserve.client.client import Client
 from seqserve.client.commandline.output import complain, print_json
-from seqserve.client.generation import FinishReason, Piece
+from seqserve.client.generate_options import GenerateOptions
+from seqserve.client.generation import FinishReason
+from seqserve.client.logprobs import StepLogprobs
 from seqserve.client.streams import GenerationStream
 
 EXAMPLES: str = """examples:
   seqserve generate shakespeare-char "ROMEO:" --max-tokens 300 --temperature 0.8 --seed 1
   seqserve generate shakespeare-char --stop "\\n\\n" --json
+  seqserve generate shakespeare-char "ROMEO:" --n 3 --best-of 10
 """
+
+_EARLY: Final = {FinishReason.CANCELLED, FinishReason.DEADLINE, FinishReason.ERROR}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments; what is not given is left to the model's defaults."""
+    """Add the command's arguments; what is not given is left to the model's defaults.
+
+    Those that have the name of an option of ``generate`` are sent as it.
+    """
     parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument(
         "prompt", metavar="PROMPT", nargs="?", default="", help="text to go on from; - reads it from standard input"
@@ -31,6 +41,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
     parser.add_argument("--min-p", type=float, metavar="P", help="drop tokens below P times the likeliest")
+    parser.add_argument(
+        "--repetition-penalty", type=float, metavar="X", help="above 1 makes tokens of prompt and text less likely"
+    )
+    parser.add_argument(
+        "--presence-penalty", type=float, metavar="X", help="above 0 makes tokens that came before less likely"
+    )
+    parser.add_argument("--frequency-penalty", type=float, metavar="X", help="the same, more so the oftener they came")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
     parser.add_argument(
         "--stop", action="append", metavar="TEXT", type=_unescaped, help="end before TEXT (\\n, \\t; may be repeated)"
@@ -39,51 +56,71 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logprobs", type=int, metavar="K", help="one line a token: the token, its log-probability, the K likeliest"
     )
+    parser.add_argument(
+        "--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens, before the text"
+    )
+    parser.add_argument("--n", type=int, metavar="N", help="samples of the one prompt; printed when all have ended")
+    parser.add_argument("--best-of", type=int, metavar="N", help="generate N and return the likeliest")
+    parser.add_argument("--beam-width", type=int, metavar="N", help="search with N beams instead of drawing")
+    parser.add_argument(
+        "--length-penalty", type=float, metavar="X", help="above 1 prefers longer texts in a beam search (default: 1)"
+    )
+    parser.add_argument(
+        "--priority", type=int, metavar="P", help="higher goes first when the server is full, -100 to 100"
+    )
     parser.add_argument("--echo", action="store_true", help="print the prompt before the text")
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
-    """Print the text as it comes, or the events as JSON lines."""
+    """Print the text as it comes, several samples one after another at the end, or the events as JSON lines."""
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
-    with client.generate(
-        arguments.model,
-        prompt,
-        version=arguments.version,
-        max_tokens=arguments.max_tokens,
-        min_tokens=arguments.min_tokens,
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        min_p=arguments.min_p,
-        seed=arguments.seed,
-        stop=arguments.stop,
-        ignore_eos=arguments.ignore_eos,
-        logprobs=arguments.logprobs,
-    ) as stream:
+    options = {name: given for name, given in vars(arguments).items() if name in GenerateOptions.__annotations__}
+    with client.generate(arguments.model, prompt, **cast("GenerateOptions", options)) as stream:
         if arguments.json:
             _print_events(stream)
-        elif arguments.logprobs is not None:
-            for piece in stream:
-                _print_tokens(piece)
         else:
-            _print_text(stream, prompt if arguments.echo else "")
-        reason = stream.finished.reason
-    if reason in {FinishReason.CANCELLED, FinishReason.DEADLINE, FinishReason.ERROR}:
-        complain(f"the server ended the text early: {reason}")
+            _print(stream, arguments, prompt if arguments.echo else "")
+        reasons = [sample.reason for sample in stream.finished.samples]
+    early = next((reason for reason in reasons if reason in _EARLY), None)
+    if early is not None:
+        complain(f"the server ended the text early: {early}")
         return 1
     return 0
 
 
-def _print_text(stream: GenerationStream, before: str) -> None:
-    stream.start()  # a refused request prints no prompt
-    print(before, end="", flush=True)
-    for piece in stream:
-        print(piece.text, end="", flush=True)
-    print()
+def _print(stream: GenerationStream, arguments: argparse.Namespace, before: str) -> None:
+    started = stream.start()  # a refused request prints nothing
+    if started.prompt_logprobs:
+        _print_tokens(started.prompt_logprobs)
+        print()
+    with_tokens = arguments.logprobs is not None
+    if (arguments.n or 1) > 1:
+        _print_samples(stream, before, with_tokens=with_tokens)
+    elif with_tokens:
+        for piece in stream:
+            _print_tokens(piece.logprobs)
+    else:
+        print(before, end="", flush=True)
+        for piece in stream:
+            print(piece.text, end="", flush=True)
+        print()
 
 
-def _print_tokens(piece: Piece) -> None:
-    for step in piece.logprobs:
+def _print_samples(stream: GenerationStream, before: str, *, with_tokens: bool) -> None:
+    """Print samples one after another: they grow together, and their pieces would mix."""
+    pieces = list(stream)
+    for end in stream.finished.samples:
+        nats = "" if end.logprob is None else f", {end.logprob:.4f} nats"
+        print(f"== sample {end.sample}: {end.reason}, {end.tokens} tokens{nats} ==")
+        if with_tokens:
+            for piece in pieces:
+                _print_tokens(piece.logprobs if piece.sample == end.sample else ())
+        else:
+            print(before + stream.text(end.sample), flush=True)
+
+
+def _print_tokens(steps: Iterable[StepLogprobs]) -> None:
+    for step in steps:
         others = "".join(f"\t{other.token!r} {other.logprob:.4f}" for other in step.top)
         print(f"{step.chosen.token!r}\t{step.chosen.logprob:.4f}{others}", flush=True)
 

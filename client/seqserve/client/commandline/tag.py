@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import sys
-from collections.abc import Iterator
 
 from rich.table import Table
 from rich.text import Text
 
 from seqserve.client.client import Client
 from seqserve.client.commandline.output import print_json, print_table
+from seqserve.client.commandline.texts import add_texts, batches
 from seqserve.client.tagging import TaggedText
 
 EXAMPLES: str = """examples:
@@ -19,16 +17,11 @@ EXAMPLES: str = """examples:
   seqserve tag english-pos - --json < sentences.txt
 """
 
-TEXTS_PER_REQUEST_MAX = 64
-"""Lines of standard input that are sent together; below every server's inputs_max that is worth having."""
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="name of the model")
-    parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help="a sentence, in quotes; - reads standard input, one sentence a line"
-    )
+    add_texts(parser, kind="sentence")
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
     parser.add_argument("--top", type=int, metavar="K", help="also the K likeliest labels of each token")
     parser.add_argument("--spans", action="store_true", help="also the spans, where labels are BIO or BIOES")
@@ -36,8 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print a table for every text, or one JSON object a line."""
-    texts = _texts(arguments.texts)
-    while batch := list(itertools.islice(texts, 1 if sys.stdin.isatty() else TEXTS_PER_REQUEST_MAX)):
+    for batch in batches(arguments.texts):
         for tagged in client.tag(
             arguments.model, batch, version=arguments.version, top_labels=arguments.top, spans=arguments.spans
         ):
@@ -46,13 +38,6 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
             else:
                 _print(tagged)
     return 0
-
-
-def _texts(arguments: list[str]) -> Iterator[str]:
-    """The sentences to tag; empty lines are none."""
-    for argument in arguments:
-        lines = (line.rstrip("\r\n") for line in sys.stdin) if argument == "-" else (argument,)
-        yield from (line for line in lines if line.strip())
 
 
 def _print(tagged: TaggedText) -> None:

@@ -1,0 +1,35 @@
+"""The texts that a command is about: its arguments, or the lines of standard input."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+
+TEXTS_PER_REQUEST_MAX = 64
+"""Texts that are sent together; below every server's inputs_max that is worth having."""
+
+
+def add_texts(parser: argparse.ArgumentParser, *, kind: str) -> None:
+    """Add the argument TEXT; ``kind`` is what one is called."""
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input, one {kind} a line"
+    )
+
+
+def batches(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, as many together as go into a request; one by one as they are typed at a terminal."""
+    texts = _texts(arguments)
+    while batch := list(itertools.islice(texts, 1 if sys.stdin.isatty() else TEXTS_PER_REQUEST_MAX)):
+        yield batch
+
+
+def _texts(arguments: Sequence[str]) -> Iterator[str]:
+    """One by one; an empty line of standard input is no text, an empty argument is one that the server refuses."""
+    for argument in arguments:
+        if argument == "-":
+            lines = (line.rstrip("\r\n") for line in sys.stdin)
+            yield from (line for line in lines if line.strip())
+        else:
+            yield argument
