@@ -70,14 +70,15 @@ def test_a_step_that_fails_ends_its_sequences_and_not_the_engine(
         raise RuntimeError("no memory")
 
     during_the_next_run(monkeypatch, tiny, fails)
-    with caplog.at_level(logging.CRITICAL, logger="seqserve"):
+    with caplog.at_level(logging.ERROR, logger="seqserve"):
         rig.step()
     rig.run()
     failed = [reader for reader in readers if reader.error is not None]
     assert 1 <= len(failed) <= 3
     for reader in failed:
         assert isinstance(reader.error, InternalError)
-        assert "no memory" in reader.error.message
+        assert "no memory" not in reader.error.message  # the cause is for the log, under the id that the caller has
+        assert reader.error.metadata["error_id"] in caplog.text
         assert isinstance(reader.request, GenerationRequest)
         assert tuple(reader.text) == tiny.oracle.text(reader.request).tokens[: len(reader.text)]
     for reader in set(readers) - set(failed):

@@ -99,13 +99,13 @@ def serve(root: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
     @asynccontextmanager
     async def serving(**batch: Any) -> AsyncIterator[Served]:
-        defaults = {"slice_tokens": ENDLESS, "tokens_ahead_max": ENDLESS}
+        defaults = {"lanes": 1, "slice_tokens": ENDLESS, "tokens_ahead_max": ENDLESS}
         server = Server(
             ServerSettings(models=root, listen="127.0.0.1:0", drain_s=0, batch=defaults | batch)  # type: ignore[arg-type]
         )
         try:
             address = await server.start()
-            engine = server.repository.model("lstm", None).engine
+            (engine,) = server.repository.model("lstm", None).engine.engines
             async with grpc.aio.insecure_channel(address) as channel:
                 yield Served(address, GenerationServiceStub(channel), engine)
         finally:

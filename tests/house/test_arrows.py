@@ -37,6 +37,7 @@ SERVER_ROOMS = (
     "scheduler",
     "decoding",
     "engine",
+    "lanes",
     "sessions",
     "repository",
     "convert",

@@ -9,7 +9,6 @@ Axes: B sequences, T steps, V vocabulary or labels.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -34,8 +33,6 @@ from seqserve.server.settings import BatchSettings
 from seqserve.server.state import FloatArray, join, rows
 from seqserve.server.stream import OutputStream
 from seqserve.v1 import manifest_pb2 as pb
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -68,30 +65,42 @@ class Engine:
         settings: BatchSettings,
         publish: Callable[[Published], None],
         clock: Callable[[], float] = time.monotonic,
+        prefixes: PrefixCache | None = None,
     ) -> None:
         """Make an engine at rest.
 
         Args:
-            servable: What the engine runs; nothing else may run it.
+            servable: What the engine runs.
             table: The bytes of each token, for generation.
             settings: How batches are formed.
             publish: Takes what a step gave; called on the thread that runs the step.
             clock: Seconds, monotonic.
+            prefixes: A cache that is shared with others; None: one of its own.
         """
         self.servable = servable
         self.clock = clock
-        self.prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
+        self.prefixes = prefixes or PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
         self._counts = Counts()
         self._table = table
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=servable.carries_state)
         self._decoding = DecodingBatch(servable)
-        self._awake = threading.Condition()  # guards the scheduler, the prefixes and _closing
+        self._awake = threading.Condition()  # guards the scheduler and _closing
         self._closing = False
         name = f"engine {servable.id.model}/{servable.id.version}"
-        self._thread = threading.Thread(
-            target=self._loop, name=name, daemon=True
-        )  # a crash elsewhere must not hang here
+        # A daemon: when something else crashes, the process ends.
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences in line."""
+        return len(self._scheduler.waiting)
+
+    @property
+    def load(self) -> int:
+        """Sequences in line and running."""
+        scheduler = self._scheduler
+        return len(scheduler.waiting) + len(scheduler.reading) + len(scheduler.decoding)
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -149,8 +158,10 @@ class Engine:
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
-        with self._awake:
-            self._scheduler.remove(sequence)
+        family = sequence.family if isinstance(sequence, GenerationSequence) else [sequence]
+        if not all(member.ended for member in family):
+            with self._awake:
+                self._scheduler.remove(sequence)
 
     def counts(self) -> Counts:
         """What it has done, and what it holds. From any thread."""
@@ -207,8 +218,7 @@ class Engine:
                 continue
             sequence.read([output[:count, row] for output in outputs])
             if isinstance(sequence, GenerationSequence):
-                with self._awake:
-                    self.prefixes.keep(sequence.prefix_keys, sequence.consumed, sequence.state)
+                self.prefixes.keep(sequence.prefix_keys, sequence.consumed, sequence.state)
                 if not sequence.remaining:
                     published += self._begin(sequence, outputs[0][count - 1, row : row + 1])
             elif isinstance(sequence, ResultSequence) and not sequence.remaining:
@@ -282,7 +292,6 @@ class Engine:
 
     def _fail(self, step: ReadStep | DecodeStep, error: Exception) -> Published:
         self._counts.failed_steps += 1
-        log.error("a step of %s failed", self._thread.name, exc_info=error)
         members = [sequence for sequence, _ in step.rows] if isinstance(step, ReadStep) else step.sequences
         failed = [sequence for sequence in members if not sequence.ended]
         with self._awake:
@@ -290,7 +299,8 @@ class Engine:
                 self._scheduler.remove(sequence)
         if isinstance(step, DecodeStep):
             self._decoding = DecodingBatch(self.servable)  # its state is unknown now, and its members have failed
-        return [(sequence.stream, InternalError(f"a step of the model failed: {error}")) for sequence in failed]
+        told = InternalError.logged(f"a step of {self._thread.name}", error)
+        return [(sequence.stream, told) for sequence in failed]
 
     def _room_again(self) -> None:
         """A reader has taken something: a paused sequence may go on."""

@@ -18,9 +18,13 @@ and, never sent to a caller, BrokenServableError and ProviderError, which `repos
 
 from __future__ import annotations
 
+import logging
+import uuid
 from collections.abc import Mapping
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
+
+log = logging.getLogger(__name__)
 
 
 class ErrorKind(Enum):
@@ -140,7 +144,14 @@ class UnimplementedError(ServeError):
 
 
 class InternalError(ServeError):
-    """A defect of the server."""
+    """A defect of the server. The caller is told an id, the log has the cause under it."""
+
+    @classmethod
+    def logged(cls, what: str, cause: Exception) -> Self:
+        """Log the cause, and make the error that does not tell it. Args: what: what failed, for the log."""
+        identifier = uuid.uuid4().hex[:12]
+        log.error("%s failed (error %s)", what, identifier, exc_info=cause)
+        return cls(f"the server failed; its log has the cause under {identifier}", metadata={"error_id": identifier})
 
 
 class BrokenServableError(Exception):

@@ -6,6 +6,7 @@ A prompt that begins like an earlier one is not read again. Exact: a cached stat
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 
 from seqserve.server.inputs import Array
@@ -13,7 +14,7 @@ from seqserve.server.state import State
 
 
 class PrefixCache:
-    """States after whole blocks of a prompt, least recently used first to go. For one thread at a time."""
+    """States after whole blocks of a prompt, least recently used first to go. For any number of threads."""
 
     def __init__(self, bytes_max: int, block: int) -> None:
         """Args: bytes_max: bytes of states kept, 0 for none; block: prefixes are multiples of this many tokens."""
@@ -24,6 +25,7 @@ class PrefixCache:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._states: OrderedDict[bytes, State] = OrderedDict()
+        self._lock = threading.Lock()
 
     def keys(self, tokens: Array) -> list[bytes]:
         """Digests of the prefixes of a prompt, one a whole block, each chained to the one before."""
@@ -40,14 +42,15 @@ class PrefixCache:
         Returns: Its length and its state; 0 and the empty state if none is known.
         """
         known = keys[: (tokens - 1) // self.block]
-        for blocks, key in reversed(list(enumerate(known, 1))):
-            if (state := self._states.get(key)) is not None:
-                self._states.move_to_end(key)
-                self.hits += 1
-                self.hit_tokens += blocks * self.block
-                return blocks * self.block, state
-        self.misses += bool(known)
-        return 0, ()
+        with self._lock:
+            for blocks, key in reversed(list(enumerate(known, 1))):
+                if (state := self._states.get(key)) is not None:
+                    self._states.move_to_end(key)
+                    self.hits += 1
+                    self.hit_tokens += blocks * self.block
+                    return blocks * self.block, state
+            self.misses += bool(known)
+            return 0, ()
 
     def keep(self, keys: list[bytes], length: int, state: State) -> None:
         """Remember the state after the first ``length`` tokens, if that is a whole number of blocks."""
@@ -55,9 +58,10 @@ class PrefixCache:
         if not keys or length % self.block or size > self._bytes_max:
             return
         key = keys[length // self.block - 1]
-        if key not in self._states:
-            self._states[key] = state
-            self._bytes += size
-            while self._bytes > self._bytes_max:
-                _, oldest = self._states.popitem(last=False)
-                self._bytes -= sum(tensor.nbytes for tensor in oldest)
+        with self._lock:
+            if key not in self._states:
+                self._states[key] = state
+                self._bytes += size
+                while self._bytes > self._bytes_max:
+                    _, oldest = self._states.popitem(last=False)
+                    self._bytes -= sum(tensor.nbytes for tensor in oldest)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from seqserve.server.courier import Published
 from seqserve.server.detokenization import token_bytes
-from seqserve.server.engine import Engine
 from seqserve.server.errors import (
     BrokenServableError,
     ModelNotFoundError,
@@ -23,6 +22,7 @@ from seqserve.server.errors import (
     ProviderError,
     VersionNotFoundError,
 )
+from seqserve.server.lanes import Lanes
 from seqserve.server.manifest import read_manifest
 from seqserve.server.servable import Servable, ServableId, choose_provider
 from seqserve.server.settings import ServerSettings
@@ -42,7 +42,7 @@ class Model:
     servable: Servable
     tokenization: Tokenization | None
     table: list[bytes]
-    engine: Engine
+    engine: Lanes
     load_time_s: float = field(default_factory=time.time)
 
     @property
@@ -143,7 +143,7 @@ class Repository:
         except Exception as error:  # whatever is wrong with one servable, the others serve
             log.exception("model %s version %d does not serve", name, version)
             return Entry(name, version, None, f"it cannot be loaded: {type(error).__name__}: {error}")
-        engine = Engine(servable, table, self._settings.batch, self._publish)
+        engine = Lanes(servable, table, self._settings.batch, self._publish)
         engine.start()
         log.info("model %s version %d serves on %s", name, version, servable.provider)
         return Entry(name, version, Model(servable, tokenization, table, engine))

@@ -32,6 +32,7 @@ class Sequence:
         self.stream = stream
         self.admission = admission
         self.ended = False
+        self.lane = 0  # which engine of its servable runs it
         self.consumed = 0
         self._inputs = inputs
         self._length = len(inputs)

@@ -5,7 +5,6 @@ Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from seqserve.v1 import manifest_pb2 as pb
 
 ort: Any = onnxruntime  # it ships no type information
 
-_THREADS_MAX = 4  # more do not make a step of a recurrent model faster
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 # ONNX Runtime's RNN operator rounds a lone row differently (1e-6); two rows give it the bits it has in any batch.
@@ -75,6 +73,11 @@ class Servable:
         self._state_inputs = [spec.input for spec in manifest.states]
         self._needs_two_rows = manifest.network.cell in _CELLS_WITH_TWO_ROWS
         self._warm_up()
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the graph runs on the processors that everything else needs too."""
+        return self.provider == _CPU
 
     @property
     def carries_state(self) -> bool:
@@ -156,7 +159,7 @@ class Servable:
 
 def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = runtime.threads or min(_processors(), _THREADS_MAX)
+    options.intra_op_num_threads = runtime.threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if runtime.spin else "0")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
@@ -170,11 +173,6 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
         raise ProviderError(f"{provider} could not start on this machine and fell back to {session.get_providers()[0]}")
     return session
-
-
-def _processors() -> int:
-    """Processors that this process may use; Linux alone tells which of all that are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _zeros(spec: pb.TensorSpec, steps: int, count: int) -> Array:

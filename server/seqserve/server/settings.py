@@ -27,7 +27,15 @@ _PORT_MAX = 65535
 class BatchSettings(BaseModel, frozen=True, extra="forbid"):
     """How the engine of one model forms batches."""
 
-    size_max: int = Field(default=64, ge=1, le=1024, description="Sequences in one step.")
+    size_max: int = Field(
+        default=128, ge=1, le=1024, description="Sequences that run at a time, in all lanes together."
+    )
+    lanes: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Batches side by side, each with a thread; 0: as many as processors, at most 4.",
+    )
     queue_depth_max: int = Field(default=256, ge=1, description="Sequences waiting before QUEUE_FULL.")
     retry_after_s: float = Field(default=1.0, gt=0, description="What a refused caller is told to wait, seconds.")
     prefill_length_max: int = Field(
@@ -67,9 +75,7 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: CUDA where it is installed, else CPU. cuda: CUDA or no start."
     )
-    threads: int = Field(
-        default=0, ge=0, le=256, description="Threads inside one run of a graph; 0: as many as processors, at most 4."
-    )
+    threads: int = Field(default=1, ge=1, le=256, description="Threads inside one run of a graph.")
     spin: bool = Field(default=False, description="Let idle threads spin; faster runs, slower everything else.")
 
 

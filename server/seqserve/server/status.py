@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -16,8 +14,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from seqserve.server.errors import ErrorKind, InternalError, ServeError, UnimplementedError
 from seqserve.v1.errors_pb2 import ErrorReason
-
-log = logging.getLogger(__name__)
 
 DOMAIN = "seqserve"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -69,11 +65,7 @@ async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContex
     if isinstance(error, NotImplementedError):  # what generated servicers raise
         error = UnimplementedError(f"this server does not implement {method}")
     elif not isinstance(error, ServeError):
-        identifier = uuid.uuid4().hex[:12]
-        log.error("%s failed (error %s)", method, identifier, exc_info=error)
-        error = InternalError(
-            f"the server failed; its log has the cause under {identifier}", metadata={"error_id": identifier}
-        )
+        error = InternalError.logged(method, error)
     status = to_status(error)
     await context.abort(
         CODES[error.kind], status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)

@@ -7,8 +7,8 @@ from typing import Any
 import grpc.aio
 from google.protobuf.message import Message
 
-from seqserve.server.engine import Engine
 from seqserve.server.errors import InputTooLongError, InvalidFieldError, UnimplementedError
+from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Model
 from seqserve.server.requests import Admission
 from seqserve.server.servable import ServableId
@@ -101,6 +101,17 @@ def timing_of(times: list[Times]) -> common.Timing | None:
     )
 
 
+def check_inputs(count: int, limits: LimitSettings) -> None:
+    """Raise InvalidFieldError if a request has no inputs, InputTooLongError if it has more than the limit."""
+    if not count:
+        raise InvalidFieldError("inputs is empty; send at least one text", field="inputs")
+    if count > limits.inputs_max:
+        raise InputTooLongError(
+            f"inputs has {count} texts, the server takes at most {limits.inputs_max}; send several requests",
+            field="inputs",
+        )
+
+
 def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
     """Raise InputTooLongError if a text is over the limit in bytes."""
     if (size := len(text.encode("utf-8"))) > limits.text_bytes_max:
@@ -111,7 +122,7 @@ def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
         )
 
 
-def admission(context: grpc.aio.ServicerContext[Any, Any], engine: Engine, priority: int = 0) -> Admission:
+def admission(context: grpc.aio.ServicerContext[Any, Any], engine: Lanes, priority: int = 0) -> Admission:
     """The terms of a call: its caller (the principal of the metadata, else the connection) and its deadline."""
     principals = [str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY]
     left_s: Any = context.time_remaining()  # None for a call without a deadline, which the stubs forget

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seqserve.server.convert.fields import check_bytes, integer, number, refuse, task_name
-from seqserve.server.errors import EmptyPromptError, InputTooLongError, InvalidFieldError, TaskMismatchError
+from seqserve.server.convert.fields import check_bytes, check_inputs, integer, number, refuse, task_name
+from seqserve.server.errors import EmptyPromptError, InvalidFieldError, TaskMismatchError
 from seqserve.server.inputs import token_inputs
 from seqserve.server.randomness import draw_seed
 from seqserve.server.repository import Model
@@ -70,11 +70,8 @@ def scoring_requests(request: pb.ScoreRequest, model: Model, limits: LimitSettin
     """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
     tokenization = language_model(model)
     refuse(request, ("state",), "")
-    if not 1 <= len(request.inputs) <= limits.inputs_max:
-        raise InputTooLongError(
-            f"inputs has {len(request.inputs)} texts; send 1 to {limits.inputs_max} in a request", field="inputs"
-        )
-    top = integer(request, "logprobs", 0, 0, _LOGPROBS_MAX, "request")
+    check_inputs(len(request.inputs), limits)
+    top = integer(request, "logprobs", 0, 0, _LOGPROBS_MAX, "")
     asked: list[ScoringRequest] = []
     for index, item in enumerate(request.inputs):
         tokens = _tokens(item, tokenization, limits, f"inputs[{index}].")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seqserve.server.convert.fields import check_bytes, refuse, task_name
-from seqserve.server.errors import InputTooLongError, InvalidFieldError, TaskMismatchError
+from seqserve.server.convert.fields import check_bytes, check_inputs, refuse, task_name
+from seqserve.server.errors import InvalidFieldError, TaskMismatchError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
 from seqserve.server.tagging import LabelChoice
@@ -31,14 +31,7 @@ def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> l
             f"outputs.top_labels is {request.outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
             field="outputs.top_labels",
         )
-    if not request.inputs:
-        raise InvalidFieldError("inputs is empty; send at least one text", field="inputs")
-    if len(request.inputs) > limits.inputs_max:
-        raise InputTooLongError(
-            f"inputs has {len(request.inputs)} texts, the server takes at most {limits.inputs_max}; "
-            "send several requests",
-            field="inputs",
-        )
+    check_inputs(len(request.inputs), limits)
     tokens_max = model.manifest.limits.tokens_max
     tokenized: list[Tokenized] = []
     for index, item in enumerate(request.inputs):

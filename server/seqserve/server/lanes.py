@@ -1,0 +1,96 @@
+"""The lanes of one servable: several engines side by side, each with a batch and a thread of its own.
+
+A run of a recurrent graph is many short products one after another, and threads inside a run meet after each of them:
+when the wire needs a processor in the meantime, all of them wait. Lanes meet nowhere. While one runs the graph, another
+samples, and whatever time the wire leaves is used.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
+from dataclasses import fields, replace
+
+from seqserve.server.courier import Published
+from seqserve.server.engine import Counts, Engine
+from seqserve.server.errors import QueueFullError
+from seqserve.server.prefix import PrefixCache
+from seqserve.server.requests import Admission, Request
+from seqserve.server.sequence import Sequence
+from seqserve.server.servable import Servable
+from seqserve.server.settings import BatchSettings
+
+_LANES_MAX = 4  # what `0` may choose
+
+
+class Lanes:
+    """Runs the sequences of one servable; a new one goes where the fewest are."""
+
+    def __init__(
+        self,
+        servable: Servable,
+        table: Listed[bytes],
+        settings: BatchSettings,
+        publish: Callable[[Published], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """As Engine; ``settings.size_max`` rows are shared out among the lanes."""
+        self.servable = servable
+        self.clock = clock
+        wanted = settings.lanes or (min(processors(), _LANES_MAX) if servable.on_cpu else 1)
+        count = min(wanted, settings.size_max)
+        self._queue_depth_max = settings.queue_depth_max
+        self._retry_after_s = settings.retry_after_s
+        self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
+        each = settings.model_copy(update={"size_max": -(-settings.size_max // count)})
+        self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for engine in self.engines:
+            engine.start()
+
+    def close(self) -> None:
+        """Stop; see Engine."""
+        for engine in self.engines:
+            engine.close()
+
+    def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
+        """Admit a request: see Engine.
+
+        Raises: QueueFullError if as many wait in all lanes together as may; DrainingError, DeadlineError,
+            InvalidFieldError.
+        """
+        waiting = sum(engine.waiting for engine in self.engines)
+        if waiting >= self._queue_depth_max:
+            raise QueueFullError(
+                f"{waiting} requests are waiting for this model, the most it takes; try again later",
+                retry_after_s=self._retry_after_s,
+            )
+        lane = min(range(len(self.engines)), key=lambda index: self.engines[index].load)
+        sequence = self.engines[lane].submit(request, admission)
+        sequence.lane = lane
+        return sequence
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Take a sequence out: see Engine."""
+        self.engines[sequence.lane].cancel(sequence)
+
+    def counts(self) -> Counts:
+        """What all lanes have done, and what they hold."""
+        each = [engine.counts() for engine in self.engines]
+        total = Counts(**{field.name: sum(getattr(counts, field.name) for counts in each) for field in fields(Counts)})
+        shared = self._prefixes  # each lane told of all its hits
+        return replace(
+            total,
+            prefix_hits=shared.hits,
+            prefix_misses=shared.misses,
+            prefix_hit_tokens=shared.hit_tokens,
+        )
+
+
+def processors() -> int:
+    """Processors that this process may use; Linux alone tells which of all that are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
