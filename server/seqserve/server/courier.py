@@ -15,7 +15,7 @@ from collections import deque
 from seqserve.server.errors import ServeError
 from seqserve.server.stream import Output, OutputStream, Result
 
-_PAUSE_S_MAX = 0.05
+_PAUSE_S_MAX = 0.02
 
 Published = list[tuple[OutputStream, int | Output | Result | ServeError]]
 
