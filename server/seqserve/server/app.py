@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 1.0  # for the errors that tell running requests of the stop; a caller that does not read is cut off
 
-_SWITCH_INTERVAL_S = 1e-4  # a lane whose run is done waits this long for the interpreter, not Python's 5 ms
+_SWITCH_INTERVAL_S = 5e-4  # a lane whose run is done waits this long for the interpreter, not Python's 5 ms
 
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -1,9 +1,9 @@
 """Carries the engines' outputs into the event loop, and wakes the readers at a pace that the machine can bear.
 
-The wire costs more than the model: a message a token would leave the processors little time for the graph. So readers
-are woken together, after a step, and the next time not before a pause in proportion to what the last time cost the
-event loop's thread. A lone stream costs little and is woken at every token; with many streams the messages grow. A
-first token, an end or an error never waits.
+The wire costs more than the model: a message a token would leave the processors little time for the graph. So a reader
+is woken when a number of tokens has gathered for it, and that number follows the load of the event loop's thread: 1
+while there is time to spare, more when the thread takes more than its share of a processor. A first token, an end or an
+error never waits, and nothing waits for long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections import deque
 from seqserve.server.errors import ServeError
 from seqserve.server.stream import Output, OutputStream, Result
 
-_PAUSE_S_MAX = 0.02
+_TOKENS_MAX = 4  # that gather for one message because of the load
+_WAIT_S_MAX = 0.03  # that tokens wait for more when no more come
+_LOOK_S = 0.05  # between looks at the load
 
 Published = list[tuple[OutputStream, int | Output | Result | ServeError]]
 
@@ -24,15 +26,16 @@ class Courier:
     """Brings outputs to their streams, on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: float) -> None:
-        """Args: share: part of one processor that waking readers and writing may take, in (0, 1]."""
+        """Args: share: part of one processor that the event loop's thread may take before messages grow, in (0, 1]."""
         self._loop = loop
         self._share = share
         self._inbox: deque[Published] = deque()
         self._called = False
-        self._late: set[OutputStream] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._next_s = 0.0
-        self._spent_s = 0.0
+        self._tokens = 1  # that gather before a reader is woken
+        self._looked_s = self._spent_s = 0.0
+        self._late: set[OutputStream] = set()  # have something that their readers do not know of
+        self._later: set[OutputStream] = set()  # the same, since before the last sweep
+        self._sweeping = False
 
     def publish(self, published: Published) -> None:
         """Hand over what a step gave. From any thread."""
@@ -43,30 +46,38 @@ class Courier:
 
     def _collect(self) -> None:
         self._called = False  # before the inbox is read: what comes later calls again
-        late = self._late
+        self._look()
+        late, later, tokens = self._late, self._later, self._tokens
         while self._inbox:
             for stream, output in self._inbox.popleft():
-                if stream.put(output):
+                if stream.put(output) or stream.gathered >= tokens:
                     late.discard(stream)
+                    later.discard(stream)
                     stream.wake()
-                else:
+                elif stream not in later:
                     late.add(stream)
-        if late:
-            now_s = self._loop.time()
-            if now_s >= self._next_s:  # else with a later step, which makes the messages longer
-                self._wake_late()
-            elif self._timer is None:  # there may be no later step
-                self._timer = self._loop.call_later(_PAUSE_S_MAX, self._wake_late)
+        if late and not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
 
-    def _wake_late(self) -> None:
-        """Wake all that wait. What the thread spent since the last time is what that time cost."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _look(self) -> None:
+        """Let messages grow or shrink with the load of this thread. Their cost goes with their number."""
+        now_s = self._loop.time()
+        if (passed_s := now_s - self._looked_s) < _LOOK_S:
+            return
         spent_s = time.thread_time()
-        pause_s = min((spent_s - self._spent_s) / self._share, _PAUSE_S_MAX)
-        self._next_s = self._loop.time() + pause_s
-        self._spent_s = spent_s
-        for stream in self._late:
+        load = (spent_s - self._spent_s) / passed_s
+        self._looked_s, self._spent_s = now_s, spent_s
+        if load > self._share:
+            self._tokens = min(self._tokens + 1, _TOKENS_MAX)
+        elif self._tokens > 1 and load * self._tokens / (self._tokens - 1) < self._share:
+            self._tokens -= 1
+
+    def _sweep(self) -> None:
+        """Wake the readers of streams that have waited since before the last sweep: no more tokens came."""
+        for stream in self._later:
             stream.wake()
-        self._late.clear()
+        self._later, self._late = self._late, set()
+        self._sweeping = bool(self._later)
+        if self._sweeping:
+            self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)

@@ -3,7 +3,7 @@
 While the members stay the same, the state that one step returns is the next step's input, untouched, and the drawn
 tokens are its tokens. A member whose prompt is not read to its end yet (a rider) is fed its next known token instead.
 
-Axes: B sequences, V vocabulary.
+Axes: B sequences, S steps ahead, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import numpy as np
 
 from seqserve.server.beams import BeamSearch
 from seqserve.server.generation import GenerationSequence
-from seqserve.server.sampling import IdArray, Sampler
+from seqserve.server.sampling import DoubleArray, IdArray, Sampler
 from seqserve.server.servable import Servable
 from seqserve.server.state import FloatArray, State, join, rows
 from seqserve.v1 import manifest_pb2 as pb
+
+_STEPS_AHEAD = 16  # whose random numbers are got at a time
 
 
 class DecodingBatch:
@@ -28,6 +30,8 @@ class DecodingBatch:
         self._tokens_B: IdArray = np.empty(0, np.intp)
         self._ones_B = np.empty(0, np.int32)
         self._sampler = Sampler([], [])
+        self._u_BS: DoubleArray = np.empty((0, 0))
+        self._column = 0
         self.searches: list[tuple[BeamSearch, list[GenerationSequence]]] = []
         self._riders: list[tuple[int, GenerationSequence]] = []
         self._may_bar: list[tuple[int, GenerationSequence]] = []
@@ -43,6 +47,8 @@ class DecodingBatch:
         """
         if sequences is not self._members:
             self._change_members(sequences)
+        elif self._column == _STEPS_AHEAD:
+            self._look_ahead()
         for row, sequence in self._riders:
             self._tokens_B[row] = sequence.take(1, now_s).arrays[pb.TENSOR_ROLE_TOKENS][0]
         tokens_1B = self._tokens_B[None, :].astype(np.int32)
@@ -51,13 +57,18 @@ class DecodingBatch:
         for row, sequence in self._riders:
             sequence.read([logits_BV[row : row + 1]])
         self._riders = [(row, sequence) for row, sequence in self._riders if sequence.remaining]
-        self._tokens_B = self._sampler.draw(logits_BV, uniforms(sequences), barred(self._may_bar))
+        u_B, self._column = self._u_BS[:, self._column], self._column + 1
+        self._tokens_B = self._sampler.draw(logits_BV, u_B, barred(self._may_bar))
         return self._tokens_B, logits_BV
 
     def reorder(self, index: list[int], tokens: list[int]) -> None:
         """Put other rows' states in the place of some: row i goes on from row ``index[i]``, fed ``tokens[i]``."""
         self._state = rows(self._state, index)
         self._tokens_B = np.array(tokens, np.intp)
+
+    def _look_ahead(self) -> None:
+        """Get the members' random numbers for some steps; each is at the step that follows."""
+        self._u_BS, self._column = uniforms(self._members, _STEPS_AHEAD), 0
 
     def _change_members(self, sequences: list[GenerationSequence]) -> None:
         """Give the state of a leaving sequence back to it, and take in the states of those that join."""
@@ -82,12 +93,13 @@ class DecodingBatch:
             if sequence.beams is not None and sequence.sample == 0
         ]
         self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
+        self._look_ahead()
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
 
 
-def uniforms(sequences: list[GenerationSequence]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The random number of each sequence's next token: float64 (B,)."""
-    return np.array([sequence.uniform for sequence in sequences])
+def uniforms(sequences: list[GenerationSequence], steps: int) -> DoubleArray:
+    """The random numbers of each sequence's next steps: float64 (B, steps)."""
+    return np.array([sequence.next_uniforms(steps) for sequence in sequences])
 
 
 def barred(rows_: list[tuple[int, GenerationSequence]]) -> list[tuple[int, IdArray]]:

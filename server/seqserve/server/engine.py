@@ -236,7 +236,7 @@ class Engine:
         family = list(sequence.family)
         logits_BV = np.repeat(logits_1V, len(family), axis=0)
         sampler = Sampler([member.request.sampling for member in family], [member.history for member in family])
-        tokens_B = sampler.draw(logits_BV, uniforms(family), barred(list(enumerate(family))))
+        tokens_B = sampler.draw(logits_BV, uniforms(family, 1)[:, 0], barred(list(enumerate(family))))
         return self._accept(family, tokens_B.tolist(), logits_BV)
 
     def _decode(self, step: DecodeStep) -> Published:

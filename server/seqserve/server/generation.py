@@ -6,6 +6,7 @@ from collections.abc import Sequence as Listed
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from seqserve.server.beams import BeamSearch
 from seqserve.server.detokenization import StopMatcher
@@ -72,10 +73,11 @@ class GenerationSequence(Sequence):
         """Tokens generated that the reader has not taken; a beam search tells nothing before its end."""
         return 0 if self.beams is not None else self.generated - self.stream.taken[self.sample]
 
-    @property
-    def uniform(self) -> float:
-        """The random number for the next token, in [0, 1)."""
-        return self.uniforms.at(self._start + self.generated)
+    def next_uniforms(self, steps: int) -> npt.NDArray[np.float64]:
+        """The random number of each of the next steps, float64 (steps,), 0 where the next token is known."""
+        known = max(0, min(self.remaining - 1, steps))
+        drawn = self.uniforms.run(self.position, steps - known)
+        return drawn if not known else np.concatenate([np.zeros(known), drawn])
 
     @property
     def barred(self) -> IdArray | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import secrets
 
 import numpy as np
+import numpy.typing as npt
 
-_BLOCK = 64  # positions drawn at a time; a multiple of the four numbers that one count of Philox gives
+_BLOCK = 64  # positions drawn ahead
 
 
 class Uniforms:
@@ -18,16 +19,22 @@ class Uniforms:
     def __init__(self, seed: int, sample: int = 0) -> None:
         """Args: seed and sample, each in [0, 2**64)."""
         self._key = np.array([seed, sample], dtype=np.uint64)
-        self._start = -_BLOCK
-        self._numbers: list[float] = []
+        self._start = 0
+        self._numbers = np.empty(0)
 
     def at(self, position: int) -> float:
         """The number for the token at ``position``: float64 in [0, 1), a multiple of 2**-53."""
-        if not 0 <= position - self._start < _BLOCK:
-            self._start = position - position % _BLOCK
+        return float(self.run(position, 1)[0])
+
+    def run(self, position: int, count: int) -> npt.NDArray[np.float64]:
+        """The numbers for ``count`` tokens from ``position`` on: float64 (count,)."""
+        offset = position - self._start
+        if offset < 0 or offset + count > len(self._numbers):
+            self._start = position - position % 4  # one count of Philox gives four numbers
             philox = np.random.Philox(key=self._key, counter=self._start // 4)
-            self._numbers = np.random.Generator(philox).random(_BLOCK).tolist()
-        return self._numbers[position - self._start]
+            self._numbers = np.random.Generator(philox).random(_BLOCK + count)
+            offset = position - self._start
+        return self._numbers[offset : offset + count]
 
 
 def draw_seed() -> int:

@@ -130,7 +130,8 @@ class Sampler:
             scores_BV /= self._divisor_B1
         for row, k in self._top_k:
             _keep_top_k(scores_BV[row], k)
-        weights_BV = np.exp(scores_BV - scores_BV.max(axis=1, keepdims=True))
+        scores_BV -= scores_BV.max(axis=1, keepdims=True)
+        weights_BV = np.exp(scores_BV, out=scores_BV)
         for row, p in self._top_p:
             _keep_top_p(weights_BV[row], p)
         if self._any_min_p:

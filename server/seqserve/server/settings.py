@@ -86,7 +86,7 @@ class WireSettings(BaseModel, frozen=True, extra="forbid"):
         default=0.35,
         gt=0,
         le=1,
-        description="Part of a processor that waking readers and writing may take.",
+        description="Part of a processor that the event loop may take before messages grow.",
     )
 
 

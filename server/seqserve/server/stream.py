@@ -114,6 +114,7 @@ class OutputStream:
     def __init__(self, on_take: Callable[[], None] = lambda: None, samples: int = 1) -> None:
         """Args: on_take: called after the reader has taken something; samples: how many the request has."""
         self.taken = [0] * samples
+        self.gathered = 0  # tokens that wait for the reader
         self.result: Result | None = None
         self.prompt: list[StepReport] = []
         self._on_take = on_take
@@ -127,6 +128,7 @@ class OutputStream:
 
         Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
         """
+        self.gathered += 1
         if isinstance(output, int):
             gathered = self._gathered.get(0)
             if gathered is None:
@@ -182,6 +184,7 @@ class OutputStream:
         if not self._gathered and self._error is not None:
             raise self._error
         gathered, self._gathered = self._gathered, {}
+        self.gathered = 0
         for sample, outputs in gathered.items():
             self.taken[sample] += len(outputs.tokens)
         self._on_take()
