@@ -12,7 +12,7 @@ from seqserve.server.courier import Courier
 from seqserve.server.errors import DeadlineError
 from seqserve.server.stream import End, FinishReason, Output, OutputStream, Times
 
-PAUSE_S_MAX = 0.05
+WAIT_S_MAX = 0.03
 
 
 class ManualLoop:
@@ -69,6 +69,7 @@ class Watched(OutputStream):
         self._loop.spent_s += self._cost_s
         self.woken_s.append(self._loop.now_s)
         gathered, self._gathered = self._gathered, {}
+        self.gathered = 0
         self.messages += [outputs.tokens for outputs in gathered.values()]
 
 
@@ -108,51 +109,62 @@ def test_a_lone_stream_that_costs_little_gets_every_token_at_once(loop: ManualLo
     assert stream.messages == [[number] for number in range(10)]
 
 
-def test_streams_that_cost_much_get_longer_messages_and_nothing_is_lost(loop: ManualLoop) -> None:
-    courier = courier_on(loop)
-    streams = [Watched(loop, cost_s=0.001) for _ in range(8)]
-    for number in range(60):
+def under_load(loop: ManualLoop, courier: Courier, streams: list[Watched], steps: int) -> None:
+    """Steps that each give every stream one token and last 10 ms."""
+    for number in range(steps):
         courier.publish([(stream, token(number)) for stream in streams])
         loop.turn()
-        loop.now_s += 0.001
-    loop.now_s += PAUSE_S_MAX
+        loop.now_s += 0.01
+
+
+def test_messages_grow_while_the_loop_takes_more_than_its_share_and_nothing_is_lost(loop: ManualLoop) -> None:
+    courier = courier_on(loop)
+    streams = [Watched(loop, cost_s=0.001) for _ in range(8)]  # 8 of 10 ms a step, while messages have one token
+    under_load(loop, courier, streams, 60)
+    loop.now_s += WAIT_S_MAX
     loop.turn()
     for stream in streams:
         assert [number for message in stream.messages for number in message] == list(range(60))
-        assert len(stream.messages) < 15
-        assert stream.woken_s == streams[0].woken_s  # woken together
+        assert {len(message) for message in stream.messages[:5]} == {1}
+        assert {len(message) for message in stream.messages[-6:-1]} == {2}  # 4 of 10 ms: within the share
+
+
+def test_messages_shrink_again_when_the_load_is_gone(loop: ManualLoop) -> None:
+    courier = courier_on(loop)
+    streams = [Watched(loop, cost_s=0.001) for _ in range(8)]
+    under_load(loop, courier, streams, 60)
+    under_load(loop, courier, streams[:1], 60)
+    assert {len(message) for message in streams[0].messages[-20:]} == {1}
 
 
 def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
-    courier = courier_on(loop)
+    courier = courier_on(loop, share=0.01)
     crowd = [Watched(loop, cost_s=0.01) for _ in range(4)]
-    for number in range(3):
-        courier.publish([(stream, token(number)) for stream in crowd])
-        loop.turn()
-        loop.now_s += 0.001
+    under_load(loop, courier, crowd, 40)
     before = [len(stream.messages) for stream in crowd]
+    assert len(crowd[2].messages[-1]) == 4
     newcomer = Watched(loop)
     courier.publish([(newcomer, token(0))])
-    courier.publish([(crowd[0], token(3, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(3))])
+    courier.publish([(crowd[0], token(40, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(40))])
     loop.turn()
     assert newcomer.messages == [[0]]
-    assert crowd[0].messages[-1][-1] == 3
+    assert crowd[0].messages[-1][-1] == 40
     assert crowd[1].woken_s[-1] == loop.now_s
-    assert len(crowd[2].messages) == before[2]  # it waits for its turn
+    assert len(crowd[2].messages) == before[2]  # it waits for more
 
 
-def test_nobody_waits_longer_than_the_longest_pause_even_if_no_step_follows(loop: ManualLoop) -> None:
+def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
     courier = courier_on(loop, share=0.01)
-    streams = [Watched(loop, cost_s=1.0) for _ in range(3)]
-    for number in range(3):
-        courier.publish([(stream, token(number)) for stream in streams])
+    streams = [Watched(loop, cost_s=0.01) for _ in range(3)]
+    under_load(loop, courier, streams, 41)
+    told = [number for message in streams[0].messages for number in message]
+    assert told != list(range(41))  # some wait
+    for _ in range(4):
+        loop.now_s += WAIT_S_MAX / 4
         loop.turn()
-    assert loop.delays_s
-    assert max(loop.delays_s) <= PAUSE_S_MAX
-    loop.now_s += PAUSE_S_MAX
-    loop.turn()
     for stream in streams:
-        assert [number for message in stream.messages for number in message] == [0, 1, 2]
+        assert [number for message in stream.messages for number in message] == list(range(41))
+    assert max(loop.delays_s) <= WAIT_S_MAX
 
 
 def test_a_stream_that_has_ended_is_not_woken_again(loop: ManualLoop) -> None:

@@ -387,10 +387,12 @@ def _held(counts: Counts) -> int:
 async def test_a_full_queue_refuses_and_tells_when_to_try_again(made: MadeRepository) -> None:
     batch = BatchSettings(size_max=1, queue_depth_max=1)
     async with running_server(made.root, batch=batch) as address, grpc.aio.insecure_channel(address) as channel:
-        stub = GenerationServiceStub(channel)
-        calls = [stub.Generate(asks(stopping={"max_tokens": TOKENS_MAX})) for _ in range(2)]
-        for call in calls:
-            await call.read()  # one has the row, one the place in the queue, or will have
+        stub: Any = GenerationServiceStub(channel)
+        calls = [stub.Generate(asks(stopping={"max_tokens": TOKENS_MAX}))]
+        assert (await calls[0].read()).HasField("started")
+        assert (await calls[0].read()).HasField("piece")  # it has the row, so there is one place in the queue
+        calls.append(stub.Generate(asks(stopping={"max_tokens": TOKENS_MAX})))
+        assert (await calls[1].read()).HasField("started")
         told = await refusal(stub.Generate(asks()))
         for call in calls:
             call.cancel()

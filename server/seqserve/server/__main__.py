@@ -8,13 +8,18 @@ import sys
 import tomllib
 from pathlib import Path
 
-import uvloop
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
+try:
+    import uvloop
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
-from seqserve.server.app import serve
-from seqserve.server.errors import ProviderError
-from seqserve.server.settings import load_settings, suspicious_variables
+    from seqserve.server.app import serve
+    from seqserve.server.errors import ProviderError
+    from seqserve.server.settings import load_settings, suspicious_variables
+except ModuleNotFoundError as missing:
+    if missing.name is None or missing.name.startswith("seqserve"):
+        raise
+    sys.exit(f"seqserve-server needs the package {missing.name}: install it with pip install 'seqserve[server]'")
 
 log = logging.getLogger(__name__)
 

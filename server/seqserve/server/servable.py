@@ -5,6 +5,7 @@ Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from seqserve.server.manifest import GRAPH_FILE
 from seqserve.server.settings import RuntimeSettings
 from seqserve.server.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 ort: Any = onnxruntime  # it ships no type information
 
@@ -63,8 +66,8 @@ class Servable:
         """
         self.id = identity
         self.manifest = manifest
-        self.provider = choose_provider(runtime.provider)
-        self._session = _open(folder / GRAPH_FILE, self.provider, runtime)
+        self._session = _open(folder / GRAPH_FILE, choose_provider(runtime.provider), runtime)
+        self.provider: str = self._session.get_providers()[0]
         self._check_names()
         self._inputs = [(spec.role, spec.name) for spec in manifest.inputs if spec.role != pb.TENSOR_ROLE_LENGTHS]
         self._lengths = next(spec.name for spec in manifest.inputs if spec.role == pb.TENSOR_ROLE_LENGTHS)
@@ -166,12 +169,17 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     providers = [provider] if provider == _CPU else [provider, _CPU]
+    if provider == _CUDA:
+        ort.preload_dlls()  # CUDA's libraries as pip installs them are not where the loader looks
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
         raise BrokenServableError(f"ONNX Runtime cannot load {path.name}: {error}") from error
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
-        raise ProviderError(f"{provider} could not start on this machine and fell back to {session.get_providers()[0]}")
+        told = f"{provider} could not start on this machine: are CUDA 12, cuDNN 9 and a driver there?"
+        if runtime.provider != "auto":
+            raise ProviderError(f"{told} Use provider 'cpu' or 'auto' to serve without it")
+        log.warning("%s Serving on %s", told, session.get_providers()[0])
     return session
 
 

@@ -16,7 +16,7 @@ from seqserve.client.streams import GenerationStream
 
 EXAMPLES: str = """examples:
   seqserve generate shakespeare-char "ROMEO:" --max-tokens 300 --temperature 0.8 --seed 1
-  seqserve generate shakespeare-char --stop "\\n\\n" --json
+  seqserve generate shakespeare-char "ROMEO:" --stop "JULIET" --json
   seqserve generate shakespeare-char "ROMEO:" --n 3 --best-of 10
 """
 
