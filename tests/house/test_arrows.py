@@ -31,6 +31,7 @@ SERVER_ROOMS = (
     "line",
     "stream",
     "courier",
+    "counts",
     "requests",
     "sequence",
     "generation",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from seqserve.server.app import Server
-from seqserve.server.engine import Counts
+from seqserve.server.counts import Counts
 from seqserve.server.settings import BatchSettings, LimitSettings, ServerSettings
 from seqserve.server.testing import running_server
 from seqserve.v1 import common_pb2 as common

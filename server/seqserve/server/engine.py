@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from seqserve.server.beams import BeamSearch
+from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
 from seqserve.server.decoding import DecodingBatch, barred, uniforms
 from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
@@ -33,26 +34,6 @@ from seqserve.server.settings import BatchSettings
 from seqserve.server.state import FloatArray, join, rows
 from seqserve.server.stream import OutputStream
 from seqserve.v1 import manifest_pb2 as pb
-
-
-@dataclass(slots=True)
-class Counts:
-    """What an engine has done so far, and what it holds now; see `metrics` for the meanings."""
-
-    requests: int = 0
-    refused: int = 0
-    decode_steps: int = 0
-    read_steps: int = 0
-    generated_tokens: int = 0
-    read_tokens: int = 0
-    failed_steps: int = 0
-    prefix_hits: int = 0
-    prefix_misses: int = 0
-    prefix_hit_tokens: int = 0
-    waiting: int = 0
-    reading: int = 0
-    decoding: int = 0
-    paused: int = 0
 
 
 class Engine:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from dataclasses import fields, replace
 
+from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
-from seqserve.server.engine import Counts, Engine
+from seqserve.server.engine import Engine
 from seqserve.server.errors import QueueFullError
 from seqserve.server.prefix import PrefixCache
 from seqserve.server.requests import Admission, Request

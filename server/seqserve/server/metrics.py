@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from seqserve.server.engine import Counts
+from seqserve.server.counts import Counts
 from seqserve.server.repository import Entry
 
 _COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {

@@ -1,0 +1,25 @@
+"""What an engine counts: how much it has done, and how much it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an engine has done so far, and what it holds now; see `metrics` for the meanings."""
+
+    requests: int = 0
+    refused: int = 0
+    decode_steps: int = 0
+    read_steps: int = 0
+    generated_tokens: int = 0
+    read_tokens: int = 0
+    failed_steps: int = 0
+    prefix_hits: int = 0
+    prefix_misses: int = 0
+    prefix_hit_tokens: int = 0
+    waiting: int = 0
+    reading: int = 0
+    decoding: int = 0
+    paused: int = 0
