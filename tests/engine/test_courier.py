@@ -12,7 +12,7 @@ from seqserve.server.courier import Courier
 from seqserve.server.errors import DeadlineError
 from seqserve.server.stream import End, FinishReason, Output, OutputStream, Times
 
-WAIT_S_MAX = 0.03
+WAIT_S_MAX = 0.1
 
 
 class ManualLoop:
@@ -117,12 +117,18 @@ def under_load(loop: ManualLoop, courier: Courier, streams: list[Watched], steps
         loop.now_s += 0.01
 
 
+def nothing_more_comes(loop: ManualLoop) -> None:
+    """For as long as anybody may be kept waiting."""
+    for _ in range(4):
+        loop.now_s += WAIT_S_MAX / 4
+        loop.turn()
+
+
 def test_messages_grow_while_the_loop_takes_more_than_its_share_and_nothing_is_lost(loop: ManualLoop) -> None:
     courier = courier_on(loop)
     streams = [Watched(loop, cost_s=0.001) for _ in range(8)]  # 8 of 10 ms a step, while messages have one token
     under_load(loop, courier, streams, 60)
-    loop.now_s += WAIT_S_MAX
-    loop.turn()
+    nothing_more_comes(loop)
     for stream in streams:
         assert [number for message in stream.messages for number in message] == list(range(60))
         assert {len(message) for message in stream.messages[:5]} == {1}
@@ -140,15 +146,15 @@ def test_messages_shrink_again_when_the_load_is_gone(loop: ManualLoop) -> None:
 def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
     courier = courier_on(loop, share=0.01)
     crowd = [Watched(loop, cost_s=0.01) for _ in range(4)]
-    under_load(loop, courier, crowd, 40)
+    under_load(loop, courier, crowd, 41)
     before = [len(stream.messages) for stream in crowd]
-    assert len(crowd[2].messages[-1]) == 4
+    assert len(crowd[2].messages[-1]) == 3
     newcomer = Watched(loop)
     courier.publish([(newcomer, token(0))])
-    courier.publish([(crowd[0], token(40, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(40))])
+    courier.publish([(crowd[0], token(41, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(41))])
     loop.turn()
     assert newcomer.messages == [[0]]
-    assert crowd[0].messages[-1][-1] == 40
+    assert crowd[0].messages[-1][-1] == 41
     assert crowd[1].woken_s[-1] == loop.now_s
     assert len(crowd[2].messages) == before[2]  # it waits for more
 
@@ -156,14 +162,12 @@ def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
 def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
     courier = courier_on(loop, share=0.01)
     streams = [Watched(loop, cost_s=0.01) for _ in range(3)]
-    under_load(loop, courier, streams, 41)
+    under_load(loop, courier, streams, 42)
     told = [number for message in streams[0].messages for number in message]
-    assert told != list(range(41))  # some wait
-    for _ in range(4):
-        loop.now_s += WAIT_S_MAX / 4
-        loop.turn()
+    assert told != list(range(42))  # some wait
+    nothing_more_comes(loop)
     for stream in streams:
-        assert [number for message in stream.messages for number in message] == list(range(41))
+        assert [number for message in stream.messages for number in message] == list(range(42))
     assert max(loop.delays_s) <= WAIT_S_MAX
 
 

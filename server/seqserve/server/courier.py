@@ -15,8 +15,9 @@ from collections import deque
 from seqserve.server.errors import ServeError
 from seqserve.server.stream import Output, OutputStream, Result
 
-_TOKENS_MAX = 4  # that gather for one message because of the load
-_WAIT_S_MAX = 0.03  # that tokens wait for more when no more come
+_TOKENS_MAX = 3  # that gather for one message because of the load
+_WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
+_LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
 
 Published = list[tuple[OutputStream, int | Output | Result | ServeError]]
@@ -31,6 +32,7 @@ class Courier:
         self._share = share
         self._inbox: deque[Published] = deque()
         self._called = False
+        self._called_s = self._lag_s = 0.0
         self._tokens = 1  # that gather before a reader is woken
         self._looked_s = self._spent_s = 0.0
         self._late: set[OutputStream] = set()  # have something that their readers do not know of
@@ -42,6 +44,7 @@ class Courier:
         self._inbox.append(published)
         if not self._called:
             self._called = True
+            self._called_s = self._loop.time()
             self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
@@ -61,14 +64,16 @@ class Courier:
             self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
 
     def _look(self) -> None:
-        """Let messages grow or shrink with the load of this thread. Their cost goes with their number."""
+        """Let messages grow or shrink with the load and the lag of this thread. Their cost goes with their number."""
         now_s = self._loop.time()
+        self._lag_s = max(self._lag_s, now_s - self._called_s)
         if (passed_s := now_s - self._looked_s) < _LOOK_S:
             return
         spent_s = time.thread_time()
         load = (spent_s - self._spent_s) / passed_s
-        self._looked_s, self._spent_s = now_s, spent_s
-        if load > self._share:
+        late = self._lag_s > _LAG_S_MAX
+        self._looked_s, self._spent_s, self._lag_s = now_s, spent_s, 0.0
+        if late or load > self._share:
             self._tokens = min(self._tokens + 1, _TOKENS_MAX)
         elif self._tokens > 1 and load * self._tokens / (self._tokens - 1) < self._share:
             self._tokens -= 1

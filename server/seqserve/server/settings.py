@@ -83,7 +83,7 @@ class WireSettings(BaseModel, frozen=True, extra="forbid"):
     """How answers are written."""
 
     share: float = Field(
-        default=0.35,
+        default=0.25,
         gt=0,
         le=1,
         description="Part of a processor that the event loop may take before messages grow.",
