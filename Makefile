@@ -27,10 +27,10 @@ types: .venv/ready ## mypy and pyright, both strict
 pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
-bench: .venv/ready-bench ## the benchmarks: a table, a picture, and JSON on the last line
+bench: .venv/ready ## the benchmarks: a table, a picture, and JSON on the last line
 	.venv/bin/python -m benchmarks
 
-bench-quick: .venv/ready-bench ## the same with fewer repeats, in under two minutes
+bench-quick: .venv/ready ## the same with fewer repeats, in under two minutes
 	.venv/bin/python -m benchmarks --quick
 
 proto: .venv-proto/ready ## generate the code of the contracts anew
@@ -55,11 +55,7 @@ endef
 .venv/ready: pyproject.toml constraints.txt
 	$(call new_venv,.venv)
 	@.venv/bin/python $(PIP_INSTALL) --upgrade pip
-	@.venv/bin/python $(PIP_INSTALL) --editable '.[all]' --group lint --group test
-	@touch $@
-
-.venv/ready-bench: .venv/ready
-	@.venv/bin/python $(PIP_INSTALL) --group bench
+	@.venv/bin/python $(PIP_INSTALL) --editable '.[all]' --group lint --group test --group bench
 	@touch $@
 
 # What a user of the server and the client installs, and no more.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import campaign, figures, model, processes, serve
+from benchmarks import campaign, figures, model, plot, processes, serve
 from benchmarks.campaign import Campaign, Plan, Results
 from benchmarks.load import Load, run
 from benchmarks.recording import RESOURCE_EXHAUSTED
@@ -69,7 +69,6 @@ def test_cancelled_calls_are_all_cancelled(results: tuple[Results, Path]) -> Non
 
 
 def test_the_picture_is_drawn(results: tuple[Results, Path], tmp_path: Path) -> None:
-    plot = pytest.importorskip("benchmarks.plot", exc_type=ImportError)
     plot.draw(results[0].offered, tmp_path / "load.png")
     assert (tmp_path / "load.png").stat().st_size > 1000
 
