@@ -61,6 +61,7 @@ def test_all_lanes_share_one_limit_of_the_line(tiny: LoadedModel, lanes: int) ->
     with pytest.raises(QueueFullError, match="4 requests are waiting") as refused:
         side.lanes.submit(request)
     assert refused.value.retry_after_s is not None
+    assert side.lanes.counts().refused == 1
     side.lanes.cancel(waiting[0])
     side.lanes.submit(request, Admission())
     assert side.lanes.counts().waiting == 4

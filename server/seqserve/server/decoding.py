@@ -84,9 +84,7 @@ class DecodingBatch:
         self._members = sequences
         self._tokens_B = np.array([sequence.last_token for sequence in sequences], np.intp)
         self._ones_B = np.ones(len(sequences), np.int32)
-        self._sampler = Sampler(
-            [sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences]
-        )
+        self._sampler = sampler_of(sequences)
         self.searches = [
             (sequence.beams, sequence.family)
             for sequence in sequences
@@ -95,6 +93,11 @@ class DecodingBatch:
         self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
         self._look_ahead()
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
+
+
+def sampler_of(sequences: list[GenerationSequence]) -> Sampler:
+    """Draws the sequences' next tokens, a row each."""
+    return Sampler([sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences])
 
 
 def uniforms(sequences: list[GenerationSequence], steps: int) -> DoubleArray:

@@ -20,13 +20,12 @@ import numpy as np
 from seqserve.server.beams import BeamSearch
 from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
-from seqserve.server.decoding import DecodingBatch, barred, uniforms
+from seqserve.server.decoding import DecodingBatch, barred, sampler_of, uniforms
 from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.likelihood import log_softmax
 from seqserve.server.prefix import PrefixCache
 from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, ReadingRequest, Request
-from seqserve.server.sampling import Sampler
 from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
 from seqserve.server.sequence import ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
@@ -216,8 +215,7 @@ class Engine:
             self._scheduler.fork(sequence, sequence.request.samples)
         family = list(sequence.family)
         logits_BV = np.repeat(logits_1V, len(family), axis=0)
-        sampler = Sampler([member.request.sampling for member in family], [member.history for member in family])
-        tokens_B = sampler.draw(logits_BV, uniforms(family, 1)[:, 0], barred(list(enumerate(family))))
+        tokens_B = sampler_of(family).draw(logits_BV, uniforms(family, 1)[:, 0], barred(list(enumerate(family))))
         return self._accept(family, tokens_B.tolist(), logits_BV)
 
     def _decode(self, step: DecodeStep) -> Published:

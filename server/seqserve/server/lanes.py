@@ -16,9 +16,9 @@ from dataclasses import fields, replace
 from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
 from seqserve.server.engine import Engine
-from seqserve.server.errors import QueueFullError
 from seqserve.server.prefix import PrefixCache
 from seqserve.server.requests import Admission, Request
+from seqserve.server.scheduler import queue_full
 from seqserve.server.sequence import Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
@@ -40,10 +40,10 @@ class Lanes:
         """As Engine; ``settings.size_max`` rows are shared out among the lanes."""
         self.servable = servable
         self.clock = clock
-        wanted = settings.lanes or (min(processors(), _LANES_MAX) if servable.on_cpu else 1)
+        wanted = settings.lanes or (min(_processors(), _LANES_MAX) if servable.on_cpu else 1)
         count = min(wanted, settings.size_max)
-        self._queue_depth_max = settings.queue_depth_max
-        self._retry_after_s = settings.retry_after_s
+        self._settings = settings
+        self._refused = 0  # before a lane was chosen
         self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
         each = settings.model_copy(update={"size_max": -(-settings.size_max // count)})
         self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
@@ -65,11 +65,9 @@ class Lanes:
             InvalidFieldError.
         """
         waiting = sum(engine.waiting for engine in self.engines)
-        if waiting >= self._queue_depth_max:
-            raise QueueFullError(
-                f"{waiting} requests are waiting for this model, the most it takes; try again later",
-                retry_after_s=self._retry_after_s,
-            )
+        if waiting >= self._settings.queue_depth_max:
+            self._refused += 1
+            raise queue_full(waiting, self._settings)
         lane = min(range(len(self.engines)), key=lambda index: self.engines[index].load)
         sequence = self.engines[lane].submit(request, admission)
         sequence.lane = lane
@@ -86,12 +84,13 @@ class Lanes:
         shared = self._prefixes  # each lane told of all its hits
         return replace(
             total,
+            refused=total.refused + self._refused,
             prefix_hits=shared.hits,
             prefix_misses=shared.misses,
             prefix_hit_tokens=shared.hit_tokens,
         )
 
 
-def processors() -> int:
+def _processors() -> int:
     """Processors that this process may use; Linux alone tells which of all that are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,12 +22,8 @@ class Uniforms:
         self._start = 0
         self._numbers = np.empty(0)
 
-    def at(self, position: int) -> float:
-        """The number for the token at ``position``: float64 in [0, 1), a multiple of 2**-53."""
-        return float(self.run(position, 1)[0])
-
     def run(self, position: int, count: int) -> npt.NDArray[np.float64]:
-        """The numbers for ``count`` tokens from ``position`` on: float64 (count,)."""
+        """The numbers for ``count`` tokens from ``position`` on: float64 (count,), in [0, 1), multiples of 2**-53."""
         offset = position - self._start
         if offset < 0 or offset + count > len(self._numbers):
             self._start = position - position % 4  # one count of Philox gives four numbers

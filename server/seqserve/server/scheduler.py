@@ -72,10 +72,7 @@ class Scheduler:
         Raises: QueueFullError if the line is at its limit.
         """
         if len(self.waiting) >= self.settings.queue_depth_max:
-            raise QueueFullError(
-                f"{len(self.waiting)} requests are waiting for this model, the most it takes; try again later",
-                retry_after_s=self.settings.retry_after_s,
-            )
+            raise queue_full(len(self.waiting), self.settings)
         self._wait(sequence)
         if sequence.admission.deadline_s is not None:
             if len(self._deadlines) > 2 * self._size + _DEADLINES_SPARE:  # most are of sequences that have ended
@@ -239,6 +236,14 @@ class Scheduler:
         if isinstance(sequence, GenerationSequence) and (aligned := end - end % block) > sequence.consumed:
             end = aligned
         return end - sequence.consumed
+
+
+def queue_full(waiting: int, settings: BatchSettings) -> QueueFullError:
+    """What a caller is told when so many wait already."""
+    return QueueFullError(
+        f"{waiting} requests are waiting for this model, the most it takes; try again later",
+        retry_after_s=settings.retry_after_s,
+    )
 
 
 def _lives(sequence: Sequence) -> bool:

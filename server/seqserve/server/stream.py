@@ -128,30 +128,26 @@ class OutputStream:
 
         Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
         """
-        self.gathered += 1
-        if isinstance(output, int):
-            gathered = self._gathered.get(0)
-            if gathered is None:
-                gathered = self._gathered[0] = Gathered()
-            gathered.tokens.append(output)
-            first, self._begun = not self._begun, True
-            return first
         if isinstance(output, ServeError):
             self._error = output
             return True
-        if not isinstance(output, Output):
+        if not isinstance(output, int | Output):
             self.result = output
             return True
-        gathered = self._gathered.get(output.sample)
+        sample, token = (0, output) if isinstance(output, int) else (output.sample, output.token)
+        gathered = self._gathered.get(sample)
         if gathered is None:
-            gathered = self._gathered[output.sample] = Gathered()
-        gathered.tokens.append(output.token)
+            gathered = self._gathered[sample] = Gathered()
+        gathered.tokens.append(token)
+        self.gathered += 1
+        first, self._begun = not self._begun, True
+        if isinstance(output, int):
+            return first
         gathered.held_bytes = output.held_bytes
         if output.report is not None:
             gathered.reports.append(output.report)
         if output.prompt is not None:
             self.prompt = output.prompt
-        first, self._begun = not self._begun, True
         gathered.end = output.end
         return first or output.end is not None
 
