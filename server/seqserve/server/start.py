@@ -1,0 +1,92 @@
+"""Where a sequence begins and what it leaves: the two ends of a request that carries state.
+
+A state trails its text by one token: it has consumed all tokens of the sequence but the last, which is fed first when
+the sequence goes on.
+
+Axes: N distinct tokens, P prompt tokens, G generated tokens, K kept tokens, R tokens to be read again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from seqserve.server.inputs import IntArray
+from seqserve.server.state import State
+
+
+def no_tokens() -> IntArray:
+    """An empty run of tokens."""
+    return np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenCounts:
+    """How often each token occurred in a sequence; what the penalties need to know of it.
+
+    ids: int32 (N,), ascending. prompt, generated: int32 (N,), times it occurred in prompts, and was generated.
+    """
+
+    ids: IntArray = field(default_factory=no_tokens)
+    prompt: IntArray = field(default_factory=no_tokens)
+    generated: IntArray = field(default_factory=no_tokens)
+
+    def plus(self, prompt: IntArray, generated: IntArray) -> TokenCounts:
+        """The counts after more tokens. Args: prompt: int32 (P,). generated: int32 (G,)."""
+        ids = np.union1d(self.ids, np.concatenate([prompt, generated])).astype(np.int32)
+        added_prompt, added_generated = np.zeros((2, len(ids)), np.int32)
+        old = np.searchsorted(ids, self.ids)
+        added_prompt[old], added_generated[old] = self.prompt, self.generated
+        np.add.at(added_prompt, np.searchsorted(ids, prompt), 1)
+        np.add.at(added_generated, np.searchsorted(ids, generated), 1)
+        return TokenCounts(ids, added_prompt, added_generated)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """Where a sequence begins.
+
+    state: after all tokens but the last, arrays (D, 1, H); None: the model's initial state.
+    position: tokens in the sequence so far. last_token: the last of them; None at position 0.
+    counts: of all tokens so far. undecoded: bytes at their end that are not yet whole UTF-8, at most 3.
+    tokens: int32 (K,), all tokens so far if they are kept, else empty.
+    replay: int32 (R,), tokens that are read from the model's initial state before last_token, for the model is another
+        one than the state's; else empty. Where there are any, state is None.
+    seed: of a request that was applied before and is repeated; None: the request's own.
+    """
+
+    state: State | None = None
+    position: int = 0
+    last_token: int | None = None
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    undecoded: bytes = b""
+    tokens: IntArray = field(default_factory=no_tokens)
+    replay: IntArray = field(default_factory=no_tokens)
+    seed: int | None = None
+
+    @classmethod
+    def new(cls) -> Start:
+        """A new sequence."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """What a request leaves.
+
+    state: after all tokens of the sequence but the last, arrays (D, 1, H); None only where nobody wants it.
+    position: tokens in the sequence. last_token: the last of them.
+    prompt_tokens: int32 (P,), the tokens that this request read, a model's start token included.
+    generated_tokens: int32 (G,), the tokens that it generated after them, the ones that ended it included.
+    undecoded: bytes at the sequence's end that are not yet whole UTF-8, at most 3. seed: that it drew with; 0: it drew
+        nothing.
+    """
+
+    state: State | None
+    position: int
+    last_token: int
+    prompt_tokens: IntArray
+    generated_tokens: IntArray = field(default_factory=no_tokens)
+    undecoded: bytes = b""
+    seed: int = 0
