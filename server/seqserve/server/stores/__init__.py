@@ -1,0 +1,5 @@
+"""Where sessions are kept: in memory, in a SQLite file, in Redis. `store` has the interface."""
+
+from seqserve.server.stores.store import Lease, Record, SessionKey, Store, Usage
+
+__all__ = ["Lease", "Record", "SessionKey", "Store", "Usage"]
