@@ -9,6 +9,11 @@ Knows nothing of gRPC: `status` says which status code each kind becomes.
     │   └── InputTooLongError      input over a limit
     ├── TaskMismatchError          the model does something else
     ├── ModelNotFoundError, VersionNotFoundError, ModelNotReadyError
+    ├── SessionNotFoundError, SessionExpiredError, SessionExistsError, CheckpointNotFoundError
+    ├── SessionBusyError           another request is advancing the session
+    │   └── LeaseLostError         another took it over while this one ran
+    ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
+    ├── StoreFullError, StoreUnavailableError, StoreDataLossError
     ├── QueueFullError, DrainingError, DeadlineError
     ├── UnimplementedError         in the contract, not in this server
     └── InternalError              a defect
@@ -33,8 +38,11 @@ class ErrorKind(Enum):
     INVALID = "invalid"
     NOT_FOUND = "not found"
     PRECONDITION = "precondition"
+    EXISTS = "exists"
+    ABORTED = "aborted"
     EXHAUSTED = "exhausted"
     UNAVAILABLE = "unavailable"
+    DATA_LOSS = "data loss"
     DEADLINE = "deadline"
     UNIMPLEMENTED = "unimplemented"
     INTERNAL = "internal"
@@ -117,6 +125,76 @@ class ModelNotReadyError(ServeError):
     """The version is in the repository but does not serve."""
 
     kind, reason = ErrorKind.PRECONDITION, "MODEL_NOT_READY"
+
+
+class SessionNotFoundError(ServeError):
+    """No session of that id, or it is not the caller's."""
+
+    kind, reason = ErrorKind.NOT_FOUND, "SESSION_NOT_FOUND"
+
+
+class SessionExpiredError(ServeError):
+    """There was such a session; the metadata tell when it expired."""
+
+    kind, reason = ErrorKind.NOT_FOUND, "SESSION_EXPIRED"
+
+
+class SessionExistsError(ServeError):
+    """A session of that id exists."""
+
+    kind, reason = ErrorKind.EXISTS, "SESSION_EXISTS"
+
+
+class SessionBusyError(ServeError):
+    """Another request is advancing the session. Safe to retry."""
+
+    kind, reason = ErrorKind.ABORTED, "SESSION_BUSY"
+
+
+class LeaseLostError(SessionBusyError):
+    """Another took the session over while this request advanced it; nothing of this one was kept."""
+
+
+class CheckpointNotFoundError(ServeError):
+    """The session keeps no checkpoint of that name."""
+
+    kind, reason = ErrorKind.NOT_FOUND, "CHECKPOINT_NOT_FOUND"
+
+
+class PositionMismatchError(ServeError):
+    """The state is not where the caller believes it to be; the metadata tell both positions."""
+
+    kind, reason = ErrorKind.PRECONDITION, "POSITION_MISMATCH"
+
+
+class ServableMismatchError(ServeError):
+    """The state belongs to another servable than the one that would run."""
+
+    kind, reason = ErrorKind.PRECONDITION, "SERVABLE_MISMATCH"
+
+
+class SnapshotInvalidError(ServeError):
+    """The snapshot is broken; the message says what is."""
+
+    kind, reason = ErrorKind.INVALID, "SNAPSHOT_INVALID"
+
+
+class StoreFullError(ServeError):
+    """The session store has no room. Safe to retry."""
+
+    kind, reason = ErrorKind.EXHAUSTED, "STORE_FULL"
+
+
+class StoreUnavailableError(ServeError):
+    """The session store did not answer. Safe to retry."""
+
+    kind, reason = ErrorKind.UNAVAILABLE, "STORE_FAILED"
+
+
+class StoreDataLossError(ServeError):
+    """The session store holds something that cannot be read."""
+
+    kind, reason = ErrorKind.DATA_LOSS, "STORE_FAILED"
 
 
 class QueueFullError(ServeError):
