@@ -7,7 +7,7 @@ record back as it is kept.
 Expiry: from `expires_s` on a session reads as a tombstone (a record with an empty body), and `grace_s` later as nothing.
 A session that is leased does not expire under its holder.
 
-Every method may raise StoreFailedError; none waits longer than a bounded time for the store, but `wait_free`.
+Every method may raise StoreUnavailableError; none waits longer than a bounded time for the store, but `wait_free`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Store(Protocol):
         ...
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
-        """Take the lease of a session, which need not exist. The holder it already has gets it again, with a higher fence.
+        """Take the lease of a session, which need not exist. Who holds it already gets it again, with a higher fence.
 
         What is read afterwards is what a lease before it wrote, and nothing of that is written later.
         Raises: SessionBusyError if another holder has it.
@@ -102,7 +102,7 @@ class Store(Protocol):
         """Replace the session that the record was read from (`created_s` tells it from a later one of the same key).
 
         Returns: The record as it is kept. If the store is durable, it survives the end of the process from now on.
-        Raises: SessionNotFoundError if it was deleted or has expired; LeaseLostError if a higher fence was given out;
+        Raises: SessionNotFoundError if it was deleted or has expired; SessionBusyError if a higher fence was given out;
             StoreFullError.
         """
         ...
@@ -116,9 +116,10 @@ class Store(Protocol):
         ...
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
-        """An owner's live sessions by id in order of their UTF-8 bytes, bodies included.
+        """An owner's live sessions in order of the UTF-8 bytes of their ids, bodies included.
 
         Args:
+            owner: whose they are.
             model: those of this model; "" for all.
             after: ids that are greater; "" to begin.
             count: this many at most; fewer only if there are no more.
