@@ -14,9 +14,6 @@ Knows nothing of gRPC: `status` says which status code each kind becomes.
     │   └── LeaseLostError         another took it over while this one ran
     ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
     ├── StoreFullError, StoreUnavailableError, StoreDataLossError
-    ├── SessionNotFoundError, SessionExistsError
-    ├── SessionBusyError           another request advances the session
-    ├── StoreFullError, StoreUnavailableError
     ├── QueueFullError, DrainingError, DeadlineError
     ├── UnimplementedError         in the contract, not in this server
     └── InternalError              a defect
@@ -41,9 +38,7 @@ class ErrorKind(Enum):
 
     INVALID = "invalid"
     NOT_FOUND = "not found"
-    EXISTS = "exists"
     PRECONDITION = "precondition"
-    ABORTED = "aborted"
     EXISTS = "exists"
     ABORTED = "aborted"
     EXHAUSTED = "exhausted"
@@ -201,36 +196,6 @@ class StoreDataLossError(ServeError):
     """The session store holds something that cannot be read."""
 
     kind, reason = ErrorKind.DATA_LOSS, "STORE_FAILED"
-
-
-class SessionNotFoundError(ServeError):
-    """No session of that id, or it is not the caller's."""
-
-    kind, reason = ErrorKind.NOT_FOUND, "SESSION_NOT_FOUND"
-
-
-class SessionExistsError(ServeError):
-    """A session of that id exists."""
-
-    kind, reason = ErrorKind.EXISTS, "SESSION_EXISTS"
-
-
-class SessionBusyError(ServeError):
-    """Another request is advancing the session, or has taken it over."""
-
-    kind, reason = ErrorKind.ABORTED, "SESSION_BUSY"
-
-
-class StoreFullError(ServeError):
-    """The session store has no room. Safe to retry."""
-
-    kind, reason = ErrorKind.EXHAUSTED, "STORE_FULL"
-
-
-class StoreUnavailableError(ServeError):
-    """The session store did not answer, or answered with an error. Safe to retry."""
-
-    kind, reason = ErrorKind.UNAVAILABLE, "STORE_FAILED"
 
 
 class QueueFullError(ServeError):

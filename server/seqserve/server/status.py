@@ -22,9 +22,7 @@ _TEXT_BYTES_MAX = 768  # three times in a status, one of them percent-encoded, s
 CODES: dict[ErrorKind, grpc.StatusCode] = {
     ErrorKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    ErrorKind.EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    ErrorKind.ABORTED: grpc.StatusCode.ABORTED,
     ErrorKind.EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     ErrorKind.ABORTED: grpc.StatusCode.ABORTED,
     ErrorKind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
