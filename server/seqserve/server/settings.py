@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -66,7 +66,53 @@ class LimitSettings(BaseModel, frozen=True, extra="forbid"):
     text_bytes_max: int = Field(default=1 << 20, ge=1, description="Bytes of UTF-8 in one input.")
     inputs_max: int = Field(default=256, ge=1, description="Inputs in one request.")
     samples_max: int = Field(default=64, ge=1, description="Samples, or beams, of one request.")
-    message_bytes_max: int = Field(default=16 << 20, ge=1 << 16, description="Bytes of one message on the wire.")
+    message_bytes_max: int = Field(
+        default=17 << 20, ge=1 << 16, description="Bytes of one message on the wire; more than a snapshot's."
+    )
+
+
+class SessionSettings(BaseModel, frozen=True, extra="forbid"):
+    """Where sessions are kept, how many and for how long."""
+
+    path: Path | None = Field(default=None, description="SQLite file that keeps the sessions; none: memory, or Redis.")
+    redis: str | None = Field(
+        default=None, pattern=r"^(rediss?|unix)://.+", description="URL of the Redis that keeps the sessions."
+    )
+    count_max: int = Field(default=100_000, ge=1, description="Live sessions, in memory.")
+    bytes_max: int = Field(default=256 << 20, ge=1 << 16, description="Bytes of sessions, in memory.")
+    when_full: Literal["refuse", "evict", "spill"] = Field(
+        default="refuse",
+        description="Memory only. evict: forget the session used longest ago. spill: move it to a temporary file.",
+    )
+    ttl_default_s: float = Field(default=3600, gt=0, description="Seconds that a session lives from its last use.")
+    ttl_max_s: float = Field(default=30 * 86400, gt=0, description="Most seconds that a caller may ask for.")
+    grace_s: float = Field(default=86400, ge=0, description="Seconds for which an expired session is told as expired.")
+    sweep_interval_s: float = Field(default=10, gt=0, description="Seconds between looks for what has expired.")
+    lease_s: float = Field(
+        default=10, ge=1, description="Redis: seconds after which the sessions of a server that died are free."
+    )
+    checkpoints_max: int = Field(default=16, ge=0, description="Checkpoints of one session.")
+    snapshot_bytes_max: int = Field(default=16 << 20, ge=1 << 10, description="Bytes of a snapshot.")
+    snapshot_key: SecretStr | None = Field(
+        default=None, description="Key that signs snapshots; with one, those it did not sign are refused."
+    )
+    on_model_change: Literal["pin", "replay", "refuse"] = Field(
+        default="pin",
+        description="A session's version is not the newest. pin: it stays with its own. replay: kept tokens are read "
+        "again on the newest. refuse: SERVABLE_MISMATCH.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.path is not None and self.redis is not None:
+            raise ValueError("path and redis are both set: sessions are kept in one place")
+        return self
+
+    @model_validator(mode="after")
+    def _default_within_most(self) -> Self:
+        if self.ttl_default_s > self.ttl_max_s:
+            raise ValueError(f"ttl_default_s is {self.ttl_default_s:g}, more than ttl_max_s, {self.ttl_max_s:g}")
+        return self
 
 
 class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
@@ -115,6 +161,7 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
+    sessions: SessionSettings = SessionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     wire: WireSettings = WireSettings()
 
