@@ -94,7 +94,7 @@ class Snapshot(_message.Message):
     def __init__(self, format_version: _Optional[int] = ..., payload: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., hmac_sha256: _Optional[bytes] = ...) -> None: ...
 
 class SnapshotPayload(_message.Message):
-    __slots__ = ("servable", "position", "last_token", "tensors", "tokens", "generation", "create_time", "tagging")
+    __slots__ = ("servable", "position", "last_token", "tensors", "tokens", "generation", "create_time", "tagging", "tokenizer_sha256")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     LAST_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class SnapshotPayload(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     TAGGING_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_SHA256_FIELD_NUMBER: _ClassVar[int]
     servable: _common_pb2.ServableId
     position: int
     last_token: int
@@ -111,7 +112,8 @@ class SnapshotPayload(_message.Message):
     generation: GenerationRemainder
     create_time: _timestamp_pb2.Timestamp
     tagging: TaggingRemainder
-    def __init__(self, servable: _Optional[_Union[_common_pb2.ServableId, _Mapping]] = ..., position: _Optional[int] = ..., last_token: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[StateTensor, _Mapping]]] = ..., tokens: _Optional[_Iterable[int]] = ..., generation: _Optional[_Union[GenerationRemainder, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tagging: _Optional[_Union[TaggingRemainder, _Mapping]] = ...) -> None: ...
+    tokenizer_sha256: bytes
+    def __init__(self, servable: _Optional[_Union[_common_pb2.ServableId, _Mapping]] = ..., position: _Optional[int] = ..., last_token: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[StateTensor, _Mapping]]] = ..., tokens: _Optional[_Iterable[int]] = ..., generation: _Optional[_Union[GenerationRemainder, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tagging: _Optional[_Union[TaggingRemainder, _Mapping]] = ..., tokenizer_sha256: _Optional[bytes] = ...) -> None: ...
 
 class StateTensor(_message.Message):
     __slots__ = ("name", "element_type", "shape", "data")
@@ -130,18 +132,18 @@ class GenerationRemainder(_message.Message):
     UNDECODED_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     undecoded: bytes
-    counts: _containers.RepeatedCompositeFieldContainer[TokenCount]
-    def __init__(self, undecoded: _Optional[bytes] = ..., counts: _Optional[_Iterable[_Union[TokenCount, _Mapping]]] = ...) -> None: ...
+    counts: TokenCounts
+    def __init__(self, undecoded: _Optional[bytes] = ..., counts: _Optional[_Union[TokenCounts, _Mapping]] = ...) -> None: ...
 
-class TokenCount(_message.Message):
-    __slots__ = ("token_id", "prompt", "generated")
-    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+class TokenCounts(_message.Message):
+    __slots__ = ("token_ids", "prompt", "generated")
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     GENERATED_FIELD_NUMBER: _ClassVar[int]
-    token_id: int
-    prompt: int
-    generated: int
-    def __init__(self, token_id: _Optional[int] = ..., prompt: _Optional[int] = ..., generated: _Optional[int] = ...) -> None: ...
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    prompt: _containers.RepeatedScalarFieldContainer[int]
+    generated: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., prompt: _Optional[_Iterable[int]] = ..., generated: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TaggingRemainder(_message.Message):
     __slots__ = ("partial_text", "characters", "bytes", "undecided_tokens", "path_scores")
