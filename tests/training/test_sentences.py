@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from seqserve.training.data.conllu import Sentence
-from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, batches, spelling, tag_data
+from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, batch_of, batches, memberships, spelling, tag_data
+from seqserve.training.distributed import Share
 from seqserve.training.tokenizer import word_tokenizer
 
 SENTENCES = [
@@ -36,7 +37,8 @@ def test_a_batch_holds_what_the_sentences_say(data: TagData) -> None:
 
 def test_every_sentence_is_in_one_batch_whatever_the_order(data: TagData) -> None:
     for generator in (None, np.random.default_rng(1)):
-        lengths = [int(length) for batch in batches(data, size=2, generator=generator) for length in batch.lengths]
+        plan = memberships(data, size=2, generator=generator)
+        lengths = [int(length) for members in plan for length in batch_of(data, members).lengths]
         assert sorted(lengths) == [1, 2, 3]
 
 
@@ -52,3 +54,12 @@ def test_every_sentence_is_in_one_batch_whatever_the_order(data: TagData) -> Non
 )
 def test_a_long_word_is_seen_by_its_two_halves(word: str, bytes_max: int, seen: bytes) -> None:
     assert spelling(word, bytes_max) == seen
+
+
+def test_shares_of_two_processes_make_up_the_batches_of_one(data: TagData) -> None:
+    def plan(share: Share) -> list[list[int]]:
+        return list(memberships(data, size=2, generator=np.random.default_rng(1), share=share))
+
+    whole, halves = plan(Share()), (plan(Share(0, 2)), plan(Share(1, 2)))
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(members) for members in whole]
+    assert [] in halves[1]  # of the batch that is left over, with one sentence

@@ -9,14 +9,15 @@ kept. Nothing here knows what is learned.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from seqserve.training.config import TrainingConfig
+from seqserve.training.distributed import WHOLE, Share
 from seqserve.training.errors import DivergenceError
 from seqserve.training.progress import Watcher
 
@@ -34,11 +35,28 @@ class Learner(Protocol):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Losses that one pass over the training data gives."""
+        """Losses that one pass over the training data gives, or about so many where that is left to chance."""
         ...
 
-    def losses(self, epoch: int) -> Iterator[tuple[Tensor, int]]:
-        """One pass: for every step the mean loss and its tokens; a step is taken before the next loss is asked for."""
+    def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
+        """One pass: for every batch the mean loss and its tokens; a step is taken before the next loss is asked for.
+
+        What it gives depends on the weights, torch's random numbers, ``state_dict`` and the arguments alone, so that
+        a run can stop after any batch and go on as if it had not.
+
+        Args:
+            epoch: number of the pass, from 1.
+            first: the batch to begin with, from 0; those before it are passed over without a loss.
+            share: the rows to take of every batch; ``no_loss`` and 0 tokens stand for none.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next batch needs of those before it, besides the network: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave."""
         ...
 
     def validate(self) -> dict[str, float]:

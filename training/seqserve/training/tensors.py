@@ -10,14 +10,17 @@ from torch import Tensor
 from seqserve.training.runner import Array
 
 
-def tensor(array: Array) -> Tensor:
-    """The array as a tensor; both share their memory."""
-    return torch.from_numpy(array)
+CPU = torch.device("cpu")
 
 
-def long_tensor(array: Array) -> Tensor:
-    """The integers of an array as int64, which torch wants for lengths, targets and indices."""
-    return tensor(array.astype(np.int64))
+def tensor(array: Array, device: torch.device = CPU) -> Tensor:
+    """The array as a tensor on ``device``; on the CPU both share their memory."""
+    return torch.from_numpy(array).to(device)
+
+
+def long_tensor(array: Array, device: torch.device = CPU) -> Tensor:
+    """The integers of an array as int64, which torch wants for targets, indices, and lengths (these on the CPU)."""
+    return tensor(array.astype(np.int64), device)
 
 
 def array(parameter: Tensor) -> Array:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from seqserve.training.data.conllu import Sentence
 from seqserve.training.data.padding import inside
 from seqserve.training.data.streams import IntArray
+from seqserve.training.distributed import WHOLE, Share
 from seqserve.training.tokenizer import word_id
 
 UNSEEN_LABEL = -1
@@ -109,8 +110,22 @@ def tag_data(
     )
 
 
-def batches(data: TagData, *, size: int, generator: np.random.Generator | None = None) -> Iterator[TagBatch]:
-    """Batches of at most ``size`` sentences of like length; in another order each time if there is a ``generator``."""
+def batches(data: TagData, *, size: int) -> Iterator[TagBatch]:
+    """Batches of at most ``size`` sentences of like length, short ones first."""
+    return (batch_of(data, members) for members in memberships(data, size=size))
+
+
+def memberships(
+    data: TagData, *, size: int, generator: np.random.Generator | None = None, share: Share = WHOLE
+) -> Iterator[list[int]]:
+    """For each batch the places of its sentences in ``data``.
+
+    Args:
+        data: the sentences.
+        size: most sentences of a batch.
+        generator: for another order each time; None for short ones first.
+        share: which of a batch's sentences are wanted; there may be none in the smaller batch that is left over.
+    """
     lengths = np.asarray([len(sentence) for sentence in data.words], dtype=np.float64)
     if generator is not None:
         lengths += generator.uniform(0.0, SHUFFLE_SPREAD, len(lengths))
@@ -119,7 +134,7 @@ def batches(data: TagData, *, size: int, generator: np.random.Generator | None =
     if generator is not None:
         starts = generator.permutation(starts)
     for start in starts:
-        yield batch_of(data, order[int(start) : int(start) + size].tolist())
+        yield order[int(start) : int(start) + size][share.rows].tolist()
 
 
 def batch_of(data: TagData, members: Sequence[int]) -> TagBatch:

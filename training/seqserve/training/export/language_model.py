@@ -50,10 +50,11 @@ class TorchLanguageModel:
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """``logits`` and final states, as the graph gives them."""
         tokens_TB, lengths_B = inputs["tokens"], inputs["lengths"]
+        device = self.network.head.weight.device
         padded = bool((lengths_B < len(tokens_TB)).any())
-        state = tuple(tensor(inputs[name]) for name in self.state_names)
-        logits_TBV, final = self.network(tensor(tokens_TB), long_tensor(lengths_B) if padded else None, state)
+        state = tuple(tensor(inputs[name], device) for name in self.state_names)
+        logits_TBV, final = self.network(tensor(tokens_TB, device), long_tensor(lengths_B) if padded else None, state)
         states = {
-            name + STATE_OUTPUT_SUFFIX: value.numpy() for name, value in zip(self.state_names, final, strict=True)
+            name + STATE_OUTPUT_SUFFIX: value.cpu().numpy() for name, value in zip(self.state_names, final, strict=True)
         }
-        return {"logits": logits_TBV.numpy(), **states}
+        return {"logits": logits_TBV.cpu().numpy(), **states}

@@ -69,12 +69,13 @@ class TorchTagger:
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """``scores``, as the graph gives them at steps that count."""
         tokens_TB, word_bytes_TBW = inputs["tokens"], inputs["word_bytes"]
+        device = self.network.head.weight.device
         byte_lengths = np.maximum(inputs["word_lengths"].reshape(-1), 1)  # packing refuses the empty words of padding
         scores_TBL = self.network(
-            tensor(tokens_TB),
+            tensor(tokens_TB, device),
             long_tensor(inputs["lengths"]),
-            tensor(word_bytes_TBW.reshape(-1, word_bytes_TBW.shape[-1])),
+            tensor(word_bytes_TBW.reshape(-1, word_bytes_TBW.shape[-1]), device),
             long_tensor(byte_lengths),
-            torch.arange(tokens_TB.size).reshape(tokens_TB.shape),
+            torch.arange(tokens_TB.size, device=device).reshape(tokens_TB.shape),
         )
-        return {"scores": scores_TBL.numpy()}
+        return {"scores": scores_TBL.cpu().numpy()}

@@ -1,7 +1,9 @@
 """Character-level language models: truncated backpropagation through time over parallel streams of one text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -13,9 +15,11 @@ from seqserve.training.config import LanguageModelConfig
 from seqserve.training.data.corpus import read_corpus
 from seqserve.training.data.streams import IntArray, window_count, windows
 from seqserve.training.data.text import read_text
+from seqserve.training.distributed import WHOLE, Share
 from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
 from seqserve.training.export.model import network_record, state_specs
+from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
 from seqserve.training.record import data_source
 from seqserve.training.runner import Runner
@@ -50,26 +54,46 @@ class LanguageModelLearner:
         self._validation_ids = _known_ids(self.tokenizer, corpus.validation, (config.validation or config.data)[-1])
         self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
         self.steps_per_epoch = window_count(len(corpus.train), streams=config.batch_size, steps=config.window)
+        self._state: State = ()
 
     @property
     def sources(self) -> list[manifest_pb2.DataSource]:
         """The texts; one that was split stands for both parts."""
         return [data_source(self._config, part.path, part.split, part.characters) for part in self._parts]
 
-    def losses(self, epoch: int) -> Iterator[tuple[Tensor, int]]:
-        """One pass over the text: the state is carried from window to window, gradients stop at the border.
+    def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
+        """One pass over the text: the state is carried from window to window, gradients stop at the border."""
+        del epoch  # every pass reads the text in the same order
+        device = self.network.head.weight.device
+        plan = windows(self._train_ids, streams=self._config.batch_size, steps=self._config.window)
+        for index, window in enumerate(islice(plan, first, None), start=first):
+            inputs_TB, targets_TB = window.inputs[:, share.rows], window.targets[:, share.rows]
+            state = self._starting_state(index, inputs_TB.shape[1])
+            logits_TBV, state = self.network(tensor(inputs_TB, device), None, state)
+            self._state = tuple(each.detach() for each in state)
+            targets = long_tensor(targets_TB, device).flatten()
+            yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets), targets.numel()
+
+    def _starting_state(self, index: int, streams: int) -> State:
+        """The state at the start of window ``index`` (from 0): that at the end of the one before, for most streams.
 
         A model that only ever went on from a long past writes nonsense after a short prompt, so now and then a stream
         starts from the initial state.
         """
-        del epoch  # every pass reads the text in the same order
-        state = self.network.stack.initial_state(self._config.batch_size)
-        for window in windows(self._train_ids, streams=self._config.batch_size, steps=self._config.window):
-            logits_TBV, state = self.network(tensor(window.inputs), None, state)
-            targets = long_tensor(window.targets).flatten()
-            yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets), targets.numel()
-            goes_on_B1 = (torch.rand(self._config.batch_size, 1) >= self._config.state_reset).float()
-            state = tuple(tensor.detach() * goes_on_B1 for tensor in state)
+        initial = self.network.stack.initial_state(streams)
+        if index == 0:
+            return initial
+        goes_on_B1 = (torch.rand(streams, 1) >= self._config.state_reset).to(initial[0].device)
+        return tuple(torch.where(goes_on_B1, old, new) for old, new in zip(self._state, initial, strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states that the streams are in."""
+        return {"state": list(self._state)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the states that ``state_dict`` gave."""
+        device = self.network.head.weight.device
+        self._state = tuple(each.to(device) for each in state["state"])
 
     def validate(self) -> dict[str, float]:
         """Figures over the validation text in streams side by side."""

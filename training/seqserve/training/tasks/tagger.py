@@ -1,7 +1,9 @@
 """Taggers of words: sentences in batches of like length, rare words trained as unknown some of the time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,9 @@ from seqserve.training import evaluate
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TagColumn, TaggerConfig
 from seqserve.training.data.conllu import read_conllu
-from seqserve.training.data.sentences import UNSEEN_LABEL, TagBatch, TagData, batches, tag_data
+from seqserve.training.data.sentences import UNSEEN_LABEL, TagBatch, TagData, batch_of, memberships, tag_data
 from seqserve.training.data.streams import IntArray
+from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.export import tagger as export
 from seqserve.training.export.model import network_record
@@ -62,7 +65,6 @@ class TaggerLearner:
             for part in (train, validation)
         )
         self._unknown_odds = _unknown_odds(self._train, config.word_dropout)
-        self._generator = np.random.default_rng(config.seed)
         self.network = Tagger(config, self.tokenizer.get_vocab_size(), len(self.labels))
         self.steps_per_epoch = -(-len(train) // config.batch_size)
 
@@ -74,24 +76,41 @@ class TaggerLearner:
             data_source(self._config, path, part, self._tokens[path]) for part, paths in parts.items() for path in paths
         ]
 
-    def losses(self, epoch: int) -> Iterator[tuple[Tensor, int]]:
-        """One pass over the sentences, in a new order."""
-        del epoch  # the generator goes on from pass to pass
-        for batch in batches(self._train, size=self._config.batch_size, generator=self._generator):
-            scores_TBL = self.network(
-                tensor(self._some_unknown(batch)),
-                long_tensor(batch.lengths),
-                tensor(batch.bytes),
-                long_tensor(batch.byte_lengths),
-                tensor(batch.words),
-            )
-            targets = long_tensor(batch.labels).flatten()
-            loss = nn.functional.cross_entropy(scores_TBL.flatten(0, 1), targets, ignore_index=UNSEEN_LABEL)
-            yield loss, int(batch.lengths.sum())
+    def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
+        """One pass over the sentences, in an order of its own; what is random depends on the seed and the place."""
+        order = np.random.default_rng((self._config.seed, epoch))
+        plan = memberships(self._train, size=self._config.batch_size, generator=order, share=share)
+        for index, members in enumerate(islice(plan, first, None), start=first):
+            if not members:
+                yield no_loss(self.network), 0
+                continue
+            generator = np.random.default_rng((self._config.seed, epoch, index, share.number))
+            yield self._loss(batch_of(self._train, members), generator)
 
-    def _some_unknown(self, batch: TagBatch) -> IntArray:
+    def _loss(self, batch: TagBatch, generator: np.random.Generator) -> tuple[Tensor, int]:
+        """Mean loss of a batch, and its words."""
+        device = self.network.head.weight.device
+        scores_TBL = self.network(
+            tensor(self._some_unknown(batch, generator), device),
+            long_tensor(batch.lengths),
+            tensor(batch.bytes, device),
+            long_tensor(batch.byte_lengths),
+            tensor(batch.words, device),
+        )
+        targets = long_tensor(batch.labels, device).flatten()
+        loss = nn.functional.cross_entropy(scores_TBL.flatten(0, 1), targets, ignore_index=UNSEEN_LABEL)
+        return loss, int(batch.lengths.sum())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: no batch depends on the one before."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from nothing."""
+
+    def _some_unknown(self, batch: TagBatch, generator: np.random.Generator) -> IntArray:
         """The tokens of a batch, each replaced by the unknown token with the odds of its frequency."""
-        chosen = self._generator.random(batch.tokens.shape) < self._unknown_odds[batch.tokens]
+        chosen = generator.random(batch.tokens.shape) < self._unknown_odds[batch.tokens]
         return np.where(chosen, np.int32(unknown_id(self.tokenizer)), batch.tokens)
 
     def validate(self) -> dict[str, float]:

@@ -1,0 +1,125 @@
+"""Training in several processes: who takes which rows, and how they agree.
+
+``torchrun`` starts the processes and tells each its number in the environment. Every process reads the same data and
+makes the same batches, takes its share of the rows of each, and the gradients are averaged by DistributedDataParallel
+(gloo on CPUs, nccl on GPUs). The first process alone validates, writes and speaks.
+"""
+
+# pyright: reportUnknownMemberType=false
+# torch leaves the arguments of its collectives open.
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a batch that one process takes: every ``count``-th, from number ``number`` on."""
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def rows(self) -> slice:
+        """For indexing what has one entry a row."""
+        return slice(self.number, None, self.count)
+
+
+WHOLE = Share()
+"""The share of a process that trains alone."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together; one that trains alone is its own first."""
+
+    share: Share = WHOLE
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that validates, writes and speaks."""
+        return self.share.number == 0
+
+    def summed(self, *values: float) -> tuple[float, ...]:
+        """The sums of these numbers over all processes, each the same bits everywhere."""
+        if self.share.count == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64, device=_device())
+        distributed.all_reduce(total)
+        return tuple(total.tolist())
+
+    def of_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in the first process, for all; an error of the first is an error of all."""
+        if self.share.count == 1:
+            return make()
+        outcome: list[Any] = [None, None]
+        if self.first:
+            try:
+                outcome = [make(), None]
+            except Exception as error:  # noqa: BLE001  # it goes on in every process
+                outcome = [None, error]
+        distributed.broadcast_object_list(outcome, src=0)
+        value, failure = outcome
+        if failure is not None:
+            raise failure
+        return value
+
+    def gathered(self, value: T) -> list[T]:
+        """The values of all processes, in order of their numbers."""
+        if self.share.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.share.count
+        distributed.all_gather_object(values, value)
+        return values
+
+    def joined(self, module: nn.Module) -> nn.Module:
+        """The module with its gradients averaged over all processes."""
+        return module if self.share.count == 1 else DistributedDataParallel(module)
+
+
+ALONE = Processes()
+
+
+def no_loss(network: nn.Module) -> Tensor:
+    """The loss of a process whose share of a batch has no rows: 0, and so is its gradient for every weight."""
+    return torch.stack([parameter.sum() for parameter in network.parameters()]).sum() * 0.0
+
+
+@contextmanager
+def processes(*, cuda: bool) -> Generator[Processes]:
+    """The processes that torchrun started, joined for the time of a ``with`` block; one alone if it started none."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield ALONE
+        return
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Processes(Share(distributed.get_rank(), distributed.get_world_size()))
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+
+
+class Step(nn.Module):
+    """One loss of a learner as a module's forward pass, which is what DistributedDataParallel works on."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, losses: Iterator[tuple[Tensor, int]]) -> tuple[Tensor, int] | None:
+        """The next loss and its tokens; None at the end of the pass."""
+        return next(losses, None)
