@@ -1,0 +1,231 @@
+"""Snapshots: a sequence's state as bytes that describe themselves, and are believed in nothing.
+
+Two layers. The outer message, Snapshot, holds the bytes of the inner one, their checksum and, where the server has a
+key, their signature: `seal` and `unseal`. The inner one, SnapshotPayload, holds the state: `pack` and `unpack`, which
+holds it against the servable that would go on with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from seqserve.server.errors import ServableMismatchError, SnapshotInvalidError
+from seqserve.server.inputs import IntArray
+from seqserve.server.servable import Servable
+from seqserve.server.start import Start, TokenCounts
+from seqserve.server.state import State
+from seqserve.v1 import common_pb2, manifest_pb2
+from seqserve.v1 import state_pb2 as pb
+
+FORMAT_VERSION = 1
+_UNDECODED_BYTES_MAX = 3
+_DTYPES: dict[pb.ElementType, np.dtype[Any]] = {
+    pb.ELEMENT_TYPE_FLOAT32: np.dtype("<f4"),
+    pb.ELEMENT_TYPE_UINT8: np.dtype("u1"),
+}
+
+
+def seal(payload: pb.SnapshotPayload, key: bytes | None) -> bytes:
+    """A serialized Snapshot. Args: key: signs it; None: it is not signed."""
+    data = payload.SerializeToString()
+    return pb.Snapshot(
+        format_version=FORMAT_VERSION,
+        payload=data,
+        sha256=hashlib.sha256(data).digest(),
+        hmac_sha256=b"" if key is None else hmac.digest(key, data, "sha256"),
+    ).SerializeToString()
+
+
+def unseal(data: bytes, key: bytes | None, bytes_max: int) -> pb.SnapshotPayload:
+    """What a serialized Snapshot holds, not yet held against a servable.
+
+    Args:
+        data: From a caller: anything.
+        key: Refuse what it did not sign; None: signatures are not looked at.
+        bytes_max: Longest that is looked at.
+    Raises: SnapshotInvalidError.
+    """
+    if len(data) > bytes_max:
+        raise SnapshotInvalidError(f"the snapshot has {len(data)} bytes, this server takes at most {bytes_max}")
+    try:
+        snapshot = pb.Snapshot.FromString(data)
+    except DecodeError:
+        raise SnapshotInvalidError(
+            "the snapshot is not a Snapshot message: it was cut off, changed, or is something else"
+        ) from None
+    if snapshot.format_version != FORMAT_VERSION:
+        raise SnapshotInvalidError(
+            f"the snapshot has format version {snapshot.format_version}, this server reads {FORMAT_VERSION}"
+        )
+    inner = snapshot.payload
+    if hashlib.sha256(inner).digest() != snapshot.sha256:
+        raise SnapshotInvalidError("the snapshot's checksum does not fit its content: it was damaged or cut off")
+    if key is not None and not hmac.compare_digest(hmac.digest(key, inner, "sha256"), snapshot.hmac_sha256):
+        told = "has a signature that is not this server's" if snapshot.hmac_sha256 else "is not signed"
+        raise SnapshotInvalidError(f"the snapshot {told}; this server takes only what it signed itself")
+    try:
+        return pb.SnapshotPayload.FromString(inner)
+    except DecodeError:
+        raise SnapshotInvalidError("the snapshot's payload is not a SnapshotPayload message") from None
+
+
+def pack(start: Start, servable: Servable, now_s: float) -> pb.SnapshotPayload:
+    """A state as a message. Args: start: without replay or seed; now_s: unix time."""
+    identity = servable.id
+    payload = pb.SnapshotPayload(
+        servable=common_pb2.ServableId(model=identity.model, version=identity.version, digest=identity.digest),
+        position=start.position,
+        last_token=start.last_token,
+        tokenizer_sha256=bytes.fromhex(servable.manifest.graph.tokenizer_sha256),
+    )
+    payload.create_time.FromMilliseconds(round(now_s * 1e3))
+    for spec, tensor in zip(servable.manifest.states, start.state or (), strict=start.state is not None):
+        data = np.ascontiguousarray(tensor[:, 0], _DTYPES[spec.element_type]).tobytes()
+        payload.tensors.add(name=spec.name, element_type=spec.element_type, shape=_shape(spec), data=data)
+    payload.tokens.extend(start.tokens.tolist())
+    payload.generation.undecoded = start.undecoded
+    counts = payload.generation.counts
+    counts.token_ids.extend(start.counts.ids.tolist())
+    counts.prompt.extend(start.counts.prompt.tolist())
+    counts.generated.extend(start.counts.generated.tolist())
+    return payload
+
+
+def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
+    """The state that a message holds, held against the servable that goes on with it.
+
+    Returns: Its arrays are read-only views of the message's bytes.
+    Raises: ServableMismatchError if it is another servable's; SnapshotInvalidError saying what is broken.
+    """
+    check_servable(payload, servable)
+    if payload.position < 0:
+        raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
+    if payload.position == 0:
+        return _unused(payload)
+    return Start(
+        state=_state(payload.tensors, servable.manifest.states),
+        position=payload.position,
+        last_token=_last_token(payload, servable.manifest),
+        counts=_counts(payload, servable.manifest),
+        undecoded=_undecoded(payload),
+        tokens=_tokens(payload, servable.manifest),
+    )
+
+
+def check_servable(payload: pb.SnapshotPayload, servable: Servable) -> None:
+    """Raise ServableMismatchError if a state was made by another graph or with another tokenizer."""
+    theirs, ours = payload.servable, servable.id
+    tokenizer = payload.tokenizer_sha256.hex()
+    if theirs.digest == ours.digest and tokenizer == servable.manifest.graph.tokenizer_sha256:
+        return
+    what = "tokenizer" if theirs.digest == ours.digest else "graph"
+    raise ServableMismatchError(
+        f"the state belongs to {theirs.model}/{theirs.version} ({theirs.digest[:12]}…), which has another {what} than "
+        f"{ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own version, or begin anew",
+        metadata={"state_digest": theirs.digest, "servable_digest": ours.digest},
+    )
+
+
+def tokens_of(values: Iterable[int], count: int) -> IntArray:
+    """Token ids of a message as int32 (count,)."""
+    return np.fromiter(values, np.int32, count)
+
+
+def _unused(payload: pb.SnapshotPayload) -> Start:
+    """A sequence that has no tokens yet, and so nothing else."""
+    rest = payload.generation
+    if payload.tensors or payload.tokens or payload.HasField("last_token") or rest.undecoded or rest.counts.token_ids:
+        raise SnapshotInvalidError("the snapshot is at position 0, where there are neither tensors nor tokens")
+    return Start.new()
+
+
+def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.StateSpec]) -> State:
+    names, wanted = [tensor.name for tensor in tensors], [spec.name for spec in specs]
+    if names != wanted:
+        raise SnapshotInvalidError(f"the snapshot's tensors are {names[:16]}, the model's {wanted}")
+    return tuple(_tensor(tensor, spec) for tensor, spec in zip(tensors, specs, strict=True))
+
+
+def _tensor(tensor: pb.StateTensor, spec: manifest_pb2.StateSpec) -> npt.NDArray[np.float32]:
+    where, shape = f"the snapshot's tensor {spec.name!r}", _shape(spec)
+    if tensor.element_type != spec.element_type:
+        raise SnapshotInvalidError(
+            f"{where} has element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
+        )
+    if list(tensor.shape) != shape:
+        raise SnapshotInvalidError(f"{where} has shape {list(tensor.shape[:8])}, the model's has {shape}")
+    dtype, size = _DTYPES[spec.element_type], spec.directions * spec.size
+    if len(tensor.data) != size * dtype.itemsize:
+        raise SnapshotInvalidError(f"{where} has {len(tensor.data)} bytes, its shape needs {size * dtype.itemsize}")
+    array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
+    if not np.isfinite(array).all():
+        raise SnapshotInvalidError(f"{where} has numbers that are not finite")
+    return array
+
+
+def _last_token(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> int | None:
+    if not manifest.HasField("vocabulary"):  # its input is numeric
+        return None
+    if not payload.HasField("last_token"):
+        raise SnapshotInvalidError("the snapshot has no last token, which a position above 0 needs")
+    if not 0 <= payload.last_token < manifest.vocabulary.size:
+        raise SnapshotInvalidError(
+            f"the snapshot's last token is {payload.last_token}, the vocabulary has {manifest.vocabulary.size} tokens"
+        )
+    return payload.last_token
+
+
+def _undecoded(payload: pb.SnapshotPayload) -> bytes:
+    undecoded = payload.generation.undecoded
+    if len(undecoded) > _UNDECODED_BYTES_MAX:
+        raise SnapshotInvalidError(
+            f"the snapshot has {len(undecoded)} bytes that are not whole UTF-8, at most {_UNDECODED_BYTES_MAX} can be"
+        )
+    return undecoded
+
+
+def _tokens(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> IntArray:
+    if not payload.tokens:
+        return tokens_of((), 0)
+    if len(payload.tokens) != payload.position:
+        raise SnapshotInvalidError(
+            f"the snapshot keeps {len(payload.tokens)} tokens at position {payload.position}; it keeps all or none"
+        )
+    tokens = tokens_of(payload.tokens, len(payload.tokens))
+    if tokens.min() < 0 or tokens.max() >= manifest.vocabulary.size:
+        raise SnapshotInvalidError(
+            f"the snapshot keeps tokens outside the vocabulary, which has {manifest.vocabulary.size}"
+        )
+    if tokens[-1] != payload.last_token:
+        raise SnapshotInvalidError("the last of the snapshot's tokens is not its last token")
+    return tokens
+
+
+def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> TokenCounts:
+    told = payload.generation.counts
+    size = len(told.token_ids)
+    if not len(told.prompt) == len(told.generated) == size:
+        raise SnapshotInvalidError(
+            f"the snapshot counts {size} tokens, but has {len(told.prompt)} and {len(told.generated)} counts of them"
+        )
+    ids, prompt, generated = (tokens_of(values, size) for values in (told.token_ids, told.prompt, told.generated))
+    if size and (ids[0] < 0 or ids[-1] >= manifest.vocabulary.size or bool((np.diff(ids) <= 0).any())):
+        raise SnapshotInvalidError("the snapshot counts tokens that are not in the vocabulary, or not in order")
+    if size and min(prompt.min(), generated.min()) < 0:
+        raise SnapshotInvalidError("the snapshot counts a token less than 0 times")
+    total = int(prompt.sum(dtype=np.int64) + generated.sum(dtype=np.int64))
+    if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL and total != payload.position:
+        raise SnapshotInvalidError(f"the snapshot counts {total} tokens, but is at position {payload.position}")
+    return TokenCounts(ids, prompt, generated)
+
+
+def _shape(spec: manifest_pb2.StateSpec) -> list[int]:
+    """A tensor's shape without the batch axis."""
+    return [spec.directions, spec.size]
