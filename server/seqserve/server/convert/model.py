@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from seqserve.server.repository import Entry
+from seqserve.server.repository import Entry, EntryState
 from seqserve.server.settings import ServerSettings
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import model_pb2 as pb
 
+_STATES = {
+    EntryState.LOADING: pb.MODEL_STATE_LOADING,
+    EntryState.READY: pb.MODEL_STATE_READY,
+    EntryState.UNLOADING: pb.MODEL_STATE_UNLOADING,
+    EntryState.UNLOADED: pb.MODEL_STATE_UNLOADED,
+    EntryState.BROKEN: pb.MODEL_STATE_BROKEN,
+}
+
 
 def model(entry: Entry) -> pb.Model:
-    """One version: what it does if it serves, why not if it does not."""
-    if entry.model is None:
-        return pb.Model(
-            servable=common.ServableId(model=entry.name, version=entry.version),
-            state=pb.MODEL_STATE_BROKEN,
-            reason=entry.reason,
-        )
-    servable = entry.model.servable
-    load_time = Timestamp()
-    load_time.FromMilliseconds(round(entry.model.load_time_s * 1e3))
-    return pb.Model(
-        servable=common.ServableId(model=entry.name, version=entry.version, digest=servable.id.digest),
-        task=servable.manifest.task,
-        state=pb.MODEL_STATE_READY,
-        provider=servable.provider,
-        load_time=load_time,
+    """One version: what it does if it is loaded, and why it takes no requests if it does not."""
+    told = pb.Model(
+        servable=common.ServableId(model=entry.name, version=entry.version),
+        state=_STATES[entry.state],
+        reason=entry.reason,
     )
+    if entry.model is not None:
+        servable = entry.model.servable
+        told.servable.digest = servable.id.digest
+        told.task, told.provider = servable.manifest.task, servable.provider
+        told.load_time.FromMilliseconds(round(entry.model.load_time_s * 1e3))
+    return told
 
 
 def server_limits(settings: ServerSettings) -> pb.ServerLimits:
@@ -36,4 +37,5 @@ def server_limits(settings: ServerSettings) -> pb.ServerLimits:
         text_bytes_max=settings.limits.text_bytes_max,
         inputs_max=settings.limits.inputs_max,
         queue_depth_max=settings.batch.queue_depth_max,
+        snapshot_bytes_max=settings.sessions.snapshot_bytes_max,
     )

@@ -1,0 +1,62 @@
+"""From a servable's folder to a model that serves, or to the reason why it does not."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from seqserve.server.courier import Published
+from seqserve.server.detokenization import token_bytes
+from seqserve.server.errors import BrokenServableError, ProviderError
+from seqserve.server.lanes import Lanes
+from seqserve.server.manifest import read_manifest
+from seqserve.server.repository.model import Entry, EntryState, Model
+from seqserve.server.servable import Servable, ServableId
+from seqserve.server.settings import ServerSettings
+from seqserve.server.tokenization import Tokenization
+from seqserve.v1 import manifest_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def folders(root: Path) -> Iterator[tuple[str, int, Path]]:
+    """Name, version and folder of every version under a root, in order of their names."""
+    for folder in sorted(root.glob("*/*")):
+        model, version = folder.parent.name, folder.name
+        if folder.is_dir() and _NAME.fullmatch(model) and _VERSION.fullmatch(version):
+            yield model, int(version), folder
+
+
+def load_version(
+    name: str, version: int, folder: Path, settings: ServerSettings, publish: Callable[[Published], None]
+) -> Entry:
+    """Load one version, warm it up and start its engine. Blocks.
+
+    Args: publish: where the engine's outputs go; see Engine.
+    Raises: ProviderError if the provider is not there. Whatever else is wrong is the entry's reason.
+    """
+    try:
+        manifest = read_manifest(folder)
+        identity = ServableId(name, version, manifest.graph.sha256)
+        servable = Servable(identity, manifest, folder, settings.runtime)
+        tokenization = Tokenization(manifest, folder) if manifest.HasField("vocabulary") else None
+        generates = tokenization is not None and manifest.task == pb.TASK_LANGUAGE_MODEL
+        table = token_bytes(tokenization.tokenizer) if tokenization is not None and generates else []
+    except (BrokenServableError, OSError) as error:
+        log.warning("model %s version %d does not serve: %s", name, version, error)
+        return Entry(name, version, EntryState.BROKEN, reason=str(error))
+    except ProviderError:
+        raise
+    except Exception as error:  # whatever is wrong with one servable, the others serve
+        log.exception("model %s version %d does not serve", name, version)
+        reason = f"it cannot be loaded: {type(error).__name__}: {error}"
+        return Entry(name, version, EntryState.BROKEN, reason=reason)
+    engine = Lanes(servable, table, settings.batch, publish)
+    engine.start()
+    log.info("model %s version %d serves on %s", name, version, servable.provider)
+    return Entry(name, version, EntryState.READY, Model(servable, tokenization, table, engine))

@@ -1,0 +1,183 @@
+"""The versions of one root folder, and how they come and go while the server serves.
+
+A tree <root>/<model>/<version>/ of servables. A broken one is kept in the list with its reason; the others serve. After
+`load`, everything here belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from seqserve.server.courier import Published
+from seqserve.server.errors import ModelNotFoundError, ModelNotReadyError, ProviderError, VersionNotFoundError
+from seqserve.server.repository.loading import folders, load_version
+from seqserve.server.repository.model import Entry, EntryState, Model
+from seqserve.server.servable import ServableId, choose_provider
+from seqserve.server.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+
+class Repository:
+    """The versions of one root folder."""
+
+    def __init__(self, settings: ServerSettings, publish: Callable[[Published], None]) -> None:
+        """Args: publish: where the engines' outputs go; see Engine."""
+        self.changed = asyncio.Event()  # set when what serves has changed; whoever waits for it clears it
+        self._settings = settings
+        self._publish = publish
+        self._entries: dict[str, dict[int, Entry]] = {}
+        self._users: Counter[ServableId] = Counter()
+        self._loading: dict[tuple[str, int], asyncio.Task[Entry]] = {}
+
+    def load(self) -> None:
+        """Load every version under the root. Blocks; call it before serving.
+
+        Raises: FileNotFoundError if the root is not a folder; ProviderError if the provider is not there.
+        """
+        root = self._settings.models
+        if not root.is_dir():
+            raise FileNotFoundError(f"the model repository {root} is not a folder")
+        choose_provider(self._settings.runtime.provider)  # also where there is no model to need it
+        for name, version, folder in folders(root):
+            self._put(load_version(name, version, folder, self._settings, self._publish))
+
+    def close(self) -> None:
+        """Stop all engines; what still runs fails with DrainingError. Blocks."""
+        for entry in self.entries():
+            if entry.model is not None:
+                entry.model.engine.close()
+
+    def entries(self) -> list[Entry]:
+        """All versions, in order of name and version."""
+        return [
+            self._entries[name][version] for name in sorted(self._entries) for version in sorted(self._entries[name])
+        ]
+
+    def entry(self, name: str, version: int | None) -> Entry:
+        """One version, whether it serves or not; without a version the newest that takes requests, else the newest.
+
+        Raises: ModelNotFoundError, VersionNotFoundError.
+        """
+        if not (versions := self._entries.get(name)):
+            raise self._no_model(name)
+        if version is None:
+            ready = (v for v in versions if versions[v].state is EntryState.READY)
+            return versions[max(ready, default=max(versions))]
+        if version not in versions:
+            raise _no_version(name, version, versions)
+        return versions[version]
+
+    def model(self, name: str, version: int | None) -> Model:
+        """A version that takes new requests. Raises: as entry, and ModelNotReadyError if it takes none."""
+        entry = self.entry(name, version)
+        if entry.model is None or entry.state is not EntryState.READY:
+            raise ModelNotReadyError(
+                f"model {name!r} version {entry.version} does not serve: {entry.reason}", field="model"
+            )
+        return entry.model
+
+    def of_digest(self, digest: str, name: str) -> Model | None:
+        """A loaded version with this graph, also one that takes no new requests; of this model, if it has one."""
+        found = [entry for entry in self.entries() if entry.model and entry.model.servable.id.digest == digest]
+        best = min(found, key=lambda entry: (entry.name != name, entry.state is not EntryState.READY), default=None)
+        return None if best is None else best.model
+
+    @contextmanager
+    def hold(self, model: Model) -> Iterator[Model]:
+        """Keep a version loaded until the block is left."""
+        identity = model.servable.id
+        self._users[identity] += 1
+        try:
+            yield model
+        finally:
+            self._users[identity] -= 1
+
+    async def load_version(self, name: str, version: int | None) -> Entry:
+        """Load a version, or take one back that is being unloaded. Args: version: None: the newest there is on disk.
+
+        Raises: ModelNotFoundError, VersionNotFoundError; ModelNotReadyError if it cannot be loaded.
+        """
+        found = await asyncio.to_thread(self._folders, name)
+        if not found:
+            raise self._no_model(name)
+        version = max(found) if version is None else version
+        if version not in found:
+            raise _no_version(name, version, found)
+        entry = self._entries.get(name, {}).get(version)
+        if entry is not None and entry.model is not None:
+            entry = self._put(replace(entry, state=EntryState.READY, reason=""))
+        else:
+            if (name, version) not in self._loading:
+                self._loading[name, version] = asyncio.create_task(self._load(name, version, found[version]))
+            entry = await asyncio.shield(self._loading[name, version])  # another may wait for it too
+        if entry.model is None:
+            raise ModelNotReadyError(f"model {name!r} version {version} does not serve: {entry.reason}", field="model")
+        return entry
+
+    def unload_version(self, name: str, version: int) -> Entry:
+        """Take no new requests for a version; `let_go` ends it. Raises: as model."""
+        entry = self.entry(name, version)
+        if entry.state is not EntryState.UNLOADING:
+            model = self.model(name, version)
+            entry = Entry(name, version, EntryState.UNLOADING, model, "it is being unloaded; load it to take it back")
+        return self._put(entry)
+
+    def unused(self) -> list[Entry]:
+        """Versions that are being unloaded and that no request uses."""
+        return [
+            entry
+            for entry in self.entries()
+            if entry.model is not None
+            and entry.state is EntryState.UNLOADING
+            and not self._users[entry.model.servable.id]
+        ]
+
+    async def let_go(self, entry: Entry) -> None:
+        """End the engine of a version that nothing uses; nothing happens if it was used or taken back meanwhile."""
+        if entry not in self.unused() or entry.model is None:
+            return
+        self._put(Entry(entry.name, entry.version, EntryState.UNLOADED, reason="it was unloaded; load it to use it"))
+        del self._users[entry.model.servable.id]
+        log.info("model %s version %d is unloaded", entry.name, entry.version)
+        await asyncio.to_thread(entry.model.engine.close)
+
+    async def _load(self, name: str, version: int, folder: Path) -> Entry:
+        self._put(Entry(name, version, EntryState.LOADING, reason="it is being loaded; try again in a moment"))
+        try:
+            return self._put(
+                await asyncio.to_thread(load_version, name, version, folder, self._settings, self._publish)
+            )
+        except ProviderError as error:
+            return self._put(Entry(name, version, EntryState.BROKEN, reason=str(error)))
+        finally:
+            del self._loading[name, version]
+
+    def _folders(self, name: str) -> dict[int, Path]:
+        return {version: folder for model, version, folder in folders(self._settings.models) if model == name}
+
+    def _put(self, entry: Entry) -> Entry:
+        self._entries.setdefault(entry.name, {})[entry.version] = entry
+        self.changed.set()
+        return entry
+
+    def _no_model(self, name: str) -> ModelNotFoundError:
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(self._entries)) or 'none'}"
+        return ModelNotFoundError(f"there is no model {name!r}; {hint}", field="model.name", resource=("model", name))
+
+
+def _no_version(name: str, version: int, versions: dict[int, Entry] | dict[int, Path]) -> VersionNotFoundError:
+    there = ", ".join(str(v) for v in sorted(versions))
+    return VersionNotFoundError(
+        f"model {name!r} has no version {version}; there are: {there}",
+        field="model.version",
+        resource=("model version", f"{name}/{version}"),
+    )
