@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqserve.server.sampling import History, Sampler, SamplingSpec
+from seqserve.server.start import TokenCounts
 from seqserve.server.state import FloatArray
 from tests.engine.reference import draw
 
@@ -54,7 +55,7 @@ def rows_(draw_one: st.DrawFn) -> dict[str, Any]:
 
 
 def history_of(spec: SamplingSpec, prompt: list[int], generated: list[int], vocabulary: int = V) -> History:
-    history = History(spec, vocabulary, np.array(prompt, np.int32))
+    history = History(spec, vocabulary, np.array(prompt, np.int32), TokenCounts())
     for token in generated:
         history.add(token)
     return history

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +13,16 @@ import pytest
 
 from seqserve.server.app import Server
 from seqserve.server.counts import Counts
-from seqserve.server.settings import BatchSettings, LimitSettings, ServerSettings
+from seqserve.server.settings import BatchSettings, ServerSettings
 from seqserve.server.testing import running_server
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceStub
-from tests.calls import Generated, Refusal, collect, refusal
+from tests.calls import collect, refusal
 from tests.conftest import MadeRepository
-from tests.servables import ALPHABET, edit_manifest
-
-TOKENS_MAX = 100_000
-"""generate_tokens_max of the models: so many that no stream of them ends by itself while a test looks."""
-
-
-def asks(
-    text: str = "the cat",
-    model: str = "lstm",
-    sampling: dict[str, Any] | None = None,
-    stopping: dict[str, Any] | None = None,
-    **fields: Any,
-) -> pb.GenerateRequest:
-    """A request for 40 characters with seed 1, unless told otherwise."""
-    if "token_ids" not in fields:
-        fields["text"] = text
-    return pb.GenerateRequest(
-        **{"model": common.ModelRef(name=model)} | fields,
-        sampling=pb.SamplingParams(**{"seed": 1} | (sampling or {})),
-        stopping=pb.StoppingParams(**{"max_tokens": 40} | (stopping or {})),
-    )
-
-
-async def generated(channel: grpc.aio.Channel, request: pb.GenerateRequest) -> Generated:
-    return await collect(GenerationServiceStub(channel).Generate(request))
-
-
-async def refused(channel: grpc.aio.Channel, request: pb.GenerateRequest) -> Refusal:
-    return await refusal(GenerationServiceStub(channel).Generate(request))
-
-
-def edited(made: MadeRepository, root: Path, edit: Callable[[manifest_pb2.Manifest], None]) -> Path:
-    """A repository of the one model `lstm`, that says other things of itself."""
-    folder = Path(shutil.copytree(made.lstm.folder, root / "lstm" / "1"))
-    edit_manifest(folder, edit)
-    return root
+from tests.servables import ALPHABET
+from tests.server.generating import TOKENS_MAX, asks, edited, generated, refused
 
 
 async def test_events_tell_the_whole_course(channel: grpc.aio.Channel, made: MadeRepository) -> None:
@@ -222,136 +186,6 @@ async def test_log_probabilities_of_the_chosen_token_alone(channel: grpc.aio.Cha
     steps = [step for piece in answer.pieces for step in piece.logprobs]
     assert len(steps) == 40
     assert not any(step.top for step in steps)
-
-
-async def test_an_empty_prompt_needs_a_start_token(made: MadeRepository, root: Path) -> None:
-    def starts_with_newline(manifest: manifest_pb2.Manifest) -> None:
-        manifest.vocabulary.start_token = 0
-
-    async with (
-        running_server(edited(made, root, starts_with_newline)) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        for request in (asks(""), asks(token_ids=common.TokenIds()), asks("\n")):
-            answer = await generated(channel, request)
-            assert answer.started.prompt_tokens == 1  # the start token, and only once
-            assert len(answer.ids) == 40
-
-
-@pytest.mark.parametrize("request_", [asks(""), asks(token_ids=common.TokenIds())])
-async def test_an_empty_prompt_is_refused_without_a_start_token(
-    channel: grpc.aio.Channel, request_: pb.GenerateRequest
-) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_EMPTY_PROMPT")
-    assert told.message == (
-        "the prompt is empty and this model has no start token to begin with; send at least one token of text"
-    )
-
-
-@pytest.mark.parametrize(
-    ("request_", "field", "said"),
-    [
-        (asks(sampling={"temperature": -0.1}), "sampling.temperature", "is -0.1; it has to be in [0, 100]"),
-        (asks(sampling={"temperature": math.nan}), "sampling.temperature", "is nan; it has to be in [0, 100]"),
-        (asks(sampling={"temperature": math.inf}), "sampling.temperature", "is inf; it has to be in [0, 100]"),
-        (asks(sampling={"top_p": 1.1}), "sampling.top_p", "is 1.1; it has to be in [0, 1]"),
-        (asks(sampling={"top_p": 0}), "sampling.top_p", "is 0; it has to be"),
-        (asks(sampling={"top_p": math.nan}), "sampling.top_p", "is nan; it has to be in [0, 1]"),
-        (asks(sampling={"min_p": -1}), "sampling.min_p", "is -1; it has to be in [0, 1]"),
-        (asks(sampling={"top_k": -1}), "sampling.top_k", "is -1; it has to be in [0, 2147483647]"),
-        (asks(stopping={"max_tokens": 0}), "stopping.max_tokens", "is 0; it has to be in [1, 100000]"),
-        (asks(stopping={"max_tokens": 100_001}), "stopping.max_tokens", "is 100001; it has to be in [1, 100000]"),
-        (asks(stopping={"stop": ["a", ""]}), "stopping.stop[1]", "has 0 characters; it has to have 1 to 256"),
-        (asks(stopping={"stop": ["a" * 257]}), "stopping.stop[0]", "has 257 characters; it has to have 1 to 256"),
-        (asks(stopping={"stop": ["a"] * 17}), "stopping.stop", "has 17 entries, at most 16"),
-        (asks(stopping={"stop_token_ids": [0] * 65}), "stopping.stop_token_ids", "has 65 entries, at most 64"),
-        (
-            asks(stopping={"stop_token_ids": [35]}),
-            "stopping.stop_token_ids",
-            "[0] is 35; the vocabulary has ids 0 to 34",
-        ),
-        (asks(outputs=pb.GenerateOutputs(logprobs=21)), "outputs.logprobs", "is 21; it has to be in [0, 20]"),
-        (asks(token_ids=common.TokenIds(ids=[1, 35])), "token_ids.ids", "[1] is 35; the vocabulary has ids 0 to 34"),
-        (asks(token_ids=common.TokenIds(ids=[-1])), "token_ids.ids", "[0] is -1; the vocabulary has ids 0 to 34"),
-    ],
-)
-async def test_a_wrong_field_is_named_with_what_it_has_to_be(
-    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, said: str
-) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
-    assert told.field == field
-    assert said in told.message
-    assert told.message.startswith(field)
-
-
-async def test_a_character_that_the_model_does_not_know_is_named(channel: grpc.aio.Channel) -> None:
-    told = await refused(channel, asks("the Cat"))
-    assert (told.reason, told.field) == ("ERROR_REASON_OUT_OF_VOCABULARY", "text")
-    assert told.message.startswith("character 'C' (U+0043) at offset 4 of text is not in the model's vocabulary")
-    assert told.metadata == {"character": "C", "offset": "4"}
-
-
-@pytest.mark.parametrize("request_", [asks("a" * 11), asks(token_ids=common.TokenIds(ids=[1] * 11))])
-async def test_a_prompt_over_the_limit_in_tokens_is_refused(
-    made: MadeRepository, root: Path, request_: pb.GenerateRequest
-) -> None:
-    def short(manifest: manifest_pb2.Manifest) -> None:
-        manifest.limits.prompt_tokens_max = 10
-
-    async with (
-        running_server(edited(made, root, short)) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        assert len((await generated(channel, asks("a" * 10))).ids) == 40
-        told = await refused(channel, request_)
-    assert told.reason == "ERROR_REASON_INPUT_TOO_LONG"
-    assert told.message == "prompt has 11 tokens, the model takes at most 10; cut it into several requests"
-    assert told.metadata == {"count": "11", "limit": "10"}
-
-
-async def test_a_prompt_over_the_limit_in_bytes_is_refused(made: MadeRepository) -> None:
-    limits = LimitSettings(text_bytes_max=10)
-    async with (
-        running_server(made.root, limits=limits) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        assert len((await generated(channel, asks("国国国a"))).ids) == 40
-        told = await refused(channel, asks("国国国aa"))
-    assert (told.reason, told.field) == ("ERROR_REASON_INPUT_TOO_LONG", "text")
-    assert told.message == "text has 11 bytes, the server takes at most 10; cut it into several requests"
-
-
-@pytest.mark.parametrize(
-    ("request_", "code", "reason"),
-    [
-        (asks(model="lst"), grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
-        (asks(model=""), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
-        (asks(model="tagger"), grpc.StatusCode.FAILED_PRECONDITION, "TASK_MISMATCH"),
-    ],
-)
-async def test_a_model_that_cannot_answer_is_refused(
-    channel: grpc.aio.Channel, request_: pb.GenerateRequest, code: grpc.StatusCode, reason: str
-) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (code, f"ERROR_REASON_{reason}")
-
-
-async def test_a_version_that_is_not_there_is_refused(channel: grpc.aio.Channel) -> None:
-    request = asks()
-    request.model.version = 7
-    told = await refused(channel, request)
-    assert (told.reason, told.resource) == ("ERROR_REASON_VERSION_NOT_FOUND", ("model version", "lstm/7"))
-
-
-@pytest.mark.parametrize("field", ["state", "resume"])
-async def test_what_this_server_cannot_do_yet_is_refused_by_name(channel: grpc.aio.Channel, field: str) -> None:
-    request = asks()
-    getattr(request, field).SetInParent()
-    told = await refused(channel, request)
-    assert (told.code, told.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ERROR_REASON_UNIMPLEMENTED")
-    assert field in told.message
 
 
 async def test_a_refused_request_leaves_the_others_alone(channel: grpc.aio.Channel) -> None:

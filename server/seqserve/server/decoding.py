@@ -35,6 +35,7 @@ class DecodingBatch:
         self.searches: list[tuple[BeamSearch, list[GenerationSequence]]] = []
         self._riders: list[tuple[int, GenerationSequence]] = []
         self._may_bar: list[tuple[int, GenerationSequence]] = []
+        self._keepers: list[tuple[int, GenerationSequence]] = []
 
     def step(self, sequences: list[GenerationSequence], now_s: float) -> tuple[IdArray, FloatArray]:
         """Feed each sequence its next token and draw the one after.
@@ -60,6 +61,12 @@ class DecodingBatch:
         u_B, self._column = self._u_BS[:, self._column], self._column + 1
         self._tokens_B = self._sampler.draw(logits_BV, u_B, barred(self._may_bar))
         return self._tokens_B, logits_BV
+
+    def give_back(self) -> None:
+        """Give those that ended with the last step their state, if it is wanted. It has not consumed what was drawn."""
+        for row, sequence in self._keepers:
+            if sequence.ended:
+                sequence.state = rows(self._state, [row])
 
     def reorder(self, index: list[int], tokens: list[int]) -> None:
         """Put other rows' states in the place of some: row i goes on from row ``index[i]``, fed ``tokens[i]``."""
@@ -93,6 +100,7 @@ class DecodingBatch:
         self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
         self._look_ahead()
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
+        self._keepers = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.request.keeps_state]
 
 
 def sampler_of(sequences: list[GenerationSequence]) -> Sampler:

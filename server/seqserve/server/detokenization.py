@@ -45,12 +45,33 @@ def _byte_level_table() -> dict[str, bytes]:
     return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(others)}
 
 
+def unfinished(data: bytes) -> bytes:
+    """The bytes at the end of a text that begin a character and do not end it; at most 3."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data[-3:])  # what is broken before them is not asked
+    begun: bytes = decoder.getstate()[0]
+    return begun
+
+
+def unfinished_after(tokens: Sequence[int], table: Sequence[bytes], before: bytes) -> bytes:
+    """The same for a text that goes on with tokens. Args: before: the unfinished bytes that they come after."""
+    data = b""
+    for token in reversed(tokens):
+        data = table[token] + data
+        if len(data) >= 3:
+            return unfinished(data)
+    return unfinished(before + data)
+
+
 class TextAssembler:
     """Whole characters out of one sequence's token bytes."""
 
-    def __init__(self, table: Sequence[bytes]) -> None:
+    def __init__(self, table: Sequence[bytes], undecoded: bytes = b"") -> None:
+        """Args: table: the bytes of each token. undecoded: the beginning of the first character."""
+        self.undecoded = b""  # once it is finished and the sequence goes on: the beginning of its next character
         self._table = table
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder.setstate((undecoded, 0))
         self._held = b""
 
     def push(self, tokens: Iterable[int], held_bytes: int = 0) -> str:
@@ -65,11 +86,17 @@ class TextAssembler:
         self._held = data[end:]
         return self._decoder.decode(data[:end])
 
-    def finish(self, dropped_bytes: int = 0) -> str:
-        """The rest at the end, without the last ``dropped_bytes``; broken UTF-8 becomes U+FFFD."""
-        data = self._held[: len(self._held) - dropped_bytes]
-        self._held = b""
-        return self._decoder.decode(data, final=True)
+    def finish(self, dropped_bytes: int = 0, *, goes_on: bool = False) -> str:
+        """The rest at the end, without the last ``dropped_bytes``; broken UTF-8 becomes U+FFFD.
+
+        Args:
+            dropped_bytes: Bytes at the end that are not part of the text.
+            goes_on: Whether the sequence may go on later: a character that has only begun is left for then.
+        """
+        held, self._held = self._held, b""
+        if goes_on:
+            self.undecoded = unfinished(self._decoder.getstate()[0] + held)
+        return self._decoder.decode(held[: len(held) - dropped_bytes], final=not goes_on or dropped_bytes > 0)
 
 
 class StopMatcher:

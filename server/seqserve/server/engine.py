@@ -30,6 +30,7 @@ from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
 from seqserve.server.sequence import ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
+from seqserve.server.start import Start
 from seqserve.server.state import FloatArray, join, rows
 from seqserve.server.stream import OutputStream
 from seqserve.v1 import manifest_pb2 as pb
@@ -111,7 +112,9 @@ class Engine:
             self._check_beams(request, request.beams)
         samples = request.samples if isinstance(request, GenerationRequest) else 1
         stream = OutputStream(self._room_again, samples)
-        common = self.servable.initial_state(), stream, admission, now_s
+        start = Start.new() if isinstance(request, ReadingRequest) else request.start
+        state = self.servable.initial_state() if start.state is None else start.state
+        common = state, stream, admission, now_s
         sequence: Sequence
         if isinstance(request, GenerationRequest):
             sequence = GenerationSequence(request, self._table, *common)
@@ -122,7 +125,7 @@ class Engine:
         with self._awake:
             if self._closing:
                 raise _draining()
-            if isinstance(sequence, GenerationSequence) and sequence.request.prompt_logprobs is None:
+            if isinstance(sequence, GenerationSequence) and _may_skip(sequence.request):
                 sequence.prefix_keys = self.prefixes.keys(sequence.request.inputs.arrays[pb.TENSOR_ROLE_TOKENS])
                 length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
                 if length:
@@ -138,8 +141,7 @@ class Engine:
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
-        family = sequence.family if isinstance(sequence, GenerationSequence) else [sequence]
-        if not all(member.ended for member in family):
+        if not all(member.ended for member in sequence.members):
             with self._awake:
                 self._scheduler.remove(sequence)
 
@@ -197,7 +199,9 @@ class Engine:
             if sequence.ended:  # cancelled while the step ran
                 continue
             sequence.read([output[:count, row] for output in outputs])
-            if isinstance(sequence, GenerationSequence):
+            if isinstance(sequence, GenerationSequence) and sequence.generated:
+                published += self._recall(sequence, outputs[0][:count, row])
+            elif isinstance(sequence, GenerationSequence):
                 self.prefixes.keep(sequence.prefix_keys, sequence.consumed, sequence.state)
                 if not sequence.remaining:
                     published += self._begin(sequence, outputs[0][count - 1, row : row + 1])
@@ -206,28 +210,42 @@ class Engine:
         return published
 
     def _begin(self, sequence: GenerationSequence, logits_1V: FloatArray) -> Published:
-        """The first tokens after a prompt: one for each sample, or the first beams."""
+        """The first tokens after a prompt: one for each sample, drawn or received before, or the first beams."""
         if sequence.beams is not None:
             while len(sequence.family) < sequence.beams.width:
                 sequence.fork(len(sequence.family))
             return self._advance_search(sequence.beams, sequence.family, logits_1V)
         with self._awake:
             self._scheduler.fork(sequence, sequence.request.samples)
-        family = list(sequence.family)
+        published: Published = []
+        for member in sequence.family:
+            if member.recalls:
+                published += self._recall(member, logits_1V)
+        family = [member for member in sequence.family if not member.generated]
+        if not family:
+            return published
         logits_BV = np.repeat(logits_1V, len(family), axis=0)
         tokens_B = sampler_of(family).draw(logits_BV, uniforms(family, 1)[:, 0], barred(list(enumerate(family))))
-        return self._accept(family, tokens_B.tolist(), logits_BV)
+        return published + self._accept(family, tokens_B.tolist(), logits_BV)
+
+    def _recall(self, sequence: GenerationSequence, logits_TV: FloatArray) -> Published:
+        """Append what the caller has received already; there is nothing to tell but the end, if that is one."""
+        output = sequence.recall(logits_TV, self.clock())
+        return [] if output is None else [(sequence.stream, output)]
 
     def _decode(self, step: DecodeStep) -> Published:
         self._counts.decode_steps += 1
         tokens_B, logits_BV = self._decoding.step(step.sequences, self.clock())
         searches = [(search, family) for search, family in self._decoding.searches if not family[0].ended]
         if not searches:
-            return self._accept(step.sequences, tokens_B.tolist(), logits_BV)
+            published = self._accept(step.sequences, tokens_B.tolist(), logits_BV)
+            self._decoding.give_back()
+            return published
         rows_of = {sequence: row for row, sequence in enumerate(step.sequences)}
         plain = [sequence for sequence in step.sequences if sequence.beams is None]
         places = [rows_of[sequence] for sequence in plain]
         published = self._accept(plain, tokens_B[places].tolist(), logits_BV[places])
+        self._decoding.give_back()
         index, tokens = list(range(len(step.sequences))), tokens_B.tolist()
         for search, family in searches:
             places = [rows_of[member] for member in family]
@@ -286,6 +304,11 @@ class Engine:
         if self._scheduler.paused:
             with self._awake:
                 self._awake.notify()
+
+
+def _may_skip(request: GenerationRequest) -> bool:
+    """Whether its prompt may begin with what is known: it begins the sequence, and is not reported."""
+    return request.start.last_token is None and request.prompt_logprobs is None
 
 
 def _too_late() -> DeadlineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy.typing as npt
 
 from seqserve.server.beams import BeamSearch
 from seqserve.server.detokenization import StopMatcher
+from seqserve.server.inputs import IntArray, token_inputs
 from seqserve.server.likelihood import StepReport, reports
 from seqserve.server.randomness import Uniforms
-from seqserve.server.requests import Admission, GenerationRequest
+from seqserve.server.requests import Admission, GenerationRequest, fed
 from seqserve.server.sampling import History, IdArray
 from seqserve.server.sequence import InputReports, Sequence
 from seqserve.server.state import FloatArray, State
@@ -33,7 +35,8 @@ class GenerationSequence(Sequence):
         admitted_s: float,
     ) -> None:
         """Args: table: the bytes of each token."""
-        super().__init__(request.inputs, state, stream, admission, admitted_s)
+        known = fed(request.start, request.inputs)
+        super().__init__(known, state, stream, admission, admitted_s)
         self.request = request
         self.sample = 0
         self.family: list[GenerationSequence] = [self]
@@ -43,12 +46,13 @@ class GenerationSequence(Sequence):
         self.last_token = -1
         self.generated = 0
         self.cached = 0
-        self.history = History(
-            request.sampling, len(table), request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
-        )
+        prompt: IntArray = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        self.history = History(request.sampling, len(table), prompt, request.start.counts)
         self.uniforms = Uniforms(request.sampling.seed)
-        self._start = request.position + len(request.inputs)
+        self._start = request.position
         self._table = table
+        self._received: tuple[int, ...] = ()
+        self._logprob = 0.0
         stops = request.stopping.stop
         self._matcher = StopMatcher(table, stops) if stops else None
         self._ends = request.stopping.ends
@@ -57,11 +61,24 @@ class GenerationSequence(Sequence):
         self._plain = not (stops or request.sampling.penalises) and request.sampling.logprobs is None
         self._plain &= request.samples == 1 and request.prompt_logprobs is None
         if request.prompt_logprobs is not None:
-            self._prompt = InputReports(request.inputs, request.prompt_logprobs)
+            self._prompt = InputReports(known, len(known) - len(request.inputs), request.prompt_logprobs)
+        if request.received:
+            self._received = request.received[0].tokens
+            stream.taken = [len(received.tokens) for received in request.received]
         if request.beams is not None:
             stopping = request.stopping
             self.beams = BeamSearch(request.beams.width, stopping.max_tokens, self._ends, request.beams.length_penalty)
             self.rows_needed = request.beams.width
+
+    @property
+    def members(self) -> list[GenerationSequence]:
+        """It and its forks, by sample."""
+        return self.family
+
+    @property
+    def recalls(self) -> bool:
+        """Whether its next token is one that the caller has received already."""
+        return self.generated < len(self._received)
 
     @property
     def position(self) -> int:
@@ -94,6 +111,8 @@ class GenerationSequence(Sequence):
         twin: Self = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.sample = sample
+        if self.request.received:
+            twin._received = self.request.received[sample].tokens
         twin.history = self.history.copy()
         twin.uniforms = Uniforms(self.request.sampling.seed, sample)
         if self._matcher is not None:
@@ -103,8 +122,24 @@ class GenerationSequence(Sequence):
 
     def read(self, outputs: Listed[FloatArray]) -> None:
         """Report a piece of the prompt, if that was asked for."""
-        if self._prompt is not None:
+        if self._prompt is not None and not self.generated:
             self._prompt.read(outputs[0])
+
+    def recall(self, logits_TV: FloatArray, now_s: float) -> Output | None:
+        """Append tokens that the caller has received already: the ones after each of the steps that were just read.
+
+        Once its first is there, all of them but the last are known inputs; the last is fed in the decoding batch.
+        Returns: The end of the text, if they complete it; else nothing is to be told.
+        """
+        begins, output = self.generated == 0, None
+        for logits_V in logits_TV:
+            output = self.accept(self._received[self.generated], logits_V, now_s)
+        if isinstance(output, Output) and output.end is not None:
+            return replace(output, token=None, report=None)
+        if begins:
+            self._inputs, self.consumed, self.prefix_keys = token_inputs(self._received[:-1]), 0, []
+            self._length = len(self._inputs)
+        return None
 
     def accept(self, token: int, logits_V: FloatArray, now_s: float) -> int | Output:
         """Append a token that was drawn, and see whether it ends the text.
@@ -121,8 +156,9 @@ class GenerationSequence(Sequence):
         report: StepReport | None = None
         if request.sampling.logprobs is not None:
             report = reports(logits_V[None], [token], request.sampling.logprobs)[0]
+            self._logprob += report.chosen.logprob
         prompt = None
-        if self._prompt is not None and self.generated == 1 and self.sample == 0:
+        if self._prompt is not None and self.generated <= len(self._received) + 1:
             prompt = self._prompt.reports
         if token in self._ends:
             reason = FinishReason.EOS if token == stopping.end_token else FinishReason.STOP
@@ -159,6 +195,14 @@ class GenerationSequence(Sequence):
     ) -> Output:
         self.ended = True
         end = End(
-            reason, self.times(now_s), self.generated, self.position, self.cached, matched_stop, matched_token, dropped
+            reason,
+            self.times(now_s),
+            self.generated,
+            self.position,
+            self.cached,
+            matched_stop,
+            matched_token,
+            dropped,
+            self._logprob,
         )
         return Output(self.sample, token, held, report, end, prompt)

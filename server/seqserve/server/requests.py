@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seqserve.server.inputs import Inputs
+import numpy as np
+
+from seqserve.server.inputs import Inputs, token_inputs
 from seqserve.server.sampling import SamplingSpec
+from seqserve.server.start import Start
+from seqserve.v1 import manifest_pb2 as pb
+
+_NEW = Start.new()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,23 @@ class BeamSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """What the caller has of one sample's text already: its first tokens, and not the last held_bytes of their text.
+
+    Only the last of the tokens may end the text.
+    """
+
+    tokens: tuple[int, ...]
+    held_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to generate. inputs: the prompt, at least one step. position: tokens in the sequence before the prompt.
+    """What to generate. inputs: the prompt; at least one step, unless the sequence goes on.
 
     samples: texts from one prompt. prompt_logprobs: how many likeliest tokens to report at each step of the prompt,
-    None for no report.
+    None for no report. start: where the sequence begins. received: to go on with a generation that broke: one a sample;
+    empty: to begin. keeps_state: the final state is wanted.
     """
 
     inputs: Inputs
@@ -47,7 +65,14 @@ class GenerationRequest:
     samples: int = 1
     beams: BeamSpec | None = None
     prompt_logprobs: int | None = None
-    position: int = 0
+    start: Start = _NEW
+    received: tuple[Received, ...] = ()
+    keeps_state: bool = False
+
+    @property
+    def position(self) -> int:
+        """Of the first token to be generated: tokens in the sequence before it."""
+        return self.start.position + len(self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +84,16 @@ class ReadingRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """Tell how likely each token of an input is, with this many likeliest ones at each step."""
+    """Tell how likely each token of an input is, with this many likeliest ones at each step.
+
+    start: where the sequence begins. keeps_state: the state is wanted that trails the input by one token; then there
+    have to be two tokens, with that before the start.
+    """
 
     inputs: Inputs
     top: int = 0
+    start: Start = _NEW
+    keeps_state: bool = False
 
 
 Request = GenerationRequest | ReadingRequest | ScoringRequest
@@ -79,3 +110,10 @@ class Admission:
     caller: str = ""
     priority: int = 0
     deadline_s: float | None = None
+
+
+def fed(start: Start, inputs: Inputs) -> Inputs:
+    """What the model is fed: tokens of the sequence that its state has not consumed, and the request's own."""
+    if start.last_token is None:
+        return inputs
+    return token_inputs(np.concatenate([start.lead, inputs.arrays[pb.TENSOR_ROLE_TOKENS]]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from seqserve.server.start import TokenCounts
 from seqserve.server.state import FloatArray
 
 DoubleArray = npt.NDArray[np.float64]
@@ -51,12 +52,13 @@ class SamplingSpec:
 class History:
     """What one sequence's sampling depends on besides the logits: which tokens came before, which may not come now."""
 
-    def __init__(self, spec: SamplingSpec, vocabulary: int, prompt: npt.NDArray[np.int32]) -> None:
-        """Args: vocabulary: its size V. prompt: token ids int32 (T,)."""
+    def __init__(self, spec: SamplingSpec, vocabulary: int, prompt: npt.NDArray[np.int32], counts: TokenCounts) -> None:
+        """Args: vocabulary: its size V. prompt: token ids int32 (T,). counts: of the tokens before the prompt."""
         self.generated_V = np.zeros(vocabulary if spec.penalises else 0, np.float64)
         self.seen_V = np.zeros(vocabulary if spec.penalises else 0, np.bool_)
         if spec.penalises:
-            self.seen_V[prompt] = True
+            self.seen_V[prompt] = self.seen_V[counts.ids] = True
+            self.generated_V[counts.ids] = counts.generated
         self.bias_V = _bias(spec, vocabulary)
 
     def copy(self) -> History:

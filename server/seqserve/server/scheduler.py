@@ -82,7 +82,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence, and its forks, out wherever they are: they take part in no later step."""
-        for member in _family(sequence):
+        for member in sequence.members:
             member.ended = True
             if not self.waiting.remove(member):
                 self.reading = [other for other in self.reading if other is not member]
@@ -177,8 +177,12 @@ class Scheduler:
         return self.settings.size_max - sum(sequence.rows_needed for sequence in self.reading) - len(self.decoding)
 
     def _rides(self, sequence: GenerationSequence) -> bool:
-        """Whether the rest of a prompt is fed in the decoding batch. What forks after its prompt is read apart."""
-        alone = sequence.request.samples == 1 and sequence.beams is None
+        """Whether the rest of a prompt is fed in the decoding batch. What forks after its prompt is read apart.
+
+        So is what its caller has received already: those tokens are to be appended, not only fed.
+        """
+        request = sequence.request
+        alone = request.samples == 1 and sequence.beams is None and not request.received
         return bool(self.decoding) and alone and sequence.remaining <= self.settings.ride_length_max
 
     def _make_room(self) -> bool:
@@ -248,9 +252,4 @@ def queue_full(waiting: int, settings: BatchSettings) -> QueueFullError:
 
 def _lives(sequence: Sequence) -> bool:
     """Whether it, or one of its forks, has not ended."""
-    return not all(member.ended for member in _family(sequence))
-
-
-def _family(sequence: Sequence) -> list[Sequence]:
-    """A sequence and its forks."""
-    return [*sequence.family] if isinstance(sequence, GenerationSequence) else [sequence]
+    return not all(member.ended for member in sequence.members)

@@ -14,14 +14,18 @@ import numpy as np
 
 from seqserve.server.inputs import Inputs, IntArray
 from seqserve.server.likelihood import StepReport, reports
-from seqserve.server.requests import Admission, ReadingRequest, ScoringRequest
+from seqserve.server.requests import Admission, ReadingRequest, ScoringRequest, fed
 from seqserve.server.state import FloatArray, State
 from seqserve.server.stream import OutputStream, Reading, Result, Scores, Times
 from seqserve.v1 import manifest_pb2 as pb
 
 
 class Sequence:
-    """What every sequence has. Times are moments of the engine's clock, in seconds."""
+    """What every sequence has. Times are moments of the engine's clock, in seconds.
+
+    state: arrays (D, 1, H), the sequence's own; while it decodes, the batch has a later one. At the end, if its request
+    wants it: the state after all tokens but the last.
+    """
 
     rows_needed = 1  # rows of a batch that it takes once its inputs are read
 
@@ -39,6 +43,11 @@ class Sequence:
         self._admitted_s = admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
+
+    @property
+    def members(self) -> Listed[Sequence]:
+        """It and its forks, by sample."""
+        return (self,)
 
     @property
     def remaining(self) -> int:
@@ -102,16 +111,20 @@ class ReadingSequence(ResultSequence):
 class InputReports:
     """How likely the model finds its own input, piece by piece: a step's logits speak of the token after it."""
 
-    def __init__(self, inputs: Inputs, top: int) -> None:
+    def __init__(self, inputs: Inputs, first: int, top: int) -> None:
+        """Args: inputs: all that is fed; first: index of the first token to report, if it is not the very first."""
         self.reports: list[StepReport] = []
         self._tokens: IntArray = inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        self._first = max(first, 1)
+        self._consumed = 0
         self._top = top
 
     def read(self, logits_TV: FloatArray) -> None:
         """Take the next steps' logits."""
-        start = len(self.reports) + 1
-        targets = self._tokens[start : start + len(logits_TV)]
-        self.reports += reports(logits_TV[: len(targets)], targets.tolist(), self._top)
+        start, self._consumed = self._consumed, self._consumed + len(logits_TV)
+        skipped = max(0, self._first - 1 - start)
+        targets = self._tokens[start + 1 + skipped : self._consumed + 1]
+        self.reports += reports(logits_TV[skipped : skipped + len(targets)], targets.tolist(), self._top)
 
 
 class ScoringSequence(ResultSequence):
@@ -120,8 +133,10 @@ class ScoringSequence(ResultSequence):
     def __init__(
         self, request: ScoringRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
-        super().__init__(request.inputs, state, stream, admission, admitted_s)
-        self._scored = InputReports(request.inputs, request.top)
+        known = fed(request.start, request.inputs)
+        consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
+        super().__init__(consumed, state, stream, admission, admitted_s)
+        self._scored = InputReports(known, len(known) - len(request.inputs), request.top)
 
     def read(self, outputs: Listed[FloatArray]) -> None:
         """Score a piece."""

@@ -70,6 +70,11 @@ class Start:
         """A new sequence."""
         return cls()
 
+    @property
+    def lead(self) -> IntArray:
+        """Tokens of the sequence that the model is fed before a request's own, int32: none if it is new."""
+        return no_tokens() if self.last_token is None else np.append(self.replay, np.int32(self.last_token))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ending:

@@ -41,6 +41,7 @@ class End:
     """How a generation ended.
 
     dropped_bytes: bytes at the end of its text that are not part of the answer (a stop string, a stop token).
+    logprob: sum of its tokens' log-probabilities in nats, if they are reported.
     """
 
     reason: FinishReason
@@ -51,6 +52,7 @@ class End:
     matched_stop: str | None = None
     matched_token: int | None = None
     dropped_bytes: int = 0
+    logprob: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How likely each token of an input was, but a sequence's first, which has no probability."""
+    """How likely each token of an input was, but a new sequence's first, which has no probability."""
 
     reports: list[StepReport]
     times: Times
@@ -82,12 +84,13 @@ class Search:
 class Output:
     """What one step gave one sequence.
 
-    sample: which of the request's samples. held_bytes: bytes at the end of the sample's text so far that may not be
-    told yet. end: set with the sample's last token. prompt: how likely the prompt was, with the first token, if asked.
+    sample: which of the request's samples. token: None if the reader has it already, and only the end is news.
+    held_bytes: bytes at the end of the sample's text so far that may not be told yet. end: set with the sample's last
+    token. prompt: how likely the prompt was, with the first output, if asked.
     """
 
     sample: int
-    token: int
+    token: int | None
     held_bytes: int = 0
     report: StepReport | None = None
     end: End | None = None
@@ -138,8 +141,9 @@ class OutputStream:
         gathered = self._gathered.get(sample)
         if gathered is None:
             gathered = self._gathered[sample] = Gathered()
-        gathered.tokens.append(token)
-        self.gathered += 1
+        if token is not None:
+            gathered.tokens.append(token)
+            self.gathered += 1
         first, self._begun = not self._begun, True
         if isinstance(output, int):
             return first

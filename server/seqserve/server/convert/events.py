@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from seqserve.server.convert.fields import servable_id, timing
-from seqserve.server.detokenization import TextAssembler
+from seqserve.server.detokenization import TextAssembler, unfinished_after
+from seqserve.server.inputs import IntArray
 from seqserve.server.likelihood import Candidate, StepReport
 from seqserve.server.repository import Model
-from seqserve.server.requests import GenerationRequest
+from seqserve.server.requests import GenerationRequest, ScoringRequest
+from seqserve.server.start import Ending
+from seqserve.server.state import State
 from seqserve.server.stream import End, FinishReason, Gathered, Scores, Search, Times
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
-from seqserve.v1 import state_pb2 as state
+from seqserve.v1 import manifest_pb2, state_pb2
 
 _REASONS = {
     FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
@@ -29,7 +34,7 @@ def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) 
             servable=servable_id(model.servable.id),
             seed=request.sampling.seed,
             prompt_tokens=len(request.inputs),
-            position=request.position + len(request.inputs),
+            position=request.position,
             prompt_logprobs=[step_logprobs(report, model.table) for report in prompt],
         )
     )
@@ -42,25 +47,34 @@ class Answer:
         """Args: with_ids, with_logprobs: whether the pieces carry them."""
         self._request = request
         self._table = model.table
-        self._start = request.position + len(request.inputs)
         self._with_ids = with_ids
         self._with_logprobs = with_logprobs
-        self._texts = [TextAssembler(model.table) for _ in range(request.samples)]
-        self._positions = [self._start] * request.samples
-        self.logprobs = [0.0] * request.samples
+        begun = _undecoded(request, model)
+        self._texts = [TextAssembler(model.table, begun) for _ in range(request.samples)]
+        self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
+        self._positions = [request.position] * request.samples
         self.ends: dict[int, End] = {}
+        for sample, received in enumerate(request.received):
+            self._texts[sample].push(received.tokens, received.held_bytes)  # told already
+            self._tokens[sample] += received.tokens
+            self._positions[sample] += len(received.tokens)
 
     @property
     def done(self) -> bool:
         """Whether every sample has ended."""
         return len(self.ends) == self._request.samples
 
-    def piece(self, sample: int, gathered: Gathered) -> pb.GenerateResponse:
-        """One sample's tokens that have gathered, and the text that may be told."""
+    def piece(self, sample: int, gathered: Gathered) -> pb.GenerateResponse | None:
+        """One sample's tokens that have gathered, and the text that may be told; None if its end alone is news."""
+        keeps = self._request.keeps_state
         text = self._texts[sample].push(gathered.tokens, gathered.held_bytes)
         if gathered.end is not None:
-            text += self._texts[sample].finish(gathered.end.dropped_bytes)
+            text += self._texts[sample].finish(gathered.end.dropped_bytes, goes_on=keeps)
             self.ends[sample] = gathered.end
+        if not gathered.tokens:
+            return None
+        if keeps:
+            self._tokens[sample] += gathered.tokens
         position = self._positions[sample]
         self._positions[sample] += len(gathered.tokens)
         response = pb.GenerateResponse()
@@ -68,19 +82,30 @@ class Answer:
         piece.sample, piece.text, piece.position = sample, text, position
         if self._with_ids:
             piece.token_ids.extend(gathered.tokens)
-        if gathered.reports:
-            self.logprobs[sample] += math.fsum(report.chosen.logprob for report in gathered.reports)
-            if self._with_logprobs:
-                piece.logprobs.extend(step_logprobs(report, self._table) for report in gathered.reports)
+        if self._with_logprobs:
+            piece.logprobs.extend(step_logprobs(report, self._table) for report in gathered.reports)
         return response
 
     def best(self, count: int) -> list[int]:
         """The samples with the highest mean log-probability, best first."""
-        means = [self.logprobs[sample] / self.ends[sample].tokens for sample in range(self._request.samples)]
+        means = [self.ends[sample].logprob / self.ends[sample].tokens for sample in range(self._request.samples)]
         return sorted(range(self._request.samples), key=lambda sample: (-means[sample], sample))[:count]
 
-    def finished(self, samples: list[int]) -> pb.GenerateResponse:
-        """The last event; the samples are renumbered in the order given."""
+    def ending(self, sample: int, state: State) -> Ending:
+        """What a sample leaves. Args: state: its final one."""
+        request, tokens = self._request, np.array(self._tokens[sample], np.int32)
+        return Ending(
+            state,
+            self.ends[sample].position,
+            int(tokens[-1]),
+            _tokens(request),
+            tokens,
+            self._texts[sample].undecoded,
+            request.sampling.seed,
+        )
+
+    def finished(self, samples: list[int], result: state_pb2.StateResult) -> pb.GenerateResponse:
+        """The last event; the samples are renumbered in the order given. Args: result: what became of the state."""
         ends = [self.ends[sample] for sample in samples]
         told = [
             pb.SampleFinished(
@@ -89,12 +114,12 @@ class Answer:
                 matched_stop=self.ends[sample].matched_stop or "",
                 matched_token=self.ends[sample].matched_token,
                 tokens=self.ends[sample].tokens,
-                logprob=self.logprobs[sample] if self._request.sampling.logprobs is not None else None,
+                logprob=self.ends[sample].logprob if self._request.sampling.logprobs is not None else None,
             )
             for number, sample in enumerate(samples)
         ]
         last = max((end.times for end in ends), key=lambda times: times.ended_s)
-        return _finished(self._request, told, last, position=ends[0].position, cached=ends[0].cached_tokens)
+        return _finished(self._request, told, last, result, cached=ends[0].cached_tokens)
 
 
 def search_events(
@@ -121,12 +146,17 @@ def search_events(
                 logprob=hypothesis.logprob,
             )
         )
-    position = search.position + told[0].tokens
-    return [*events, _finished(request, told, search.times, position=position, cached=0)]
+    result = state_pb2.StateResult(position=search.position + told[0].tokens)
+    return [*events, _finished(request, told, search.times, result, cached=0)]
 
 
 def _finished(
-    request: GenerationRequest, told: list[pb.SampleFinished], times: Times, *, position: int, cached: int
+    request: GenerationRequest,
+    told: list[pb.SampleFinished],
+    times: Times,
+    result: state_pb2.StateResult,
+    *,
+    cached: int,
 ) -> pb.GenerateResponse:
     return pb.GenerateResponse(
         finished=pb.GenerationFinished(
@@ -135,9 +165,26 @@ def _finished(
             generated_tokens=sum(sample.tokens for sample in told),
             cached_tokens=cached,
             timing=timing(times),
-            state=state.StateResult(position=position),
+            state=result,
         )
     )
+
+
+def scoring_ending(request: ScoringRequest, model: Model, state: State) -> Ending:
+    """What the scoring of a text leaves. Args: state: the final one."""
+    tokens = _tokens(request)
+    position = request.start.position + len(tokens)
+    return Ending(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, model))
+
+
+def _undecoded(request: GenerationRequest | ScoringRequest, model: Model) -> bytes:
+    """Bytes at the end of a request's input that begin a character."""
+    return unfinished_after(_tokens(request).tolist(), model.table, request.start.undecoded)
+
+
+def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
+    tokens: IntArray = request.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32)
+    return tokens
 
 
 def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.SequenceScore:

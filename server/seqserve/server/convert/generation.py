@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from seqserve.server.convert import resume
 from seqserve.server.convert.fields import check_bytes, check_inputs, integer, number, refuse, task_name
 from seqserve.server.errors import EmptyPromptError, InvalidFieldError, TaskMismatchError
 from seqserve.server.inputs import token_inputs
-from seqserve.server.randomness import draw_seed
 from seqserve.server.repository import Model
 from seqserve.server.requests import BeamSpec, GenerationRequest, ScoringRequest, StoppingSpec
 from seqserve.server.sampling import SamplingSpec
+from seqserve.server.sessions import Destination, StateSpec
 from seqserve.server.settings import LimitSettings
+from seqserve.server.start import Start
 from seqserve.server.tokenization import Tokenization, check_length
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2
@@ -32,20 +34,21 @@ def language_model(model: Model) -> Tokenization:
     return model.tokenization
 
 
-def generation_request(request: pb.GenerateRequest, model: Model, limits: LimitSettings) -> GenerationRequest:
-    """Check a request and look its tokens up.
+def generation_request(
+    request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: Start, *, keeps_state: bool
+) -> GenerationRequest:
+    """Check a request for a sequence that begins at a start, and look its tokens up.
 
     Raises: TaskMismatchError if the model is no language model; EmptyPromptError, OutOfVocabularyError,
         InputTooLongError, InvalidFieldError; UnimplementedError for fields that this server does not know yet.
     """
     tokenization = language_model(model)
-    refuse(request, ("state", "resume"), "")
     if abs(request.priority) > _PRIORITY_MAX:
         raise InvalidFieldError(
             f"priority is {request.priority}; it has to be in [-{_PRIORITY_MAX}, {_PRIORITY_MAX}]", field="priority"
         )
-    tokens = _tokens(request, tokenization, limits)
-    if not tokens:
+    tokens = _tokens(request, tokenization, limits, start)
+    if not tokens and start.last_token is None:
         raise EmptyPromptError(
             "the prompt is empty and this model has no start token to begin with; send at least one token of text",
             field="prompt",
@@ -56,34 +59,71 @@ def generation_request(request: pb.GenerateRequest, model: Model, limits: LimitS
     beams = _beams(request, model.manifest, limits, samples)
     prompt_logprobs = integer(request.outputs, "prompt_logprobs", -1, 0, _LOGPROBS_MAX, "outputs")
     best_of = integer(request.sampling, "best_of", samples, samples, limits.samples_max, "sampling")
+    received = resume.received(request.resume, stopping, samples, tokenization, model.table)
+    if received and (beams or best_of > samples):
+        raise InvalidFieldError(
+            "a beam search, and best_of above n, tell nothing before their end: send resume without received tokens",
+            field="resume.received",
+        )
     return GenerationRequest(
         token_inputs(tokens),
-        _sampling(request, model.manifest, tokenization, stopping, ranked=best_of > samples),
+        _sampling(request, model.manifest, tokenization, stopping, start, ranked=best_of > samples),
         stopping,
         samples=samples if beams else best_of,
         beams=beams,
         prompt_logprobs=None if prompt_logprobs < 0 else prompt_logprobs,
+        start=start,
+        received=received,
+        keeps_state=keeps_state,
     )
 
 
-def scoring_requests(request: pb.ScoreRequest, model: Model, limits: LimitSettings) -> list[ScoringRequest]:
+def scoring_requests(
+    request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: Start, *, keeps_state: bool
+) -> list[ScoringRequest]:
     """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
     tokenization = language_model(model)
-    refuse(request, ("state",), "")
     check_inputs(len(request.inputs), limits)
     top = integer(request, "logprobs", 0, 0, _LOGPROBS_MAX, "")
     asked: list[ScoringRequest] = []
     for index, item in enumerate(request.inputs):
-        tokens = _tokens(item, tokenization, limits, f"inputs[{index}].")
+        tokens = _tokens(item, tokenization, limits, start, f"inputs[{index}].")
         if not tokens:
             raise EmptyPromptError(f"inputs[{index}] has no tokens", field=f"inputs[{index}]")
         check_length(len(tokens), model.manifest.limits.tokens_max, "tokens", f"inputs[{index}]")
-        asked.append(ScoringRequest(token_inputs(tokens), top))
+        asked.append(ScoringRequest(token_inputs(tokens), top, start, keeps_state))
     return asked
 
 
+def check_destination(request: pb.GenerateRequest | pb.ScoreRequest, spec: StateSpec | None) -> None:
+    """Raise InvalidFieldError if a request whose answer is several sequences is to leave a state, or to share one."""
+    if isinstance(request, pb.ScoreRequest):
+        if spec is not None and len(request.inputs) > 1:
+            raise InvalidFieldError(
+                f"inputs has {len(request.inputs)} texts, but a state is of one sequence; send one text, or no state",
+                field="inputs",
+            )
+    elif spec is None or spec.destination is Destination.DISCARD:
+        return
+    elif request.sampling.HasField("beam_width"):
+        raise InvalidFieldError(
+            "a beam search leaves no state; set state.destination to STATE_DESTINATION_DISCARD",
+            field="state.destination",
+        )
+    elif request.sampling.n > 1 and spec.destination is Destination.SESSION:
+        raise InvalidFieldError(
+            f"sampling.n is {request.sampling.n}, but a session is one sequence; ask for one sample, or set "
+            "state.destination to STATE_DESTINATION_SNAPSHOT or _DISCARD",
+            field="state.destination",
+        )
+
+
 def _tokens(
-    item: pb.GenerateRequest | pb.ScoreInput, tokenization: Tokenization, limits: LimitSettings, path: str = ""
+    item: pb.GenerateRequest | pb.ScoreInput,
+    tokenization: Tokenization,
+    limits: LimitSettings,
+    start: Start,
+    path: str = "",
 ) -> list[int]:
     if item.HasField("token_ids"):
         tokens = list(item.token_ids.ids)
@@ -92,7 +132,8 @@ def _tokens(
         check_bytes(item.text, limits, f"{path}text")
         tokens = tokenization.encode_ids(item.text, f"{path}text")
     vocabulary = tokenization.vocabulary
-    if vocabulary.HasField("start_token") and tokens[:1] != [vocabulary.start_token]:
+    begins = start.last_token is None
+    if begins and vocabulary.HasField("start_token") and tokens[:1] != [vocabulary.start_token]:
         tokens = [vocabulary.start_token, *tokens]
     return tokens
 
@@ -102,6 +143,7 @@ def _sampling(
     manifest: manifest_pb2.Manifest,
     tokenization: Tokenization,
     stopping: StoppingSpec,
+    start: Start,
     *,
     ranked: bool,
 ) -> SamplingSpec:
@@ -118,7 +160,7 @@ def _sampling(
         raise InvalidFieldError("sampling allows no token at all: see allowed_token_ids, banned_token_ids", field=path)
     logprobs = integer(request.outputs, "logprobs", 0 if ranked else -1, 0, _LOGPROBS_MAX, "outputs")
     return SamplingSpec(
-        seed=params.seed if params.HasField("seed") else draw_seed(),
+        seed=resume.seed(request, start),
         temperature=number(params, "temperature", default, 0, 100, path),
         top_k=integer(params, "top_k", 0, 0, (1 << 31) - 1, path),
         top_p=number(params, "top_p", 1.0, 0, 1, path),

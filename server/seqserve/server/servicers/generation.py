@@ -13,8 +13,10 @@ from seqserve.server.requests import GenerationRequest
 from seqserve.server.sequence import Sequence
 from seqserve.server.servicers.reading import results
 from seqserve.server.settings import LimitSettings
+from seqserve.server.start import Start
 from seqserve.server.stream import Scores, Search
 from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import state_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -32,7 +34,8 @@ class GenerationServicer(GenerationServiceServicer):
     ) -> None:
         """Stream what is generated; each message holds what has gathered since the one before."""
         model = self._repository.model(*fields.model_ref(request.model))
-        asked = convert.generation_request(request, model, self._limits)
+        fields.refuse(request, ("state",), "")
+        asked = convert.generation_request(request, model, self._limits, Start.new(), keeps_state=False)
         sequence = model.engine.submit(asked, fields.admission(context, model.engine, request.priority))
         try:
             if asked.beams is not None:
@@ -45,7 +48,8 @@ class GenerationServicer(GenerationServiceServicer):
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Score whole texts; the texts of one request, and of others, share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
-        asked = convert.scoring_requests(request, model, self._limits)
+        fields.refuse(request, ("state",), "")
+        asked = convert.scoring_requests(request, model, self._limits, Start.new(), keeps_state=False)
         scores = await results(model.engine, asked, fields.admission(context, model.engine), Scores)
         return pb.ScoreResponse(
             servable=fields.servable_id(model.servable.id),
@@ -73,6 +77,8 @@ async def _stream(
             await context.write(events.started(asked, model, sequence.stream.prompt))
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
+            if piece is None:
+                continue
             if ranks:
                 kept[sample].append(piece)
             else:
@@ -82,7 +88,8 @@ async def _stream(
         for piece in kept[sample]:
             piece.piece.sample = number
             await context.write(piece)
-    await context.write(answer.finished(chosen))
+    result = state_pb2.StateResult(position=answer.ends[chosen[0]].position)
+    await context.write(answer.finished(chosen, result))
 
 
 async def _search(
