@@ -6,9 +6,22 @@ from dataclasses import dataclass
 from seqserve.training.config import CellKind
 from seqserve.training.layers import RecurrentStack
 from seqserve.training.runner import STATE_OUTPUT_SUFFIX
+from seqserve.training.tensors import array
 from seqserve.v1 import manifest_pb2, state_pb2
 
-CELLS = {CellKind.LSTM: manifest_pb2.CELL_LSTM, CellKind.GRU: manifest_pb2.CELL_GRU}
+CELLS = {
+    CellKind.RNN: manifest_pb2.CELL_RNN_TANH,
+    CellKind.RNN_RELU: manifest_pb2.CELL_RNN_RELU,
+    CellKind.LSTM: manifest_pb2.CELL_LSTM,
+    CellKind.LSTM_PEEPHOLE: manifest_pb2.CELL_LSTM_PEEPHOLE,
+    CellKind.LSTM_COUPLED: manifest_pb2.CELL_LSTM_COUPLED,
+    CellKind.GRU: manifest_pb2.CELL_GRU,
+    CellKind.GRU_RESET_BEFORE: manifest_pb2.CELL_GRU_RESET_BEFORE,
+    CellKind.GRU_UPDATE_ONLY: manifest_pb2.CELL_GRU_UPDATE_ONLY,
+    CellKind.MGU: manifest_pb2.CELL_MGU,
+    CellKind.SRU: manifest_pb2.CELL_SRU,
+    CellKind.LEAKY: manifest_pb2.CELL_LEAKY,
+}
 INTEGER_ROLES = (
     manifest_pb2.TENSOR_ROLE_TOKENS,
     manifest_pb2.TENSOR_ROLE_LENGTHS,
@@ -34,7 +47,7 @@ def tensor_spec(name: str, role: manifest_pb2.TensorRole, axes: Sequence[str]) -
 
 
 def state_specs(stack: RecurrentStack) -> tuple[manifest_pb2.StateSpec, ...]:
-    """Specification of the state's tensors of a stack that carries its state; all start at 0."""
+    """Specification of the state's tensors of a stack that carries its state, and what it starts from."""
     return tuple(
         manifest_pb2.StateSpec(
             name=name,
@@ -43,6 +56,7 @@ def state_specs(stack: RecurrentStack) -> tuple[manifest_pb2.StateSpec, ...]:
             element_type=state_pb2.ELEMENT_TYPE_FLOAT32,
             directions=stack.directions,
             size=stack.hidden_size,
+            initial_values=array(stack.initial[name]).flatten().tolist() if stack.initial else (),
         )
         for name in stack.state_names
     )

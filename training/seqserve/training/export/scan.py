@@ -1,0 +1,175 @@
+"""Layers as a Scan over a formula: for cells that have no operator, or an operator that is slower than this.
+
+The product of the input is made for all steps at once, before the Scan; its body is what depends on the state. Steps
+after a row's end leave its state as it is. The backward direction reads each row from its last step that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto, helper
+from torch import nn
+
+from seqserve.training.export.nodes import NodeBuilder, integers
+from seqserve.training.export.weights import direction_weights
+from seqserve.training.layers.formulas import Formula, Operations
+
+
+@dataclass(frozen=True)
+class GraphValue:
+    """A value in the body of a Scan; what is done with it becomes nodes of the body."""
+
+    name: str
+    body: NodeBuilder
+    prefix: str
+
+    def __add__(self, other: GraphValue, /) -> GraphValue:
+        return self.apply("Add", other)
+
+    def __mul__(self, other: GraphValue, /) -> GraphValue:
+        return self.apply("Mul", other)
+
+    def apply(self, operator: str, *others: GraphValue) -> GraphValue:
+        """The operator's result for this value and others."""
+        name = f"{self.prefix}.{operator}{len(self.body.nodes)}"
+        self.body.node(operator, [value.name for value in (self, *others)], name)
+        return GraphValue(name, self.body, self.prefix)
+
+    def split(self, parts: int) -> tuple[GraphValue, ...]:
+        """The last axis in blocks."""
+        name = f"{self.prefix}.Split{len(self.body.nodes)}"
+        names = [f"{name}.{part}" for part in range(parts)]
+        self.body.nodes.append(helper.make_node("Split", [self.name], names, name, axis=-1, num_outputs=parts))
+        return tuple(GraphValue(part, self.body, self.prefix) for part in names)
+
+    def complement(self) -> GraphValue:
+        """1 minus this value."""
+        one = self.body.node("Constant", [], f"{self.prefix}.one{len(self.body.nodes)}", value_float=1.0)
+        return GraphValue(one, self.body, self.prefix).apply("Sub", self)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which steps count: the values that all layers of a stack share.
+
+    Attributes:
+        counts: bool (T, B, 1).
+        lengths: int64 (B).
+    """
+
+    counts: str
+    lengths: str
+
+
+def rows(build: NodeBuilder, prefix: str, x: str, lengths: str) -> Rows:
+    """From ``x`` (T, B, I) and int32 ``lengths`` (B)."""
+    steps = build.squeezed(f"{prefix}.count", build.node("Shape", [x], f"{prefix}.steps", start=0, end=1), 0)
+    bounds = [build.constant(f"{prefix}.{name}", np.int64(value)) for name, value in (("first", 0), ("stride", 1))]
+    times = build.node("Range", [bounds[0], steps, bounds[1]], f"{prefix}.times")
+    long = build.node("Cast", [lengths], f"{prefix}.lengths", to=TensorProto.INT64)
+    times_T11 = build.node("Unsqueeze", [times, build.constant(f"{prefix}.axes", integers([1, 2]))], f"{prefix}.grid")
+    long_B1 = build.node("Unsqueeze", [long, build.constant(f"{prefix}.axis", integers([1]))], f"{prefix}.ends")
+    return Rows(build.node("Less", [times_T11, long_B1], f"{prefix}.counts"), long)
+
+
+def scanned(
+    build: NodeBuilder,
+    name: str,
+    formula: Formula,
+    layer: nn.Module,
+    x: str,
+    steps: Rows,
+    initial: Sequence[str],
+    finals: Sequence[str],
+    directions: int,
+) -> str:
+    """One layer.
+
+    Args:
+        build: the graph.
+        name: of the layer; what it adds to the graph is named after it.
+        formula: of the cell.
+        layer: the trained weights.
+        x: input (T, B, I).
+        steps: which of them count.
+        initial: initial states (D, B, H), in the formula's order.
+        finals: names for the states after each row's last step.
+        directions: 1 or 2.
+    Returns: the name of the outputs (T, B, D * H), zeros where a row has ended.
+    """
+    outputs = list[str]()
+    last: dict[str, list[str]] = {final: [] for final in finals}
+    for direction in range(directions):
+        prefix = f"{name}.{('forward', 'backward')[direction]}"
+        index = build.constant(f"{prefix}.index", np.int64(direction))
+        states = [
+            build.node("Gather", [state, index], f"{prefix}.{kind}", axis=0)
+            for state, kind in zip(initial, formula.states, strict=True)
+        ]
+        source = _turned(build, f"{prefix}.input", x, steps) if direction else x
+        y, *ends = _one_direction(build, prefix, formula, layer, direction, source, steps, states)
+        outputs.append(_turned(build, f"{prefix}.turned", y, steps) if direction else y)
+        front = build.constant(f"{prefix}.front", integers([0]))
+        for final, end in zip(finals, ends, strict=True):
+            last[final].append(build.node("Unsqueeze", [end, front], f"{end}.direction"))
+    for final, parts in last.items():
+        build.node("Concat", parts, final, axis=0)
+    joined = build.node("Concat", outputs, f"{name}.joined", axis=2)
+    zero = build.constant(f"{name}.zero", np.float32(0))
+    return build.node("Where", [steps.counts, joined, zero], f"{name}.output")
+
+
+def _turned(build: NodeBuilder, name: str, x: str, steps: Rows) -> str:
+    """Each row from its last step that counts to its first; the rest stays where it is."""
+    return build.node("ReverseSequence", [x, steps.lengths], name, time_axis=0, batch_axis=1)
+
+
+def _one_direction(
+    build: NodeBuilder,
+    prefix: str,
+    formula: Formula,
+    layer: nn.Module,
+    direction: int,
+    x: str,
+    steps: Rows,
+    states: Sequence[str],
+) -> list[str]:
+    """The outputs (T, B, H) of all steps in the order of ``x``, and the final states (B, H)."""
+    of = direction_weights(layer, direction)
+    from_x = build.affine(f"{prefix}.from_x", x, of.weight, of.bias + of.recurrent_bias)
+    body = NodeBuilder()
+    inside = f"{prefix}.step"
+
+    def value(name: str) -> GraphValue:
+        return GraphValue(name, body, inside)
+
+    weights = {key: value(build.constant(f"{prefix}.{key}", weight.T)) for key, weight in of.recurrent.items()}
+    weights |= {key: value(build.constant(f"{prefix}.{key}", vector)) for key, vector in of.vectors.items()}
+    on = Operations[GraphValue](
+        product=lambda rows, weight: rows.apply("MatMul", weight),
+        split=GraphValue.split,
+        sigmoid=lambda x: x.apply("Sigmoid"),
+        tanh=lambda x: x.apply("Tanh"),
+        relu=lambda x: x.apply("Relu"),
+        complement=GraphValue.complement,
+    )
+    width, hidden = len(of.bias), len(of.bias) // len(formula.blocks)
+    before = tuple(value(body.input(f"{inside}.{kind}", TensorProto.FLOAT, ("B", hidden))) for kind in formula.states)
+    now = value(body.input(f"{inside}.from_x", TensorProto.FLOAT, ("B", width)))
+    counts = value(body.input(f"{inside}.counts", TensorProto.BOOL, ("B", 1)))
+    output, after = formula.step(on, now, before, weights)
+    for new, old in zip(after, before, strict=True):
+        body.output(counts.apply("Where", new, old).name, TensorProto.FLOAT, ("B", hidden))
+    body.output(output.apply("Identity").name, TensorProto.FLOAT, ("B", hidden))
+    ends = [f"{prefix}.{kind}_last" for kind in formula.states]
+    y = f"{prefix}.steps"
+    graph = helper.make_graph(body.nodes, inside, body.inputs, body.outputs)
+    build.nodes.append(
+        helper.make_node(
+            "Scan", [*states, from_x, steps.counts], [*ends, y], name=prefix, body=graph, num_scan_inputs=2
+        )
+    )
+    return [y, *ends]

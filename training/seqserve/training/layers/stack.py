@@ -1,0 +1,107 @@
+"""Recurrent layers on top of each other: a stack takes lengths and states, and gives states back.
+
+Axes: T time, B batch, I inputs, H hidden units, D directions (1, or 2 with the backward one second).
+"""
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqserve.training.config import CellKind, NetworkConfig
+from seqserve.training.layers.formulas import FORMULAS
+from seqserve.training.layers.initial import initialise
+from seqserve.training.layers.loop import LoopLayer
+
+State: TypeAlias = tuple[Tensor, ...]
+"""Recurrent tensors of a stack, layer by layer, each (D, B, H): an LSTM layer has two (h, c), most others one."""
+
+STATE_KINDS: dict[CellKind, tuple[str, ...]] = {
+    CellKind.LSTM: ("h", "c"),
+    CellKind.GRU: ("h",),
+    **{cell: formula.states for cell, formula in FORMULAS.items()},
+}
+
+
+class RecurrentStack(nn.Module):
+    """Recurrent layers on top of each other, with dropout between them, and residual connections if wanted."""
+
+    def __init__(self, config: NetworkConfig, input_size: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.cell = config.cell
+        self.input_size = input_size
+        self.hidden_size = config.hidden_size
+        self.directions = 2 if bidirectional else 1
+        self.output_size = config.hidden_size * self.directions
+        self.residual = config.residual
+        widths = [input_size] + [self.output_size] * (config.layers - 1)
+        self.layers = nn.ModuleList(
+            made_layer(config.cell, width, config.hidden_size, bidirectional=bidirectional) for width in widths
+        )
+        for layer in self.layers:
+            initialise(layer, config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.initial = nn.ParameterDict()
+        if config.learned_initial_state:
+            shape = (self.directions, config.hidden_size)
+            self.initial.update({name: nn.Parameter(torch.zeros(shape)) for name in self.state_names})
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state's tensors in order: h0, c0, h1, c1, ..."""
+        return tuple(f"{kind}{layer}" for layer in range(len(self.layers)) for kind in STATE_KINDS[self.cell])
+
+    def initial_state(self, batch: int) -> State:
+        """The state that sequences start from, (D, B, H) for each of its tensors: zeros, or what was learned."""
+        if self.initial:
+            return tuple(self.initial[name].unsqueeze(1).expand(-1, batch, -1) for name in self.state_names)
+        reference = next(self.parameters())
+        return tuple(reference.new_zeros(self.directions, batch, self.hidden_size) for _ in self.state_names)
+
+    def forward(self, x_TBI: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run all layers.
+
+        Args:
+            x_TBI: float (T, B, I).
+            lengths_B: int64 (B) on the CPU, each in [1, T]: steps that count in each row; None if all do.
+            state: as ``initial_state`` gives it; rows start from it.
+        Returns: outputs (T, B, D * H), zeros where a row has ended, and the states after each row's last step.
+        """
+        finals: list[Tensor] = []
+        kinds = len(STATE_KINDS[self.cell])
+        for index, layer in enumerate(self.layers):
+            before = self.dropout(x_TBI) if index else x_TBI
+            y_TBH, final = run_layer(layer, before, lengths_B, state[index * kinds : (index + 1) * kinds])
+            x_TBI = y_TBH + x_TBI if index and self.residual else y_TBH
+            finals.extend(final)
+        return x_TBI, tuple(finals)
+
+
+def made_layer(cell: CellKind, input_size: int, hidden_size: int, *, bidirectional: bool) -> nn.Module:
+    """One layer: torch's own where torch has the cell, else a loop over the cell's formula."""
+    match cell:
+        case CellKind.LSTM:
+            return nn.LSTM(input_size, hidden_size, bidirectional=bidirectional)
+        case CellKind.GRU:
+            return nn.GRU(input_size, hidden_size, bidirectional=bidirectional)
+        case CellKind.RNN:
+            return nn.RNN(input_size, hidden_size, bidirectional=bidirectional)
+        case CellKind.RNN_RELU:
+            return nn.RNN(input_size, hidden_size, bidirectional=bidirectional, nonlinearity="relu")
+        case _:
+            return LoopLayer(FORMULAS[cell], input_size, hidden_size, bidirectional=bidirectional)
+
+
+def run_layer(layer: nn.Module, x_TBI: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:
+    """Run one layer from its ``state``; arguments and results as in ``RecurrentStack.forward``."""
+    if isinstance(layer, LoopLayer):
+        y_TBH, final = layer(x_TBI, lengths_B, state)
+        return y_TBH, final
+    initial = state if isinstance(layer, nn.LSTM) else state[0]
+    if lengths_B is None:
+        y_TBH, final = layer(x_TBI, initial)
+    else:
+        packed, final = layer(pack_padded_sequence(x_TBI, lengths_B, enforce_sorted=False), initial)
+        y_TBH, _ = pad_packed_sequence(packed, total_length=x_TBI.shape[0])
+    return y_TBH, final if isinstance(layer, nn.LSTM) else (final,)
