@@ -4,10 +4,10 @@ Times are unix times in seconds, on the store's clock; durations end in `_s`. A 
 `created_s`, `updated_s` and `expires_s` (now + `ttl_s`) itself, whatever the record that comes in says, and gives the
 record back as it is kept.
 
-Expiry: from `expires_s` on a session reads as a tombstone (a record with an empty body), and `grace_s` later as nothing.
-A session that is leased does not expire under its holder.
+Expiry: from `expires_s` on a session reads as a tombstone (a record with an empty body), and `grace_s` later as
+nothing. A session that is leased does not expire under its holder.
 
-Every method may raise StoreUnavailableError; none waits longer than a bounded time for the store, but `wait_free`.
+Every method may raise StoreUnavailableError; none but `wait_free` waits for long.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Store(Protocol):
         """Replace the session that the record was read from (`created_s` tells it from a later one of the same key).
 
         Returns: The record as it is kept. If the store is durable, it survives the end of the process from now on.
-        Raises: SessionNotFoundError if it was deleted or has expired; SessionBusyError if a higher fence was given out;
+        Raises: SessionNotFoundError if it was deleted or has expired; LeaseLostError if a higher fence was given out;
             StoreFullError.
         """
         ...

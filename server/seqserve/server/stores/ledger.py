@@ -1,0 +1,140 @@
+"""The rules of a store: what creating, reading, writing, touching and expiring mean, on a table of records.
+
+Synchronous and without any I/O of its own: a table keeps the records, the store decides which thread asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from seqserve.server.errors import LeaseLostError, SessionNotFoundError
+from seqserve.server.stores.leases import LocalLeases
+from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
+
+SWEEP_MAX = 256  # sessions that one pass of a sweep looks at
+
+
+class Table(Protocol):
+    """Records by key, live ones (with a body) and tombstones (without)."""
+
+    def get(self, key: SessionKey) -> Record | None:
+        """The record of this key."""
+        ...
+
+    def put(self, record: Record) -> None:
+        """Add the record, or replace the one of its key."""
+        ...
+
+    def remove(self, key: SessionKey) -> None:
+        """Remove the record of this key, if there is one."""
+        ...
+
+    def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """Records with a body, in order of the UTF-8 bytes of their ids; see Store.list."""
+        ...
+
+    def due(self, before_s: float, count: int) -> list[Record]:
+        """Records with a body whose `expires_s` is at most this, the earliest first. The caller puts each of them."""
+        ...
+
+    def bury(self, before_s: float, count: int) -> int:
+        """Remove tombstones whose `expires_s` is at most this. Returns: How many, at most `count`."""
+        ...
+
+    def live_of(self, digest: str) -> int:
+        """How many records of this digest have a body."""
+        ...
+
+    def usage(self) -> Usage:
+        """How many records have a body, and how many bytes these have."""
+        ...
+
+
+class Ledger:
+    """A table and the rules, on a clock."""
+
+    def __init__(self, table: Table, leases: LocalLeases, *, grace_s: float, now: Callable[[], float]) -> None:
+        self.table = table
+        self._leases = leases
+        self._grace_s = grace_s
+        self._now = now
+
+    def create(self, record: Record) -> tuple[Record, bool]:
+        """See Store.create."""
+        there = self.read(record.key)
+        if there is not None and there.body:
+            return there, False
+        now_s = self._now()
+        return self._put(replace(record, created_s=now_s, updated_s=now_s), now_s), True
+
+    def read(self, key: SessionKey) -> Record | None:
+        """See Store.read."""
+        record = self.table.get(key)
+        if record is None or (record.body and self._lives(record)):
+            return record
+        return replace(record, body=b"") if self._now() < record.expires_s + self._grace_s else None
+
+    def write(self, record: Record, lease: Lease) -> Record:
+        """See Store.write."""
+        there = self.read(record.key)
+        if there is None or not there.body or there.created_s != record.created_s:
+            raise SessionNotFoundError(
+                f"session {record.key.id!r} was deleted while a request advanced it",
+                resource=("session", record.key.id),
+            )
+        if not self._leases.holds(lease):
+            raise LeaseLostError(
+                f"another request has taken session {record.key.id!r} over", resource=("session", record.key.id)
+            )
+        now_s = self._now()
+        return self._put(replace(record, updated_s=now_s), now_s)
+
+    def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
+        """See Store.touch."""
+        there = self.read(key)
+        if there is None or not there.body:
+            return there
+        return self._put(replace(there, ttl_s=there.ttl_s if ttl_s is None else ttl_s), self._now())
+
+    def delete(self, key: SessionKey) -> bool:
+        """See Store.delete; the lease is the store's business."""
+        there = self.read(key)
+        if there is None or not there.body:
+            return False
+        self.table.remove(key)
+        return True
+
+    def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Store.list."""
+        found: list[Record] = []
+        while len(found) < count:
+            page = self.table.page(owner, model, after, count - len(found))
+            if not page:
+                break
+            found += filter(self._lives, page)
+            after = page[-1].key.id
+        return found
+
+    def sweep(self) -> tuple[int, bool]:
+        """One pass of a sweep. Returns: How many sessions expired, and whether there may be more to do."""
+        now_s = self._now()
+        due = self.table.due(now_s, SWEEP_MAX)
+        expired = 0
+        for record in due:
+            if self._lives(record):
+                self._put(record, now_s)  # it is in use: its time begins anew
+            else:
+                self.table.put(replace(record, body=b""))
+                expired += 1
+        buried = self.table.bury(now_s - self._grace_s, SWEEP_MAX)
+        return expired, SWEEP_MAX in (len(due), buried)
+
+    def _lives(self, record: Record) -> bool:
+        return min(self._now(), self._leases.since_s(record.key)) < record.expires_s
+
+    def _put(self, record: Record, now_s: float) -> Record:
+        record = replace(record, expires_s=now_s + record.ttl_s)
+        self.table.put(record)
+        return record

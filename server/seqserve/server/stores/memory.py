@@ -1,0 +1,214 @@
+"""Sessions in memory, within bounds: they end with the process.
+
+When there is no room, a session is refused, or those make room that were not used for the longest time: they are
+evicted, or they move to a temporary file and come back when they are used. One that is leased stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from seqserve.server.errors import StoreFullError
+from seqserve.server.stores.leases import LocalLeases, LocallyLeased
+from seqserve.server.stores.ledger import Ledger
+from seqserve.server.stores.records import Records
+from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
+from seqserve.server.stores.table import SqlTable
+
+_RETRY_AFTER_S = 1.0
+
+
+# What happens when there is no room for a session.
+WhenFull = Literal["refuse", "evict", "spill"]
+
+
+class BoundedTable:
+    """Records in memory, at most so many and so many bytes, and the rest of them in a temporary file if asked for.
+
+    `Table` of the ledger. A record is in one of the two places; one that is got comes into memory.
+    """
+
+    def __init__(self, *, count_max: int, bytes_max: int, when_full: WhenFull, leases: LocalLeases) -> None:
+        self.evicted = 0
+        self.memory = Records(tombstones_max=count_max)
+        self.file: SqlTable | None = None
+        self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._when_full = when_full
+        self._leases = leases
+        if when_full == "spill":
+            self._connection = sqlite3.connect(
+                "", isolation_level=None
+            )  # no name: deleted even if the process is killed
+            self._connection.execute("PRAGMA journal_mode = MEMORY")
+            SqlTable.set_up(self._connection)
+            self.file = SqlTable(self._connection)
+
+    def get(self, key: SessionKey) -> Record | None:
+        """See Table.get."""
+        record = self.memory.get(key)
+        if record is None and self.file is not None:
+            record = self.file.get(key)
+            if record is not None:
+                self.put(record)
+        return record
+
+    def put(self, record: Record) -> None:
+        """See Table.put. Raises: StoreFullError, and nothing has changed."""
+        going = self._making_room(record) if record.body else []
+        if going is None:
+            self._spill(record)
+            self.memory.remove(record.key)
+            return
+        for other in going:
+            if self._when_full == "spill":
+                self._spill(other)
+            else:
+                self.evicted += 1
+            self.memory.remove(other.key)
+        if self.file is not None:
+            self.file.remove(record.key)
+        self.memory.put(record)
+
+    def remove(self, key: SessionKey) -> None:
+        """See Table.remove."""
+        self.memory.remove(key)
+        if self.file is not None:
+            self.file.remove(key)
+
+    def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Table.page."""
+        found = self.memory.page(owner, model, after, count)
+        if self.file is not None:
+            found += self.file.page(owner, model, after, count)
+            found.sort(key=lambda record: record.key.id)
+        return found[:count]
+
+    def due(self, before_s: float, count: int) -> list[Record]:
+        """See Table.due."""
+        found = self.memory.due(before_s, count)
+        return found + (self.file.due(before_s, count - len(found)) if self.file is not None else [])
+
+    def bury(self, before_s: float, count: int) -> int:
+        """See Table.bury."""
+        return self.memory.bury(before_s, count)
+
+    def live_of(self, digest: str) -> int:
+        """See Table.live_of."""
+        return self.memory.live_of(digest) + (self.file.live_of(digest) if self.file is not None else 0)
+
+    def usage(self) -> Usage:
+        """See Table.usage."""
+        memory = self.memory.usage()
+        file = self.file.usage() if self.file is not None else Usage(0, 0)
+        return Usage(memory.sessions + file.sessions, memory.bytes + file.bytes, self.evicted)
+
+    def close(self) -> None:
+        """Delete the file."""
+        if self.file is not None:
+            self._connection.close()
+
+    def _making_room(self, record: Record) -> list[Record] | None:
+        """Those that have to go for this one to take the place of what is there under its key; None: it finds none."""
+        there = self.memory.peek(record.key)
+        usage = self.memory.usage()
+        count = usage.sessions + (not (there and there.body)) - self._count_max
+        size = usage.bytes + len(record.body) - (len(there.body) if there else 0) - self._bytes_max
+        going: list[Record] = []
+        for other in self.memory.least_recent() if self._when_full != "refuse" else ():
+            if count <= 0 and size <= 0:
+                break
+            if other.key != record.key and not self._leases.held(other.key):
+                going.append(other)
+                count -= 1
+                size -= len(other.body)
+        return going if count <= 0 and size <= 0 else None
+
+    def _spill(self, record: Record) -> None:
+        """Put a record into the file. Raises: StoreFullError if there is none, or no room on its disk."""
+        if self.file is None:
+            usage = self.memory.usage()
+            raise StoreFullError(
+                f"no room for session {record.key.id!r}: the store holds {usage.sessions} of at most {self._count_max}"
+                f" sessions, and {usage.bytes} of at most {self._bytes_max} bytes",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        try:
+            self.file.put(record)
+        except sqlite3.Error as error:
+            raise StoreFullError(
+                f"no room for session {record.key.id!r}: the temporary file failed: {error}",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from error
+
+
+class MemoryStore(LocallyLeased):
+    """`Store` in memory."""
+
+    durable = False
+
+    def __init__(
+        self,
+        *,
+        count_max: int,
+        bytes_max: int,
+        when_full: WhenFull,
+        grace_s: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin empty; `count_max` sessions and `bytes_max` bytes of their bodies are in memory at most."""
+        super().__init__(LocalLeases(now))
+        self._table = BoundedTable(count_max=count_max, bytes_max=bytes_max, when_full=when_full, leases=self.leases)
+        self._ledger = Ledger(self._table, self.leases, grace_s=grace_s, now=now)
+
+    async def create(self, record: Record) -> tuple[Record, bool]:
+        """See Store.create."""
+        return self._ledger.create(record)
+
+    async def read(self, key: SessionKey) -> Record | None:
+        """See Store.read."""
+        return self._ledger.read(key)
+
+    async def write(self, record: Record, lease: Lease) -> Record:
+        """See Store.write."""
+        return self._ledger.write(record, lease)
+
+    async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
+        """See Store.touch."""
+        return self._ledger.touch(key, ttl_s)
+
+    async def delete(self, key: SessionKey) -> bool:
+        """See Store.delete."""
+        deleted = self._ledger.delete(key)
+        if deleted:
+            self.leases.drop(key)
+        return deleted
+
+    async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Store.list."""
+        return self._ledger.list(owner, model, after, count)
+
+    async def live_of(self, digest: str) -> int:
+        """See Store.live_of."""
+        return self._table.live_of(digest)
+
+    async def sweep(self) -> int:
+        """See Store.sweep. Other calls come between its passes."""
+        expired, more = 0, True
+        while more:
+            count, more = self._ledger.sweep()
+            expired += count
+            await asyncio.sleep(0)
+        return expired
+
+    async def usage(self) -> Usage:
+        """See Store.usage."""
+        return self._table.usage()
+
+    async def close(self) -> None:
+        """See Store.close."""
+        self._table.close()

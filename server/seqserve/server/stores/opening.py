@@ -1,0 +1,34 @@
+"""Opens the store that the settings ask for."""
+
+from __future__ import annotations
+
+from seqserve.server.errors import UnusableStoreError
+from seqserve.server.settings import SessionSettings
+from seqserve.server.stores.memory import MemoryStore
+from seqserve.server.stores.sqlite import SqliteStore
+from seqserve.server.stores.store import Store
+
+
+def open_store(settings: SessionSettings) -> Store:
+    """Open the store, on the event loop that will use it.
+
+    Raises: UnusableStoreError if its file cannot be opened or another process has it, or a package is missing.
+    """
+    if settings.path is not None:
+        return SqliteStore(settings.path, grace_s=settings.grace_s)
+    if settings.redis is not None:
+        try:
+            from seqserve.server.stores.redis import RedisStore  # only who uses it needs the package
+        except ModuleNotFoundError as error:
+            if error.name != "redis":
+                raise
+            raise UnusableStoreError(
+                "sessions in Redis need the package redis: install it with pip install 'seqserve[server,redis]'"
+            ) from error
+        return RedisStore(settings.redis, grace_s=settings.grace_s, lease_s=settings.lease_s)
+    return MemoryStore(
+        count_max=settings.count_max,
+        bytes_max=settings.bytes_max,
+        when_full=settings.when_full,
+        grace_s=settings.grace_s,
+    )

@@ -1,0 +1,105 @@
+"""Records in memory: by key, in order of use, in order of ids, in order of expiry."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+
+from seqserve.server.stores.store import Record, SessionKey, Usage
+
+
+class Records:
+    """Records in memory, `Table` of the ledger. Of the tombstones it keeps the youngest."""
+
+    def __init__(self, *, tombstones_max: int) -> None:
+        self._tombstones_max = tombstones_max
+        self._live: OrderedDict[SessionKey, Record] = OrderedDict()  # the least recently used first
+        self._tombstones: OrderedDict[SessionKey, Record] = OrderedDict()  # the oldest first
+        self._ids: dict[str, list[str]] = {}  # of the live ones, by owner, sorted
+        self._due: list[tuple[float, SessionKey]] = []  # a heap; an entry that is no longer true is passed over
+        self._of_digest: Counter[str] = Counter()
+        self._bytes = 0
+
+    def get(self, key: SessionKey) -> Record | None:
+        """See Table.get. A use of the record."""
+        if key in self._live:
+            self._live.move_to_end(key)
+        return self.peek(key)
+
+    def peek(self, key: SessionKey) -> Record | None:
+        """The record of this key, without that being a use."""
+        return self._live.get(key) or self._tombstones.get(key)
+
+    def put(self, record: Record) -> None:
+        """See Table.put. A use of the record."""
+        self.remove(record.key)
+        if not record.body:
+            self._tombstones[record.key] = record
+            if len(self._tombstones) > self._tombstones_max:
+                self._tombstones.popitem(last=False)
+            return
+        self._live[record.key] = record
+        bisect.insort(self._ids.setdefault(record.key.owner, []), record.key.id)
+        self._of_digest[record.digest] += 1
+        self._bytes += len(record.body)
+        heapq.heappush(self._due, (record.expires_s, record.key))
+        if len(self._due) > 2 * len(self._live) + 64:
+            self._due = [(each.expires_s, each.key) for each in self._live.values()]
+            heapq.heapify(self._due)
+
+    def remove(self, key: SessionKey) -> None:
+        """See Table.remove."""
+        self._tombstones.pop(key, None)
+        record = self._live.pop(key, None)
+        if record is None:
+            return
+        ids = self._ids[key.owner]
+        del ids[bisect.bisect_left(ids, key.id)]
+        if not ids:
+            del self._ids[key.owner]
+        self._of_digest[record.digest] -= 1
+        if not self._of_digest[record.digest]:
+            del self._of_digest[record.digest]
+        self._bytes -= len(record.body)
+
+    def least_recent(self) -> Iterator[Record]:
+        """The records with a body, those first that were not used for the longest time."""
+        return iter(self._live.values())
+
+    def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Table.page."""
+        ids = self._ids.get(owner, [])
+        those = (self._live[SessionKey(owner, ids[at])] for at in range(bisect.bisect_right(ids, after), len(ids)))
+        return list(islice((record for record in those if model in ("", record.model)), count))
+
+    def due(self, before_s: float, count: int) -> list[Record]:
+        """See Table.due."""
+        found: dict[SessionKey, Record] = {}
+        while len(found) < count and self._due and self._due[0][0] <= before_s:
+            _, key = heapq.heappop(self._due)
+            record = self._live.get(key)
+            if record is not None and record.expires_s <= before_s:
+                found[key] = record
+        return list(found.values())
+
+    def bury(self, before_s: float, count: int) -> int:
+        """See Table.bury. Those that do not lie in order of their expiry wait for those before them."""
+        buried = 0
+        while buried < count and self._tombstones:
+            key, oldest = next(iter(self._tombstones.items()))
+            if oldest.expires_s > before_s:
+                break
+            del self._tombstones[key]
+            buried += 1
+        return buried
+
+    def live_of(self, digest: str) -> int:
+        """See Table.live_of."""
+        return self._of_digest[digest]
+
+    def usage(self) -> Usage:
+        """See Table.usage."""
+        return Usage(len(self._live), self._bytes)

@@ -1,0 +1,199 @@
+"""Sessions in Redis: shared by replicas, each of which may go on where another was killed.
+
+A lease runs out `lease_s` after it was last renewed. A write is checked against the fence that was given out last, so a
+replica that lost its lease without knowing cannot undo what another one did. How durable this is, is Redis's setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+
+from seqserve.server.errors import (
+    LeaseLostError,
+    SessionBusyError,
+    SessionNotFoundError,
+    StoreFullError,
+    StoreUnavailableError,
+    UnusableStoreError,
+)
+from seqserve.server.stores import scripts
+from seqserve.server.stores.scripts import Script
+from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
+
+_Pool: Any = BlockingConnectionPool  # its methods are typed in part only
+
+_CONNECTIONS_MAX = 32
+_TIMEOUT_S = 2.0  # for a connection, for an answer
+_RETRY_AFTER_S = 1.0
+_LOOK_INTERVAL_S = 0.1
+_LOOK_MAX = 512  # ids that one script of a listing looks at
+_SWEEP_MAX = 256  # sessions that one script of a sweep buries
+
+
+class RedisStore:
+    """`Store` in Redis."""
+
+    durable = True
+
+    def __init__(self, url: str, *, grace_s: float, lease_s: float) -> None:
+        """Connects with the first call, and anew after every failure.
+
+        Args:
+            url: redis://, rediss:// or unix://, as the package redis takes it.
+            grace_s: how long an expired session is known as expired.
+            lease_s: how long a lease lasts that is not renewed.
+        Raises: UnusableStoreError if the URL cannot be one.
+        """
+        try:
+            pool = _Pool.from_url(
+                url,
+                max_connections=_CONNECTIONS_MAX,
+                timeout=_TIMEOUT_S,
+                socket_timeout=_TIMEOUT_S,
+                socket_connect_timeout=_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),  # what was sent twice may happen twice: the caller decides
+            )
+        except ValueError as error:
+            raise UnusableStoreError(f"the URL of the session store's Redis is not valid: {error}") from error
+        self._redis: Any = Redis(connection_pool=pool)
+        self._grace_s = grace_s
+        self._lease_ms = round(lease_s * 1000)
+
+    async def create(self, record: Record) -> tuple[Record, bool]:
+        """See Store.create."""
+        created, there = await self._run(scripts.CREATE, *_name(record.key), *_content(record))
+        return _record(record.key.owner, there), bool(created)
+
+    async def read(self, key: SessionKey) -> Record | None:
+        """See Store.read."""
+        there = await self._run(scripts.READ, _member(key), self._grace_s)
+        return _record(key.owner, there) if there else None
+
+    async def acquire(self, key: SessionKey, holder: str) -> Lease:
+        """See Store.acquire."""
+        fence = await self._run(scripts.ACQUIRE, _member(key), holder, self._lease_ms)
+        if not fence:
+            raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
+        return Lease(key, holder, fence)
+
+    async def wait_free(self, key: SessionKey) -> None:
+        """See Store.wait_free."""
+        # Whoever has it may be in another process, and die: nobody would tell.
+        while await self._call("EXISTS", f"seqserve:lease:{_member(key)}"):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    async def renew(self, lease: Lease) -> bool:
+        """See Store.renew."""
+        return bool(await self._run(scripts.RENEW, _member(lease.key), lease.fence, self._lease_ms))
+
+    async def release(self, lease: Lease) -> None:
+        """See Store.release."""
+        await self._run(scripts.RELEASE, _member(lease.key), lease.fence)
+
+    async def write(self, record: Record, lease: Lease) -> Record:
+        """See Store.write."""
+        created_s = f"{record.created_s:.6f}"
+        there = await self._run(scripts.WRITE, *_name(record.key), *_content(record), created_s, lease.fence)
+        resource = ("session", record.key.id)
+        if there == b"gone":
+            raise SessionNotFoundError(
+                f"session {record.key.id!r} was deleted while a request advanced it", resource=resource
+            )
+        if there == b"lost":
+            raise LeaseLostError(f"another request has taken session {record.key.id!r} over", resource=resource)
+        return _record(record.key.owner, there)
+
+    async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
+        """See Store.touch."""
+        there = await self._run(scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
+        return _record(key.owner, there) if there else None
+
+    async def delete(self, key: SessionKey) -> bool:
+        """See Store.delete."""
+        return bool(await self._run(scripts.DELETE, _member(key)))
+
+    async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Store.list. Redis is held up by no more than a few hundred sessions at a time."""
+        prefix = _member(SessionKey(owner, ""))
+        found: list[Record] = []
+        while len(found) < count:
+            last, records = await self._run(scripts.LIST, owner, prefix, model, after, count - len(found), _LOOK_MAX)
+            found += (_record(owner, there) for there in records)
+            after = last.decode()
+            if not after:
+                break
+        return found
+
+    async def live_of(self, digest: str) -> int:
+        """See Store.live_of."""
+        return int(await self._call("SCARD", f"seqserve:digest:{digest}"))
+
+    async def sweep(self) -> int:
+        """See Store.sweep. Replicas that sweep at the same time share the work."""
+        expired, count = 0, _SWEEP_MAX
+        while count == _SWEEP_MAX:
+            count = int(await self._run(scripts.SWEEP, _SWEEP_MAX, self._grace_s))
+            expired += count
+        return expired
+
+    async def usage(self) -> Usage:
+        """See Store.usage."""
+        return Usage(*await self._run(scripts.USAGE))
+
+    async def close(self) -> None:
+        """See Store.close."""
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _run(self, script: Script, *arguments: str | bytes | float) -> Any:
+        """Run a script, which Redis forgets when it is restarted. Raises: see `_call`."""
+        try:
+            return await self._call("EVALSHA", script.sha, 0, *arguments)
+        except NoScriptError:
+            return await self._call("EVAL", script.text, 0, *arguments)
+
+    async def _call(self, *words: str | bytes | float) -> Any:
+        """Send a command. Raises: StoreFullError, StoreUnavailableError."""
+        try:
+            return await self._redis.execute_command(*words)
+        except NoScriptError:
+            raise
+        except OutOfMemoryError as error:
+            raise StoreFullError(f"the session store has no room: {error}", retry_after_s=_RETRY_AFTER_S) from error
+        except RedisError as error:
+            raise StoreUnavailableError(f"the session store failed: {error}", retry_after_s=_RETRY_AFTER_S) from error
+
+
+def _member(key: SessionKey) -> str:
+    """The name of a session in Redis: the length tells where the owner ends, whatever is in it."""
+    return f"{len(key.owner.encode())}:{key.owner}:{key.id}"
+
+
+def _name(key: SessionKey) -> tuple[str, str, str]:
+    return _member(key), key.owner, key.id
+
+
+def _content(record: Record) -> tuple[bytes, str, str, int, float]:
+    return record.body, record.model, record.digest, record.position, record.ttl_s
+
+
+def _record(owner: str, answer: list[bytes]) -> Record:
+    """The record that a script answered."""
+    id_, model, digest, position, ttl_s, created_s, updated_s, expires_s, body = answer
+    return Record(
+        SessionKey(owner, id_.decode()),
+        model.decode(),
+        digest.decode(),
+        int(position),
+        float(ttl_s),
+        body,
+        float(created_s),
+        float(updated_s),
+        float(expires_s),
+    )

@@ -1,0 +1,173 @@
+"""Sessions in a SQLite file: what was written survives the end of the process, and of the machine's power.
+
+One process a file. A thread of its own changes the file, many changes in one transaction, and another reads it; the
+write-ahead log keeps them out of each other's way. Leases live in memory: a restart frees them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
+from seqserve.server.stores.commits import GroupCommit
+from seqserve.server.stores.leases import LocalLeases, LocallyLeased
+from seqserve.server.stores.ledger import Ledger
+from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
+from seqserve.server.stores.table import SqlTable
+
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_RETRY_AFTER_S = 1.0
+
+ResultT = TypeVar("ResultT")
+
+
+class SqliteStore(LocallyLeased):
+    """`Store` in a file."""
+
+    durable = True
+
+    def __init__(self, path: Path, *, grace_s: float, now: Callable[[], float] = time.time) -> None:
+        """Open the file, or make it. Call it on the event loop that will use it.
+
+        Raises: UnusableStoreError if another process has it, it is not a session store, or it cannot be opened.
+        """
+        super().__init__(LocalLeases(now))
+        self._lock = _lock(path)
+        try:
+            changing, reading = _connect(path), _connect(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._connections = changing, reading
+        self._changing = Ledger(SqlTable(changing), self.leases, grace_s=grace_s, now=now)
+        self._reading = Ledger(SqlTable(reading), self.leases, grace_s=grace_s, now=now)
+        self._commits = GroupCommit(changing)
+        self._reader = ThreadPoolExecutor(1, "session-reads")
+
+    async def create(self, record: Record) -> tuple[Record, bool]:
+        """See Store.create."""
+        return await self._change(lambda: self._changing.create(record))
+
+    async def read(self, key: SessionKey) -> Record | None:
+        """See Store.read."""
+        return await self._read(lambda: self._reading.read(key))
+
+    async def acquire(self, key: SessionKey, holder: str) -> Lease:
+        """See Store.acquire."""
+        taken_over = self.leases.held(key)
+        lease = await super().acquire(key, holder)
+        if taken_over:  # a write of the lease before may be under way: let it end before anything is read
+            try:
+                await self._change(lambda: None)
+            except BaseException:
+                self.leases.give_back(lease)
+                raise
+        return lease
+
+    async def write(self, record: Record, lease: Lease) -> Record:
+        """See Store.write."""
+        return await self._change(lambda: self._changing.write(record, lease))
+
+    async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
+        """See Store.touch."""
+        return await self._change(lambda: self._changing.touch(key, ttl_s))
+
+    async def delete(self, key: SessionKey) -> bool:
+        """See Store.delete."""
+        deleted = await self._change(lambda: self._changing.delete(key))
+        if deleted:
+            self.leases.drop(key)
+        return deleted
+
+    async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
+        """See Store.list."""
+        return await self._read(lambda: self._reading.list(owner, model, after, count))
+
+    async def live_of(self, digest: str) -> int:
+        """See Store.live_of."""
+        return await self._read(lambda: self._reading.table.live_of(digest))
+
+    async def sweep(self) -> int:
+        """See Store.sweep. Other changes come between its passes."""
+        expired, more = 0, True
+        while more:
+            count, more = await self._change(self._changing.sweep)
+            expired += count
+        return expired
+
+    async def usage(self) -> Usage:
+        """See Store.usage."""
+        return await self._read(lambda: self._reading.table.usage())
+
+    async def close(self) -> None:
+        """See Store.close."""
+        await self._commits.close()
+        await asyncio.to_thread(self._reader.shutdown)
+        for connection in self._connections:
+            connection.close()
+        os.close(self._lock)
+
+    async def _change(self, change: Callable[[], ResultT]) -> ResultT:
+        try:
+            return await self._commits.run(change)
+        except sqlite3.Error as error:
+            raise _told(error) from error
+
+    async def _read(self, read: Callable[[], ResultT]) -> ResultT:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+        except sqlite3.Error as error:
+            raise _told(error) from error
+
+
+def _lock(path: Path) -> int:
+    """Lock a file beside the store; the system unlocks it when the process ends, however it ends. Returns: It, open."""
+    beside = path.with_name(f"{path.name}.lock")
+    try:
+        opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UnusableStoreError(f"the session store {path} cannot be opened: {error}") from error
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(opened)
+        raise UnusableStoreError(
+            f"another server uses the session store {path}: a file serves one process;"
+            " give this one another file, or let several servers share a Redis (sessions.redis)"
+        ) from error
+    return opened
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that any thread may use. Raises: UnusableStoreError."""
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            SqlTable.set_up(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, UnusableStoreError) as error:
+        raise UnusableStoreError(f"the session store {path} cannot be opened: {error}") from error
+    return connection
+
+
+def _told(error: sqlite3.Error) -> StoreFullError | StoreDataLossError | StoreUnavailableError:
+    """What a caller is told of a failure of the database."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _FULL:
+        return StoreFullError(f"the session store has no room: {error}", retry_after_s=_RETRY_AFTER_S)
+    if code in _DAMAGED:
+        return StoreDataLossError(f"the session store is damaged: {error}")
+    return StoreUnavailableError(f"the session store failed: {error}", retry_after_s=_RETRY_AFTER_S)
