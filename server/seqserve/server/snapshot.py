@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,37 +106,64 @@ def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     Raises: ServableMismatchError if it is another servable's; SnapshotInvalidError saying what is broken.
     """
     check_servable(payload, servable)
-    if payload.position < 0:
-        raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
-    if payload.position == 0:
-        return _unused(payload)
-    return Start(
-        state=_state(payload.tensors, servable.manifest.states),
-        position=payload.position,
-        last_token=_last_token(payload, servable.manifest),
-        counts=_counts(payload, servable.manifest),
-        undecoded=_undecoded(payload),
-        tokens=_tokens(payload, servable.manifest),
-    )
+    start = _without_tensors(payload, servable.manifest)
+    return start if not start.position else replace(start, state=_state(payload.tensors, servable.manifest.states))
+
+
+def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
+    """The kept tokens that a message holds, to be read again by a servable that does not know its tensors.
+
+    Raises: ServableMismatchError if none are kept or they mean something else to it; SnapshotInvalidError.
+    """
+    same_tokenizer = payload.tokenizer_sha256.hex() == servable.manifest.graph.tokenizer_sha256
+    if payload.position and not (payload.tokens and same_tokenizer):
+        raise mismatch(payload, servable)
+    start = _without_tensors(payload, servable.manifest)
+    return replace(start, replay=start.tokens[:-1])
 
 
 def check_servable(payload: pb.SnapshotPayload, servable: Servable) -> None:
     """Raise ServableMismatchError if a state was made by another graph or with another tokenizer."""
-    theirs, ours = payload.servable, servable.id
-    tokenizer = payload.tokenizer_sha256.hex()
-    if theirs.digest == ours.digest and tokenizer == servable.manifest.graph.tokenizer_sha256:
-        return
+    same_graph = payload.servable.digest == servable.id.digest
+    if not (same_graph and payload.tokenizer_sha256.hex() == servable.manifest.graph.tokenizer_sha256):
+        raise mismatch(payload, servable)
+
+
+def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> ServableMismatchError:
+    """What to raise for a state that a servable cannot go on with. Args: servable: None: it is not loaded."""
+    theirs = payload.servable
+    told = f"the state belongs to {theirs.model[:128]}/{theirs.version} ({theirs.digest[:12]}…)"
+    if servable is None:
+        return ServableMismatchError(
+            f"{told}, which this server has not loaded; load it, or begin anew",
+            metadata={"state_digest": theirs.digest[:64]},
+        )
+    ours = servable.id
     what = "tokenizer" if theirs.digest == ours.digest else "graph"
-    raise ServableMismatchError(
-        f"the state belongs to {theirs.model}/{theirs.version} ({theirs.digest[:12]}…), which has another {what} than "
-        f"{ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own version, or begin anew",
-        metadata={"state_digest": theirs.digest, "servable_digest": ours.digest},
+    return ServableMismatchError(
+        f"{told}, which has another {what} than {ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own "
+        "version, or begin anew",
+        metadata={"state_digest": theirs.digest[:64], "servable_digest": ours.digest},
     )
 
 
 def tokens_of(values: Iterable[int], count: int) -> IntArray:
     """Token ids of a message as int32 (count,)."""
     return np.fromiter(values, np.int32, count)
+
+
+def _without_tensors(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Start:
+    if payload.position < 0:
+        raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
+    if payload.position == 0:
+        return _unused(payload)
+    return Start(
+        position=payload.position,
+        last_token=_last_token(payload, manifest),
+        counts=_counts(payload, manifest),
+        undecoded=_undecoded(payload),
+        tokens=_tokens(payload, manifest),
+    )
 
 
 def _unused(payload: pb.SnapshotPayload) -> Start:
