@@ -122,12 +122,16 @@ def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
         )
 
 
+def owner(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Whose sessions a call may see: the principal of its metadata; all callers without one share theirs."""
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY), "")
+
+
 def admission(context: grpc.aio.ServicerContext[Any, Any], engine: Lanes, priority: int = 0) -> Admission:
     """The terms of a call: its caller (the principal of the metadata, else the connection) and its deadline."""
-    principals = [str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY]
     left_s: Any = context.time_remaining()  # None for a call without a deadline, which the stubs forget
     deadline_s: float | None = None if left_s is None else engine.clock() + left_s
-    return Admission(principals[0] if principals else context.peer(), priority, deadline_s)
+    return Admission(owner(context) or context.peer(), priority, deadline_s)
 
 
 def task_name(model: Model) -> str:
