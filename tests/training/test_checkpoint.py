@@ -1,16 +1,38 @@
+import resource
+import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from seqserve.training import checkpoint as checkpoints
-from seqserve.training.checkpoint import Checkpoint
+from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.errors import CheckpointError
 
 
 def a_checkpoint(loss: float = 1.0) -> Checkpoint:
     weights = {"head": torch.arange(3.0)}
     return Checkpoint("lm", '{"seed": 1}', weights, "{}", ("A", "B"), "{}", {"loss": loss})
+
+
+def a_state(step: int) -> RunState:
+    return RunState("lm", "{}", ("digest",), {"step": step, "weights": torch.zeros(1000)})
+
+
+def newest_step(folder: Path, told: list[str] | None = None) -> int:
+    state = checkpoints.newest_state(folder, ([] if told is None else told).append)
+    return int(state.trainer["step"])
+
+
+def damage(path: Path) -> None:
+    """One bit of a weight, as a failing disk would have it."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    content[largest.header_offset + 1000] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -22,19 +44,54 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["best.pt"]
 
 
-def test_the_old_checkpoint_stays_when_the_new_one_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Generator[None]:
+    """What a full disk does: the operating system refuses to write on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_old_checkpoint_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     checkpoints.save(path, a_checkpoint(loss=1.0))
-
-    def full_disk(content: object, file: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(CheckpointError, match="cannot be written: No space left"):
+    message = r"best\.pt: the checkpoint cannot be written: File too large; what was saved before is still there"
+    with files_of_at_most(100), pytest.raises(CheckpointError, match=message):
         checkpoints.save(path, a_checkpoint(loss=0.5))
     assert checkpoints.load(path).metrics == {"loss": 1.0}
+    assert [file.name for file in tmp_path.iterdir()] == ["best.pt"]
+
+
+def test_the_old_state_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+    checkpoints.save_state(tmp_path, a_state(1))
+    with files_of_at_most(100), pytest.raises(CheckpointError, match=r"last\.pt: the checkpoint cannot be written"):
+        checkpoints.save_state(tmp_path, a_state(2))
+    assert newest_step(tmp_path) == 1
+
+
+def test_the_newest_good_state_is_found(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no run to go on with: neither of last\.pt, previous\.pt is good"):
+        newest_step(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save_state(tmp_path, a_state(step))
+        assert newest_step(tmp_path) == step
+    told = list[str]()
+    damage(tmp_path / "last.pt")
+    assert newest_step(tmp_path, told) == 2
+    assert len(told) == 1
+    assert "last.pt: the checkpoint is damaged" in told[0]
+    (tmp_path / "previous.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no run to go on with"):
+        newest_step(tmp_path)
+
+
+def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    checkpoints.save_state(tmp_path, a_state(1))
+    (tmp_path / "last.pt").rename(tmp_path / "previous.pt")
+    assert newest_step(tmp_path) == 1
 
 
 def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:

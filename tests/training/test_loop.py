@@ -1,72 +1,104 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
-from torch import Tensor, nn
 
-from seqserve.training.config import LanguageModelConfig
-from seqserve.training.errors import DivergenceError
-from seqserve.training.loop import fit, rate
-from seqserve.training.progress import Silent
-
-
-class Line:
-    """Learns that a number is 3; the validation losses are given."""
-
-    steps_per_epoch = 2
-
-    def __init__(self, validation: list[float], *, breaks_at: int = 0) -> None:
-        self.network = nn.Linear(1, 1)
-        self._validation = iter(validation)
-        self._steps, self._breaks_at = 0, breaks_at
-        self.gradient_norms = list[float]()
-
-    def losses(self, epoch: int) -> Iterator[tuple[Tensor, int]]:
-        del epoch
-        for _ in range(self.steps_per_epoch):
-            self._steps += 1
-            loss = (self.network(torch.ones(1)) - 3).square().sum()
-            yield loss * float("nan") if self._steps == self._breaks_at else loss, 1
-            norms = [p.grad.norm() for p in self.network.parameters() if p.grad is not None]
-            self.gradient_norms.append(float(torch.stack(norms).norm()))
-
-    def validate(self) -> dict[str, float]:
-        return {"loss": next(self._validation)}
+from seqserve.training.errors import ConfigError, DivergenceError
+from seqserve.training.loop import Trainer, better
+from seqserve.training.progress import Stepped, Validated
+from tests.training.learners import Line, Pairs, config, fit
 
 
-def ignore(metrics: dict[str, float]) -> None:
-    del metrics
+class Notes:
+    def __init__(self) -> None:
+        self.steps, self.validations = list[Stepped](), list[Validated]()
 
+    def stepped(self, event: Stepped) -> None:
+        self.steps.append(event)
 
-def config(**changes: object) -> LanguageModelConfig:
-    return LanguageModelConfig.model_validate({"data": ["text"], "epochs": 3, "clip_norm": 0.5, **changes})
+    def validated(self, event: Validated) -> None:
+        self.validations.append(event)
 
 
 def test_the_best_is_kept_and_not_the_last() -> None:
     kept = list[float]()
-    result = fit(Line([2.0, 1.0, 1.5]), config(), lambda metrics: kept.append(metrics["loss"]), Silent())
+    trainer = Trainer(Line([2.0, 1.0, 1.5]), config())
+    fit(trainer, keep=lambda metrics: kept.append(metrics["loss"]))
     assert kept == [2.0, 1.0]
-    assert result.best == {"loss": 1.0}
-    assert result.steps == 6
+    assert trainer.standing.best["loss"] == 1.0
+    assert trainer.standing.step == trainer.steps == 6
 
 
-def test_gradients_are_clipped_by_their_norm() -> None:
-    learner = Line([2.0, 1.0, 1.5])
-    fit(learner, config(), ignore, Silent())
+def test_the_figure_that_decides_is_a_setting_and_an_unknown_one_is_refused() -> None:
+    kept = list[float]()
+    fit(Trainer(Line([2.0, 1.0, 1.5]), config(best_metric="accuracy")), keep=lambda m: kept.append(m["loss"]))
+    assert kept == [2.0]  # no accuracy was higher than the first
+    with pytest.raises(ConfigError, match=r"--best-metric f1: this task has accuracy, loss"):
+        fit(Trainer(Line([2.0]), config(best_metric="f1")))
+
+
+@pytest.mark.parametrize(("name", "falls"), [("loss", True), ("bits_per_character", True), ("span_f1", False)])
+def test_losses_get_better_by_falling_and_scores_by_rising(name: str, *, falls: bool) -> None:
+    assert better(name, 1.0, 2.0) is falls
+    assert better(name, 2.0, 1.0) is not falls
+    assert not better(name, 1.0, 1.0)
+
+
+def test_training_ends_when_patience_does() -> None:
+    trainer = Trainer(Line([2.0, 1.0, 1.5, 1.0]), config(epochs=9, patience=2))
+    fit(trainer)
+    assert [each["metrics"]["loss"] for each in trainer.history.validations] == [2.0, 1.0, 1.5, 1.0]
+
+
+def test_the_last_pass_is_validated_whatever_the_distance() -> None:
+    notes = Notes()
+    fit(Trainer(Line([2.0, 1.0, 1.5]), config(epochs=5, validate_epochs=2)), watch=notes)
+    assert [event.epoch for event in notes.validations] == [2, 4, 5]
+
+
+def test_gradients_are_clipped_by_their_norm_and_the_norm_before_is_told() -> None:
+    learner, notes = Line([2.0, 1.0, 1.5]), Notes()
+    fit(Trainer(learner, config()), watch=notes)
     assert max(learner.gradient_norms) <= 0.5 + 1e-6
+    assert notes.steps[0].gradient_norm > 1
+
+
+def test_gradients_are_clipped_by_value_or_not_at_all() -> None:
+    learner = Line([2.0, 1.0, 1.5])
+    fit(Trainer(learner, config(clip_norm=0, clip_value=0.1)))
+    assert learner.gradient_norms[0] == pytest.approx(0.1 * 2**0.5)  # two weights, each cut to 0.1
+    learner, notes = Line([2.0, 1.0, 1.5]), Notes()
+    fit(Trainer(learner, config(clip_norm=0)), watch=notes)
+    assert learner.gradient_norms == pytest.approx([event.gradient_norm for event in notes.steps])
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where_and_what_is_kept() -> None:
     with pytest.raises(DivergenceError, match=r"step 3, epoch 2: loss nan, .* is kept \(validation loss 2\.0000\)"):
-        fit(Line([2.0, 1.0], breaks_at=3), config(), ignore, Silent())
+        fit(Trainer(Line([2.0, 1.0], breaks_at=3), config()))
     with pytest.raises(DivergenceError, match=r"step 1, epoch 1: .* no checkpoint was kept, for no epoch had ended"):
-        fit(Line([2.0], breaks_at=1), config(), ignore, Silent())
+        fit(Trainer(Line([2.0], breaks_at=1), config()))
+    with pytest.raises(DivergenceError, match=r"the validation loss after step 2 is nan"):
+        fit(Trainer(Line([float("nan")]), config()))
 
 
-def test_the_rate_rises_to_the_highest_and_falls_to_nothing() -> None:
-    rates = [rate(step, 100, 0.1) for step in range(1, 101)]
-    assert rates[9] == 1.0
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert rates[-1] == pytest.approx(0.0)
-    assert rate(1, 1, 0.0) == 1.0
+def test_batches_that_are_gathered_weigh_as_their_tokens_do() -> None:
+    plain = {"epochs": 1, "optimizer": "sgd", "schedule": "constant", "warmup": 0, "clip_norm": 0, "weight_decay": 0}
+    gathered, whole = Pairs((1, 5, 2)), Pairs((1, 5, 2))
+    fit(Trainer(gathered, config(accumulate=3, learning_rate=0.1, **plain)))
+    rows = torch.cat(whole._batches)
+    whole._batches, whole.steps_per_epoch = [rows], 1
+    fit(Trainer(whole, config(learning_rate=0.1, **plain)))
+    assert torch.allclose(gathered.network.weight, whole.network.weight, atol=1e-7)
+
+
+def test_a_last_step_has_the_batches_that_are_left() -> None:
+    trainer = Trainer(Pairs((2, 2, 2)), config(epochs=2, accumulate=2))
+    fit(trainer)
+    assert trainer.standing.step == trainer.steps == 4
+
+
+def test_the_average_of_the_weights_is_kept_and_training_goes_on_with_the_weights_themselves() -> None:
+    averaged, plain = Line([3.0, 2.0, 1.0]), Line([3.0, 2.0, 1.0])
+    kept = list[torch.Tensor]()
+    fit(Trainer(averaged, config(average=0.9)), keep=lambda _: kept.append(averaged.network.weight.detach().clone()))
+    fit(Trainer(plain, config()))
+    assert torch.equal(averaged.network.weight, plain.network.weight)
+    assert not torch.equal(kept[-1], plain.network.weight)

@@ -3,16 +3,19 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from seqserve.training import run
 from seqserve.training.arguments import add_fields, configure
-from seqserve.training.errors import TrainingError
-from seqserve.training.progress import bar
+from seqserve.training.config.file import read_config
+from seqserve.training.distributed import speaks
+from seqserve.training.errors import InterruptedRunError, TrainingError
+from seqserve.training.logs import json_log, tensorboard_log
+from seqserve.training.progress import Watcher, Watchers, bar
 from seqserve.training.tasks.registry import TASKS
 
 PROGRAM = "seqserve-train"
@@ -20,10 +23,12 @@ RUNS = Path("runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for an error that is explained, 130 if interrupted."""
+    """Run one command.
+
+    Returns: the exit status: 0, 1 for an error that is explained, 128 and the signal's number if one stopped it.
+    """
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = parser().parse_args(given)
-    console = Console(stderr=True)
     try:
         if parsed.command == "export":
             _written(run.export(parsed.checkpoint, parsed.out))
@@ -31,19 +36,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, value in run.evaluate(parsed.model, parsed.data).items():
                 print(f"{name} {value:.6f}")
         else:
-            task = TASKS[parsed.command]
-            config = configure(task.config, vars(parsed))
-            folder: Path = parsed.run or RUNS / parsed.out.name
-            command = shlex.join([PROGRAM, *given])
-            checkpoint = run.train(task, config, command=command, folder=folder, watching=partial(bar, console))
-            _written(run.export(checkpoint, parsed.out))
+            _train(parsed, shlex.join([PROGRAM, *given]))
     except TrainingError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+        _tell(str(error))
+        return 128 + error.asked_by if isinstance(error, InterruptedRunError) else 1
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        _tell("interrupted")
         return 130
     return 0
+
+
+def _train(parsed: argparse.Namespace, command: str) -> None:
+    """Train, and write the servable; of several processes the first speaks and writes."""
+    task = TASKS[parsed.command]
+    in_file = read_config(parsed.config, task.config) if parsed.config else {}
+    config = configure(task.config, in_file | vars(parsed))
+    folder: Path = parsed.run or RUNS / parsed.out.name
+
+    @contextmanager
+    def watching(steps: int) -> Generator[Watcher]:
+        with ExitStack() as stack:
+            watchers = [stack.enter_context(bar(Console(stderr=True), steps))]
+            if parsed.log_json:
+                watchers.append(stack.enter_context(json_log(parsed.log_json)))
+            if parsed.tensorboard:
+                watchers.append(stack.enter_context(tensorboard_log(parsed.tensorboard)))
+            yield Watchers(watchers)
+
+    checkpoint = run.train(
+        task, config, command=command, folder=folder, resume=parsed.resume, watching=watching, tell=_tell
+    )
+    if speaks():
+        _written(run.export(checkpoint, parsed.out))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,7 +79,15 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of."
         )
-        command.add_argument("--run", type=Path, metavar="DIR", help="Folder of the checkpoint. Default: runs/NAME.")
+        command.add_argument(
+            "--run", type=Path, metavar="DIR", help="Folder of the checkpoints and the report. Default: runs/NAME."
+        )
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="Settings in YAML or TOML; those of the command line go before."
+        )
+        command.add_argument("--resume", action="store_true", help="Go on with the run in the folder.")
+        command.add_argument("--log-json", metavar="FILE", help="Add a line of JSON for every step; - is stdout.")
+        command.add_argument("--tensorboard", type=Path, metavar="DIR", help="Write TensorBoard's event files there.")
         add_fields(command, task.config)
     export = commands.add_parser("export", help="write a checkpoint as a servable, with the proof that it is equal")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
@@ -66,6 +98,11 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, nargs="+", required=True, metavar="PATH", help="Files of the task's kind."
     )
     return top
+
+
+def _tell(message: str) -> None:
+    if speaks():
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 
 def _written(servable: Path) -> None:

@@ -1,9 +1,12 @@
-"""A command line out of a pydantic model: one flag a field, checked by the model and by nothing else."""
+"""A command line out of a pydantic model: one flag a field, checked by the model and by nothing else.
+
+Nothing is required of the command line itself, for a configuration file may hold what it lacks.
+"""
 
 import argparse
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypeVar, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -21,7 +24,6 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
         group.add_argument(
             flag(name),
             dest=name,
-            required=field.is_required(),
             default=argparse.SUPPRESS,
             help=_help(field),
             **_reading(field),
@@ -34,7 +36,7 @@ def flag(field: str) -> str:
 
 
 def configure(model: type[ConfigT], given: Mapping[str, object]) -> ConfigT:
-    """Build ``model`` from what was given on the command line.
+    """Build ``model`` from what was given, on the command line or in a file.
 
     Raises: ConfigError with one line for each flag that is wrong, saying why.
     """
@@ -47,13 +49,17 @@ def configure(model: type[ConfigT], given: Mapping[str, object]) -> ConfigT:
 def _complaint(error: ErrorDetails) -> str:
     if not error["loc"]:
         return error["msg"]
+    if error["type"] == "missing":
+        return f"{flag(str(error['loc'][0]))} is required, on the command line or in the file of --config"
     return f"{flag(str(error['loc'][0]))}: {error['msg']} (got {error['input']!r})"
 
 
 def _help(field: FieldInfo) -> str:
     text = (field.description or "").replace("%", "%%")
     default = field.get_default()
-    if field.is_required() or default in (None, (), ""):
+    if field.is_required():
+        return f"{text} Required."
+    if default in (None, (), ""):
         return text
     return f"{text} Default: {default}."
 
@@ -63,6 +69,8 @@ def _reading(field: FieldInfo) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(field.annotation) is tuple:
         return {"nargs": "+", "metavar": "PATH"}
+    if get_origin(field.annotation) is Literal:
+        return {"choices": get_args(field.annotation)}
     if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
         return {"choices": [str(choice) for choice in field.annotation]}
     return {"metavar": "VALUE"}

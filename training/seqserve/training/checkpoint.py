@@ -1,10 +1,15 @@
-"""Checkpoints: all that is needed to evaluate or export a trained network, in one file.
+"""Checkpoints: a trained network in one file, and a run in progress in another.
 
-A file is written under a temporary name and renamed, so the best checkpoint survives whatever happens to the next one.
+``best.pt`` has all that is needed to evaluate or export the best network. ``last.pt`` has all that the run needs to go
+on; the one before it stays as ``previous.pt``, for the day when the newest is damaged. Files are written under a
+temporary name and renamed, so what was there survives whatever happens to the next one.
 """
 
+import io
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,8 @@ from torch import Tensor
 from seqserve.training.errors import CheckpointError
 
 FORMAT_VERSION = 1
+STATE_FILE = "last.pt"
+PREVIOUS_STATE_FILE = "previous.pt"
 
 
 @dataclass(frozen=True)
@@ -40,35 +47,107 @@ class Checkpoint:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True)
+class RunState:
+    """A run in progress.
+
+    Attributes:
+        task: name of the task, as on the command line.
+        config: its whole configuration, as JSON.
+        data: digests of the data files.
+        trainer: where it stands.
+    """
+
+    task: str
+    config: str
+    data: tuple[str, ...]
+    trainer: dict[str, Any]
+
+
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint in place of the one at ``path``, if there is one; the folder is made if it is not there.
 
     Raises: CheckpointError if it cannot be written; what was there before stays.
     """
-    content = asdict(checkpoint) | {"format_version": FORMAT_VERSION, "labels": list(checkpoint.labels)}
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint cannot be written: {error.strerror or error}") from error
+    _write(path, asdict(checkpoint) | {"labels": list(checkpoint.labels)})
 
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint; only tensors and plain values are accepted, no code.
 
-    Raises: CheckpointError if it is not there, not a checkpoint, or of another format.
+    Raises: CheckpointError if it is not there, damaged, not a checkpoint, or of another format.
     """
+    content = _read(path)
     try:
+        return Checkpoint(**content | {"labels": tuple(content["labels"])})
+    except (KeyError, TypeError) as error:
+        raise _not_a_checkpoint(path, error) from error
+
+
+def save_state(folder: Path, state: RunState) -> None:
+    """Write ``last.pt`` in the run's folder; the one that was there becomes ``previous.pt``.
+
+    Raises: CheckpointError if it cannot be written; what was there before stays.
+    """
+    content = {"task": state.task, "config": state.config, "data": list(state.data), "trainer": state.trainer}
+    _write(folder / STATE_FILE, content, before=folder / PREVIOUS_STATE_FILE)
+
+
+def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
+    """The newest state of the run in ``folder`` that is not damaged; ``tell`` hears of one that is.
+
+    Raises: CheckpointError if there is none.
+    """
+    paths = [folder / name for name in (STATE_FILE, PREVIOUS_STATE_FILE)]
+    for path in paths:
+        if path.exists():
+            try:
+                content = _read(path)
+                return RunState(**content | {"data": tuple(content["data"])})
+            except (CheckpointError, KeyError, TypeError) as error:
+                tell(f"{error}; trying the one before")
+    raise CheckpointError(
+        f"{folder}: no run to go on with: neither of {', '.join(path.name for path in paths)} is good"
+    )
+
+
+def _write(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:
+    """Write ``path`` whole or not at all; what was there moves to ``before``, if that is given."""
+    buffer = io.BytesIO()  # torch's own writer hides what is wrong with a disk
+    torch.save(content | {"format_version": FORMAT_VERSION}, buffer)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            if before is not None and path.exists():
+                path.replace(before)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        reason = f"{path}: the checkpoint cannot be written: {error.strerror or error}"
+        raise CheckpointError(f"{reason}; what was saved before is still there") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if (damaged := archive.testzip()) is not None:
+                raise CheckpointError(f"{path}: the checkpoint is damaged: {damaged} has the wrong checksum")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         version = content.pop("format_version")
-        if version != FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format {version}, this version of seqserve reads {FORMAT_VERSION}")
-        labels: list[str] = content.pop("labels")
-        return Checkpoint(**content, labels=tuple(labels))
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint of seqserve-train: {error}") from error
+    except (OSError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        raise _not_a_checkpoint(path, error) from error
+    except zipfile.BadZipFile as error:
+        raise _not_a_checkpoint(path, error) from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format {version}, this version of seqserve reads {FORMAT_VERSION}")
+    return content
+
+
+def _not_a_checkpoint(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: not a checkpoint of seqserve-train: {error}")

@@ -49,6 +49,11 @@ class Processes:
         """Whether this is the one that validates, writes and speaks."""
         return self.share.number == 0
 
+    def seed(self, seed: int) -> None:
+        """Have torch draw other random numbers in each process, for their rows are not the same."""
+        if self.share.count > 1:
+            torch.manual_seed(seed + self.share.number)
+
     def summed(self, *values: float) -> tuple[float, ...]:
         """The sums of these numbers over all processes, each the same bits everywhere."""
         if self.share.count == 1:
@@ -92,6 +97,11 @@ ALONE = Processes()
 def no_loss(network: nn.Module) -> Tensor:
     """The loss of a process whose share of a batch has no rows: 0, and so is its gradient for every weight."""
     return torch.stack([parameter.sum() for parameter in network.parameters()]).sum() * 0.0
+
+
+def speaks() -> bool:
+    """Whether this process is the one that writes and speaks, for those who stand outside of ``processes``."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

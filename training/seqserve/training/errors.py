@@ -4,10 +4,12 @@ TrainingError
  +-- ConfigError       a setting is missing, unknown or out of range
  +-- DataError         a data file cannot be used; names the file and, where there is one, the line
  +-- DivergenceError   the loss is no longer a number
- +-- CheckpointError   a checkpoint cannot be read
+ +-- InterruptedRunError   the run was asked to stop, and can go on
+ +-- CheckpointError   a checkpoint cannot be read or written
  +-- ExportError       a graph differs from the network it was made of, or a servable cannot be written
 """
 
+import signal
 from pathlib import Path
 
 
@@ -33,8 +35,18 @@ class DivergenceError(TrainingError):
     """The loss is no longer a number; the best checkpoint so far is kept."""
 
 
+class InterruptedRunError(TrainingError):
+    """The run was asked to stop; where it stood is saved, and --resume goes on from there."""
+
+    def __init__(self, step: int, asked_by: signal.Signals) -> None:
+        """Say after which step the run stopped, and at whose request."""
+        super().__init__(f"stopped by {asked_by.name} after step {step}; the same command with --resume goes on")
+        self.step = step
+        self.asked_by = asked_by
+
+
 class CheckpointError(TrainingError):
-    """A checkpoint cannot be read."""
+    """A checkpoint cannot be read or written."""
 
 
 class ExportError(TrainingError):

@@ -1,33 +1,83 @@
-"""The progress bar of a training run: loss, tokens a second, time left. Nothing is shown where nobody looks."""
+"""What is told of a training run while it goes on: events, who hears them, and a bar on the terminal."""
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+SMOOTHING = 0.98
+"""Part of the shown loss that stays from step to step."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step was taken.
+
+    Attributes:
+        step: its number, from 1.
+        epoch: its pass, from 1.
+        loss: mean loss of its batches, in nats a token.
+        gradient_norm: of all gradients together, before it was clipped.
+        learning_rate: of this step.
+        tokens_per_s: since the pass began.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The network was validated.
+
+    Attributes:
+        step: steps taken so far.
+        epoch: the pass that ended, from 1.
+        metrics: figures by name.
+        best: whether it is the best so far.
+    """
+
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+    best: bool
+
 
 class Watcher(Protocol):
     """Is told what a training run does."""
 
-    def step(self, *, loss: float, tokens_per_s: float) -> None:
-        """One step was taken; the loss is smoothed, in nats a token."""
+    def stepped(self, event: Stepped) -> None:
+        """Hear of a step."""
         ...
 
-    def validated(self, *, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """The model was validated at the end of an epoch (from 1)."""
+    def validated(self, event: Validated) -> None:
+        """Hear of a validation."""
         ...
 
 
-class Silent:
-    """Shows nothing."""
+class Watchers:
+    """Several watchers as one; none of them is silence."""
 
-    def step(self, *, loss: float, tokens_per_s: float) -> None:
-        """Ignore a step."""
+    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
+        self._watchers = watchers
 
-    def validated(self, *, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """Ignore a validation."""
+    def stepped(self, event: Stepped) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.stepped(event)
+
+    def validated(self, event: Validated) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.validated(event)
 
 
 class Bar:
@@ -36,17 +86,22 @@ class Bar:
     def __init__(self, progress: Progress, steps: int) -> None:
         """Show ``steps`` steps on ``progress``, which is running."""
         self._progress = progress
-        self._task = progress.add_task("training", total=steps, loss="-", speed="-")
+        self._task = progress.add_task("training", total=steps, loss="-", speed="-", metric="")
+        self._loss = math.nan
 
-    def step(self, *, loss: float, tokens_per_s: float) -> None:
+    def stepped(self, event: Stepped) -> None:
         """Advance the bar."""
-        self._progress.update(self._task, advance=1, loss=f"{loss:.4f}", speed=f"{tokens_per_s:,.0f}")
+        kept = self._loss if math.isfinite(self._loss) else event.loss
+        self._loss = SMOOTHING * kept + (1 - SMOOTHING) * event.loss
+        speed = f"{event.tokens_per_s:,.0f}"
+        self._progress.update(self._task, completed=event.step, loss=f"{self._loss:.4f}", speed=speed)
 
-    def validated(self, *, epoch: int, metrics: dict[str, float], best: bool) -> None:
-        """Print the figures above the bar."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        line = f"epoch {epoch}: validation {figures}{'  (best)' if best else ''}"
+    def validated(self, event: Validated) -> None:
+        """Print the figures above the bar, and keep them in it."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
+        line = f"epoch {event.epoch}: validation {figures}{'  (best)' if event.best else ''}"
         self._progress.console.print(line, soft_wrap=True)
+        self._progress.update(self._task, metric=figures.split("  ")[0])
 
 
 @contextmanager
@@ -57,6 +112,7 @@ def bar(console: Console, steps: int) -> Generator[Watcher]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[metric]}"),
         TextColumn("{task.fields[speed]} tokens/s"),
         TimeRemainingColumn(),
     )

@@ -34,8 +34,9 @@ def training_record(
     seconds: float,
     steps: int,
     finish_time: datetime,
+    device: str,
 ) -> manifest_pb2.TrainingRecord:
-    """How a model was trained; ``finish_time`` is aware of its time zone."""
+    """How a model was trained; ``finish_time`` is aware of its time zone, ``device`` as torch names it."""
     finished = timestamp_pb2.Timestamp()
     finished.FromDatetime(finish_time.astimezone(UTC))
     return manifest_pb2.TrainingRecord(
@@ -46,5 +47,5 @@ def training_record(
         steps=steps,
         finish_time=finished,
         versions={package: version(package) for package in PACKAGES},
-        device="cpu",
+        device=device,
     )

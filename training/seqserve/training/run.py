@@ -1,35 +1,39 @@
 """A whole run: train, judge, keep; and from a checkpoint to a proven servable."""
 
-# pyright: reportUnknownMemberType=false
-# torch's annotations leave the argument of manual_seed open.
-
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic
 
-import torch
 from google.protobuf import json_format
 from tokenizers import Tokenizer
 
 from seqserve.training import checkpoint as checkpoints
-from seqserve.training.checkpoint import Checkpoint
-from seqserve.training.config import TrainingConfig
-from seqserve.training.errors import ExportError
+from seqserve.training import report
+from seqserve.training.checkpoint import Checkpoint, RunState
+from seqserve.training.config.file import differences, write_config
+from seqserve.training.devices import device_of, prepare
+from seqserve.training.distributed import Processes, processes
+from seqserve.training.errors import CheckpointError, ConfigError, ExportError
 from seqserve.training.evaluate import UNITS
 from seqserve.training.export import parity, servable
 from seqserve.training.export.graph import OPSET
-from seqserve.training.loop import fit
-from seqserve.training.progress import Watcher
+from seqserve.training.interruption import interruption
+from seqserve.training.loop import Trainer
+from seqserve.training.progress import Watcher, Watchers
 from seqserve.training.record import training_record
 from seqserve.training.runner import GraphRunner
 from seqserve.training.tasks.registry import TASK_NAMES, TASKS
-from seqserve.training.tasks.task import ConfigT, Task, TaskLearner
+from seqserve.training.tasks.task import ConfigT, Exportable, Task
 from seqserve.v1 import manifest_pb2
 
 MANIFEST_FORMAT = 1
 CHECKPOINT_FILE = "best.pt"
+CONFIG_FILE = "config.yaml"
+REPORT_FOLDER = "report"
+MAY_CHANGE = {"epochs", "patience", "checkpoint_every", "device", "threads", "description", "license", "data_name"}
+"""Settings that may differ when a run goes on: none of them changes what a step does."""
 
 
 def train(
@@ -38,65 +42,110 @@ def train(
     *,
     command: str,
     folder: Path,
+    resume: bool = False,
     watching: Callable[[int], AbstractContextManager[Watcher]],
+    tell: Callable[[str], None],
 ) -> Path:
-    """Train a model and keep the best checkpoint.
+    """Train a model, keep the best checkpoint, and write the report.
 
     Args:
         task: what to train.
         config: how; equal configurations on equal machines give equal weights.
         command: the command that a person would type, for the record.
-        folder: where the checkpoint is written.
+        folder: where the checkpoints, the configuration and the report are written.
+        resume: go on with the run in ``folder``.
         watching: given the number of steps, shows the progress.
-    Returns: the checkpoint.
-    Raises: DataError, DivergenceError, CheckpointError.
+        tell: hears what a person should know and is no error.
+    Returns: the best checkpoint; only the first of several processes writes it.
+    Raises: ConfigError, DataError, DivergenceError, InterruptedRunError, CheckpointError.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(mode=True)
-    learner = task.learner(config)
-    path = folder / CHECKPOINT_FILE
-    start_s = time.monotonic()
-    steps = config.epochs * learner.steps_per_epoch
-
-    def keep(metrics: dict[str, float]) -> None:
-        checkpoints.save(path, _checkpoint(task, config, learner, command, metrics, time.monotonic() - start_s, 0))
-
-    with watching(steps) as watcher:
-        result = fit(learner, config, keep, watcher)
-    learner.network.load_state_dict(checkpoints.load(path).weights)
-    final = learner.final_metrics()
-    checkpoints.save(path, _checkpoint(task, config, learner, command, final, result.seconds, result.steps))
-    return path
+    device = device_of(config)
+    prepare(config)
+    with processes(cuda=device.type == "cuda") as group:
+        run = Run(task, config, command, folder, group)
+        if resume:
+            run.go_on(tell)
+        if group.first:
+            write_config(folder / CONFIG_FILE, config)
+        with interruption() as asked, watching(run.trainer.steps) if group.first else nullcontext(Watchers()) as watch:
+            run.trainer.fit(keep=run.keep, save=run.save, watch=watch, asked=asked)
+        if group.first:
+            run.finish()
+    return run.path
 
 
-def _checkpoint(
-    task: Task[ConfigT],
-    config: TrainingConfig,
-    learner: TaskLearner,
-    command: str,
-    metrics: dict[str, float],
-    seconds: float,
-    steps: int,
-) -> Checkpoint:
-    record = training_record(
-        command=command,
-        config=config,
-        data=learner.sources,
-        seconds=seconds,
-        steps=steps,
-        finish_time=datetime.now(UTC),
-    )
-    return Checkpoint(
-        task=task.name,
-        config=config.model_dump_json(),
-        weights=learner.network.state_dict(),
-        tokenizer=learner.tokenizer.to_str(),
-        labels=learner.labels,
-        record=json_format.MessageToJson(record, preserving_proto_field_name=True),
-        metrics=metrics,
-    )
+class Run(Generic[ConfigT]):
+    """A learner, the loop that trains it, and the folder that both write to."""
+
+    def __init__(self, task: Task[ConfigT], config: ConfigT, command: str, folder: Path, processes: Processes) -> None:
+        self._task, self._config, self._command, self._folder = task, config, command, folder
+        self._learner = task.learner(config)
+        processes.seed(config.seed)
+        self._processes = processes
+        self.trainer = Trainer(self._learner, config, processes)
+        self.path = folder / CHECKPOINT_FILE
+
+    def keep(self, metrics: dict[str, float]) -> None:
+        """Write the network as it is as the best one."""
+        standing = self.trainer.standing
+        record = training_record(
+            command=self._command,
+            config=self._config,
+            data=self._learner.sources,
+            seconds=standing.seconds,
+            steps=standing.step,
+            finish_time=datetime.now(UTC),
+            device=str(self.trainer.device),
+        )
+        checkpoints.save(
+            self.path,
+            Checkpoint(
+                task=self._task.name,
+                config=self._config.model_dump_json(),
+                weights=self._learner.network.state_dict(),
+                tokenizer=self._learner.tokenizer.to_str(),
+                labels=self._learner.labels,
+                record=json_format.MessageToJson(record, preserving_proto_field_name=True),
+                metrics=metrics,
+            ),
+        )
+
+    def save(self) -> None:
+        """Write where the run stands; every process has to take part."""
+        state = RunState(self._task.name, self._config.model_dump_json(), self._digests, self.trainer.state_dict())
+        self._processes.of_first(lambda: checkpoints.save_state(self._folder, state))
+
+    def go_on(self, tell: Callable[[str], None]) -> None:
+        """Go on from the newest state in the folder.
+
+        Raises: CheckpointError if there is none that is good, or the data are others now; ConfigError if settings that
+            a run cannot change have changed.
+        """
+        state = checkpoints.newest_state(self._folder, tell)
+        if state.task != self._task.name:
+            raise CheckpointError(f"{self._folder}: a run of {state.task!r} and not of {self._task.name!r}")
+        if changed := differences(state.config, self._config, MAY_CHANGE):
+            raise ConfigError("--resume cannot go on with other settings:\n" + "\n".join(changed))
+        if state.data != self._digests:
+            raise CheckpointError(f"{self._folder}: the data files are not those that the run began with")
+        self.trainer.load_state_dict(state.trainer)
+
+    def finish(self) -> None:
+        """Judge the best network with care, keep its figures, and write the report."""
+        self._learner.network.load_state_dict(checkpoints.load(self.path).weights)
+        self._learner.network.eval()
+        self.keep(self._learner.final_metrics())
+        self._learner.network.cpu()
+        report.write(
+            self._folder / REPORT_FOLDER,
+            manifest=described(checkpoints.load(self.path)).manifest,
+            history=self.trainer.history,
+            samples=self._learner.samples(),
+        )
+
+    @property
+    def _digests(self) -> tuple[str, ...]:
+        return tuple(source.sha256 for source in self._learner.sources)
 
 
 def export(path: Path, out: Path) -> Path:
@@ -109,9 +158,7 @@ def export(path: Path, out: Path) -> Path:
     Raises: CheckpointError; ExportError if the graph differs from the network, or the servable cannot be written.
     """
     checkpoint = checkpoints.load(path)
-    task = TASKS[checkpoint.task]
-    config = task.config.model_validate_json(checkpoint.config)
-    exportable = task.exportable(checkpoint)
+    exportable = described(checkpoint)
     manifest, model = exportable.manifest, exportable.model
     sha256 = servable.sha256(model.graph)
     proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256)
@@ -128,17 +175,29 @@ def export(path: Path, out: Path) -> Path:
             outputs=model.outputs,
             states=model.states,
             precision=manifest_pb2.PRECISION_FLOAT32,
+            parity=proof,
+        )
+    )
+    return servable.write(out, graph=model.graph, tokenizer=checkpoint.tokenizer, manifest=manifest)
+
+
+def described(checkpoint: Checkpoint) -> Exportable:
+    """A checkpoint on its way to a servable, with all in its manifest that is known before there is a graph file."""
+    task = TASKS[checkpoint.task]
+    config = task.config.model_validate_json(checkpoint.config)
+    exportable = task.exportable(checkpoint)
+    exportable.manifest.MergeFrom(
+        manifest_pb2.Manifest(
             training=json_format.Parse(checkpoint.record, manifest_pb2.TrainingRecord()),
             metrics=[
                 manifest_pb2.Metric(name=name, split="validation", value=value, unit=UNITS[name])
                 for name, value in checkpoint.metrics.items()
             ],
-            parity=proof,
             description=config.description,
             license=config.license,
         )
     )
-    return servable.write(out, graph=model.graph, tokenizer=checkpoint.tokenizer, manifest=manifest)
+    return exportable
 
 
 def evaluate(model: Path, data: list[Path]) -> dict[str, float]:

@@ -79,9 +79,7 @@ class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
         lt=1,
         description="Decay of a moving average of the weights, which is validated and kept in their place; 0: none.",
     )
-    best_metric: str = Field(
-        default="loss", description="Figure that says which network is the best."
-    )
+    best_metric: str = Field(default="loss", description="Figure that says which network is the best.")
     validate_epochs: int = Field(default=1, ge=1, description="Epochs from one validation to the next.")
     patience: int | None = Field(
         default=None, ge=1, description="Validations without a better one after which training ends."

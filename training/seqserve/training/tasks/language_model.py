@@ -19,6 +19,7 @@ from seqserve.training.distributed import WHOLE, Share
 from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
 from seqserve.training.export.model import network_record, state_specs
+from seqserve.training.generate import Sampling, generate
 from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
 from seqserve.training.record import data_source
@@ -33,6 +34,9 @@ VALIDATION_STREAMS = 32
 PROMPT_TOKENS_MAX = 100_000
 GENERATE_TOKENS_MAX = 100_000
 DEFAULT_TOKENS = 400
+SAMPLE_TEMPERATURES = (0.0, 0.7, 1.0)
+SAMPLE_PROMPT_TOKENS = 40
+SAMPLE_TOKENS = 300
 
 
 class LanguageModelLearner:
@@ -102,6 +106,16 @@ class LanguageModelLearner:
     def final_metrics(self) -> dict[str, float]:
         """Figures over the validation text as one stream."""
         return self._evaluated(1)
+
+    def samples(self) -> str:
+        """How the beginning of the validation text goes on, at several temperatures."""
+        prompt = self._validation_ids[:SAMPLE_PROMPT_TOKENS].tolist()
+        parts = [f"Prompt:\n\n```\n{self.tokenizer.decode(prompt)}\n```"]
+        for temperature in SAMPLE_TEMPERATURES:
+            sampling = Sampling(temperature=temperature)
+            drawn = generate(self.network, prompt, sampling=sampling, seed=self._config.seed, tokens_max=SAMPLE_TOKENS)
+            parts.append(f"Temperature {temperature}:\n\n```\n{self.tokenizer.decode(drawn)}\n```")
+        return "\n\n".join(parts)
 
     def _evaluated(self, streams: int) -> dict[str, float]:
         run = export.TorchLanguageModel(self.network)

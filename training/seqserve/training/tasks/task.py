@@ -54,6 +54,10 @@ class TaskLearner(Learner, Protocol):
         """Figures of the network on the validation data, counted as carefully as can be."""
         ...
 
+    def samples(self) -> str:
+        """What the network gives for a few inputs, as Markdown, for the report; equal networks give equal samples."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task(Generic[ConfigT]):
