@@ -23,7 +23,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_line_and_offset(tmp_path: Path)
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    with pytest.raises(DataError, match=r"empty\.txt: the file is empty: expected UTF-8 text"):
+    with pytest.raises(DataError, match=r"empty\.txt: the file is empty: expected text"):
         read_text(tmp_path / "empty.txt")
 
 

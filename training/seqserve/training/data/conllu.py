@@ -7,16 +7,18 @@ Of its ten columns the reader takes the word form (2) and one column of tags; mu
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from seqserve.training.config import TagColumn
-from seqserve.training.data.text import read_text
+from seqserve.training.data.text import UTF_8, read_lines
 from seqserve.training.errors import DataError
 
 COLUMNS = 10
 COLUMN_INDEX = {TagColumn.UPOS: 3, TagColumn.XPOS: 4}
 _NOT_A_WORD = re.compile(r"[1-9][0-9]*-[1-9][0-9]*|(0|[1-9][0-9]*)\.[1-9][0-9]*")
-_TEXT = "# text = "
+TEXT = "# text = "
+"""Begins the comment that holds the raw text of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +30,35 @@ class Sentence:
     text: str
 
 
-def read_conllu(path: Path, column: TagColumn = TagColumn.UPOS) -> list[Sentence]:
+def read_conllu(path: Path, column: TagColumn = TagColumn.UPOS, encoding: str = UTF_8) -> list[Sentence]:
     """Read all sentences of a CoNLL-U file, plain or gzip-compressed.
 
-    Raises: DataError naming file, line and what was expected, if the file is empty, not UTF-8 or not CoNLL-U.
+    Raises: DataError naming file, line and what was expected, if the file is empty, not text or not CoNLL-U.
     """
-    sentences = list(_sentences(path, read_text(path).split("\n"), column))
+    return [sentence for _, sentence in numbered_conllu(path, column, encoding)]
+
+
+def numbered_conllu(path: Path, column: TagColumn, encoding: str = UTF_8) -> list[tuple[int, Sentence]]:
+    """As ``read_conllu``, each sentence with the number of the line that its first word is in."""
+    sentences = list(_sentences(path, read_lines(path, encoding), column))
     if not sentences:
         raise DataError(path, "no sentences: expected CoNLL-U, lines of 10 columns and an empty line after a sentence")
     return sentences
 
 
-def _sentences(path: Path, lines: list[str], column: TagColumn) -> Iterator[Sentence]:
-    words: list[str] = []
-    tags: list[str] = []
-    text = ""
-    for number, raw in enumerate([*lines, ""], start=1):
-        line = raw.rstrip("\r")
+def _sentences(path: Path, lines: Iterator[tuple[int, str]], column: TagColumn) -> Iterator[tuple[int, Sentence]]:
+    words, tags = list[str](), list[str]()
+    text, start = "", 0
+    for number, line in chain(lines, [(0, "")]):
         if line.startswith("#"):
-            text = line.removeprefix(_TEXT) if line.startswith(_TEXT) else text
+            text = line.removeprefix(TEXT) if line.startswith(TEXT) else text
         elif line:
             if (word := _word(path, number, line, column, expected_id=len(words) + 1)) is not None:
+                start = start if words else number
                 words.append(word[0])
                 tags.append(word[1])
         elif words:
-            yield Sentence(tuple(words), tuple(tags), text)
+            yield start, Sentence(tuple(words), tuple(tags), text)
             words, tags, text = [], [], ""
 
 
