@@ -14,7 +14,7 @@ try:
     from pydantic_settings import SettingsError
 
     from seqserve.server.app import serve
-    from seqserve.server.errors import ProviderError
+    from seqserve.server.errors import ProviderError, UnusableStoreError
     from seqserve.server.settings import load_settings, suspicious_variables
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.startswith("seqserve"):
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     except tomllib.TOMLDecodeError as error:
         print(f"seqserve-server: {config} is not TOML: {error}", file=sys.stderr)
         return 2
-    except (OSError, ProviderError) as error:
+    except (OSError, ProviderError, UnusableStoreError) as error:
         print(f"seqserve-server: {error}", file=sys.stderr)
         return 2
     return 0

@@ -14,13 +14,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from seqserve.server.courier import Courier
-from seqserve.server.metrics import MetricsServer
-from seqserve.server.repository import Repository
+from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
+from seqserve.server.repository import EntryState, Repository
 from seqserve.server.servicers.generation import GenerationServicer
 from seqserve.server.servicers.model import ModelServicer
+from seqserve.server.servicers.session import SessionServicer
 from seqserve.server.servicers.tagging import TaggingServicer
+from seqserve.server.sessions import Catalog, Keeper, Sessions, Shelf
 from seqserve.server.settings import ServerSettings
 from seqserve.server.status import StatusInterceptor
+from seqserve.server.stores import TimedStore, open_store
 from seqserve.v1 import (
     classification_pb2,
     classification_pb2_grpc,
@@ -54,10 +57,10 @@ def _service(module: Any, name: str) -> str:
 _GENERATION = _service(generation_pb2, "GenerationService")
 _TAGGING = _service(tagging_pb2, "TaggingService")
 _MODEL = _service(model_pb2, "ModelService")
+_SESSION = _service(session_pb2, "SessionService")
 _LATER = (
     _service(classification_pb2, "ClassificationService"),
     _service(infilling_pb2, "InfillingService"),
-    _service(session_pb2, "SessionService"),
 )
 
 
@@ -65,9 +68,15 @@ class Server:
     """One server process's worth of serving, inside a running event loop."""
 
     def __init__(self, settings: ServerSettings) -> None:
+        """Put the rooms together and open the session store. Raises: UnusableStoreError."""
         self.settings = settings
         courier = Courier(asyncio.get_running_loop(), settings.wire.share)
         self.repository = Repository(settings, courier.publish)
+        self._store = TimedStore(open_store(settings.sessions))
+        shelf = Shelf(self._store)
+        self.sessions = Sessions(self.repository, shelf, settings.sessions)
+        self._keeper = Keeper(self.repository, shelf, settings.sessions)
+        self._health_task: asyncio.Task[None] | None = None
         self._metrics: MetricsServer | None = None
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
         limit = settings.limits.message_bytes_max
@@ -86,7 +95,12 @@ class Server:
             GenerationServicer(self.repository, limits), self._grpc
         )
         tagging_pb2_grpc.add_TaggingServiceServicer_to_server(TaggingServicer(self.repository, limits), self._grpc)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.repository, settings), self._grpc)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelServicer(self.repository, self._keeper, settings), self._grpc
+        )
+        session_pb2_grpc.add_SessionServiceServicer_to_server(
+            SessionServicer(Catalog(self.repository, shelf, settings.sessions), settings.sessions), self._grpc
+        )
         # These answer UNIMPLEMENTED, as generated.
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
             classification_pb2_grpc.ClassificationServiceServicer(), self._grpc
@@ -94,9 +108,8 @@ class Server:
         infilling_pb2_grpc.add_InfillingServiceServicer_to_server(
             infilling_pb2_grpc.InfillingServiceServicer(), self._grpc
         )
-        session_pb2_grpc.add_SessionServiceServicer_to_server(session_pb2_grpc.SessionServiceServicer(), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
-        names = (_GENERATION, _TAGGING, _MODEL, *_LATER, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (_GENERATION, _TAGGING, _MODEL, _SESSION, *_LATER, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc)
 
     async def start(self) -> str:
@@ -112,33 +125,48 @@ class Server:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self.settings.listen}: is the port taken? ({error})") from error
         if self.settings.metrics is not None:
-            self._metrics = MetricsServer(self.settings.metrics, self.repository.entries)
+            models, sessions = EngineCollector(self.repository.entries), SessionCollector(self._keeper, self._store)
+            self._metrics = MetricsServer(self.settings.metrics, models, sessions)
             log.info("metrics on http://%s/metrics", self._metrics.address)
+        self._keeper.start()
         await self._grpc.start()
         await self._tell_health()
+        self._health_task = asyncio.create_task(self._follow_changes())
         return f"{host}:{port}"
 
     async def stop(self) -> None:
         """Take no new requests, give running ones ``drain_s``, tell those that still run, then end."""
+        if self._health_task is not None:
+            self._health_task.cancel()
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._grpc.stop(self.settings.drain_s + _LAST_WORDS_S))
         await asyncio.wait([stopping], timeout=self.settings.drain_s)
         await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
         await stopping
+        await self._keeper.close()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
 
     async def _tell_health(self) -> None:
-        """A task's service serves if a model for the task does."""
-        tasks = {entry.model.manifest.task for entry in self.repository.entries() if entry.model is not None}
+        """A task's service serves if a model for the task takes requests."""
+        self.repository.changed.clear()
+        ready = [entry for entry in self.repository.entries() if entry.state is EntryState.READY]
+        tasks = {entry.model.manifest.task for entry in ready if entry.model is not None}
         states = {
             _GENERATION: manifest_pb2.TASK_LANGUAGE_MODEL in tasks,
             _TAGGING: manifest_pb2.TASK_TAGGING in tasks,
             _MODEL: True,
+            _SESSION: True,
             "": bool(tasks),
         } | dict.fromkeys(_LATER, False)
         for name, serves in states.items():
             await self._health.set(name, _SERVING if serves else _NOT_SERVING)
+
+    async def _follow_changes(self) -> None:
+        """Tell the health anew whenever a model was loaded or unloaded."""
+        while True:
+            await self.repository.changed.wait()
+            await self._tell_health()
 
 
 async def serve(settings: ServerSettings) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from seqserve.server.counts import Counts
-from seqserve.server.repository import Entry
+from seqserve.server.repository import Entry, EntryState
+from seqserve.server.sessions import Keeper
+from seqserve.server.stores import BOUNDS_S, TimedStore
 
 _COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {
     "seqserve_requests": ("Requests admitted.", lambda counts: counts.requests),
@@ -50,24 +53,65 @@ class EngineCollector(Collector):
                 for entry, counts in serving:
                     metric.add_metric([entry.name, str(entry.version)], read(counts))
                 yield metric
-        ready = GaugeMetricFamily("seqserve_model_ready", "1 if the version serves, 0 if it cannot.", labels=labels)
+        ready = GaugeMetricFamily(
+            "seqserve_model_ready", "1 if the version takes requests, 0 if it does not.", labels=labels
+        )
         for entry in self._entries():
-            ready.add_metric([entry.name, str(entry.version)], entry.model is not None)
+            ready.add_metric([entry.name, str(entry.version)], entry.state is EntryState.READY)
         yield ready
+
+
+_SESSION_COUNTERS: dict[str, tuple[str, Callable[[Keeper], int]]] = {
+    "seqserve_sessions_created": (
+        "Sessions created, copies and imports included.",
+        lambda keeper: keeper.counts.created,
+    ),
+    "seqserve_sessions_expired": ("Sessions that were not used in time.", lambda keeper: keeper.counts.expired),
+    "seqserve_sessions_evicted": ("Sessions forgotten to make room.", lambda keeper: keeper.usage.evicted),
+    "seqserve_sessions_restored": ("Sessions made of snapshots.", lambda keeper: keeper.counts.restored),
+    "seqserve_sessions_forked": ("Sessions copied.", lambda keeper: keeper.counts.forked),
+    "seqserve_sessions_resumed": ("Broken generations that went on.", lambda keeper: keeper.counts.resumed),
+}
+
+_SESSION_GAUGES: dict[str, tuple[str, Callable[[Keeper], int]]] = {
+    "seqserve_sessions_live": ("Sessions in the store, as of the last sweep.", lambda keeper: keeper.usage.sessions),
+    "seqserve_sessions_bytes": ("Bytes of them.", lambda keeper: keeper.usage.bytes),
+}
+
+
+class SessionCollector(Collector):
+    """Metrics of the sessions and of their store."""
+
+    def __init__(self, keeper: Keeper, store: TimedStore) -> None:
+        self._keeper = keeper
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics as they are now."""
+        for kinds, family in ((_SESSION_COUNTERS, CounterMetricFamily), (_SESSION_GAUGES, GaugeMetricFamily)):
+            for name, (meaning, read) in kinds.items():
+                yield family(name, meaning, value=read(self._keeper))
+        seconds = HistogramMetricFamily("seqserve_store_seconds", "Operations of the store.", labels=["operation"])
+        for operation, durations in sorted(self._store.durations.items()):
+            totals = map(float, accumulate(durations.counts))
+            buckets = list(zip([*map(str, BOUNDS_S), "+Inf"], totals, strict=True))
+            seconds.add_metric([operation], buckets, durations.sum_s)
+        yield seconds
 
 
 class MetricsServer:
     """Answers GET /metrics on an address of its own."""
 
-    def __init__(self, listen: str, entries: Callable[[], list[Entry]]) -> None:
+    def __init__(self, listen: str, *collectors: Collector) -> None:
         """Start to listen. Raises: OSError if the address cannot be listened on.
 
         Args:
             listen: HOST:PORT; port 0 takes any free one.
-            entries: the versions to tell of.
+            collectors: what to tell of.
         """
         registry = CollectorRegistry()
-        registry.register(EngineCollector(entries))
+        for collector in collectors:
+            registry.register(collector)
         host, _, port = listen.rpartition(":")
         started: tuple[WSGIServer, Thread] = start_http_server(int(port), host, registry)
         self._server, self._thread = started

@@ -11,6 +11,7 @@ from seqserve.server.convert import fields
 from seqserve.server.convert import model as convert
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.repository import Repository
+from seqserve.server.sessions import Keeper
 from seqserve.server.settings import ServerSettings
 from seqserve.v1 import model_pb2 as pb
 from seqserve.v1.model_pb2_grpc import ModelServiceServicer
@@ -20,10 +21,11 @@ _TOKEN = re.compile(r"[0-9]{0,18}")
 
 
 class ModelServicer(ModelServiceServicer):
-    """Answers ModelService. LoadModel and UnloadModel are not implemented yet."""
+    """Answers ModelService."""
 
-    def __init__(self, repository: Repository, settings: ServerSettings) -> None:
+    def __init__(self, repository: Repository, keeper: Keeper, settings: ServerSettings) -> None:
         self._repository = repository
+        self._keeper = keeper
         self._settings = settings
 
     async def ListModels(
@@ -53,3 +55,22 @@ class ModelServicer(ModelServiceServicer):
             manifest=entry.model.manifest if entry.model is not None else None,
             limits=convert.server_limits(self._settings),
         )
+
+    async def LoadModel(
+        self, request: pb.LoadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.LoadModelResponse:
+        """Load a version, and answer when it serves."""
+        return pb.LoadModelResponse(
+            model=convert.model(await self._repository.load_version(*fields.model_ref(request.model)))
+        )
+
+    async def UnloadModel(
+        self, request: pb.UnloadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.UnloadModelResponse:
+        """Take no new requests for a version; it goes at once if nothing uses it, else when nothing does any more."""
+        name, version = fields.model_ref(request.model)
+        if version is None:
+            raise InvalidFieldError("model.version is not set; name the version to unload", field="model.version")
+        self._repository.unload_version(name, version)
+        await self._keeper.let_models_go()
+        return pb.UnloadModelResponse(model=convert.model(self._repository.entry(name, version)))

@@ -30,7 +30,8 @@ class TaggingServicer(TaggingServiceServicer):
         model = self._repository.model(*fields.model_ref(request.model))
         tokenized = convert.tag_inputs(request, model, self._limits)
         asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
-        readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
+        with self._repository.hold(model):
+            readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
         answers = iter(readings)
         sequences = [
             convert.tagged_sequence(

@@ -22,6 +22,7 @@ class Keeper:
 
     def __init__(self, repository: Repository, shelf: Shelf, settings: SessionSettings) -> None:
         self.usage = Usage(0, 0)  # as of the last sweep
+        self.counts = shelf.counts
         self._repository = repository
         self._shelf = shelf
         self._settings = settings

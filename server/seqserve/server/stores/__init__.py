@@ -2,5 +2,16 @@
 
 from seqserve.server.stores.opening import open_store
 from seqserve.server.stores.store import Lease, Record, SessionKey, Store, Usage
+from seqserve.server.stores.timed import BOUNDS_S, Durations, TimedStore
 
-__all__ = ["Lease", "Record", "SessionKey", "Store", "Usage", "open_store"]
+__all__ = [
+    "BOUNDS_S",
+    "Durations",
+    "Lease",
+    "Record",
+    "SessionKey",
+    "Store",
+    "TimedStore",
+    "Usage",
+    "open_store",
+]
