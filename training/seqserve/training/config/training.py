@@ -4,9 +4,10 @@ A field's name is its flag (``hidden_size`` is ``--hidden-size``), its descripti
 saved in the checkpoint and in the manifest.
 """
 
+import codecs
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from seqserve.training.config.network import NetworkConfig
 from seqserve.training.config.optimisation import OptimisationConfig
@@ -15,9 +16,21 @@ from seqserve.training.config.optimisation import OptimisationConfig
 class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
     """What every task needs to know: network, optimisation, data, and what is written about the result."""
 
-    data: tuple[Path, ...] = Field(min_length=1, description="Files to train on; those named .gz are decompressed.")
-    validation: tuple[Path, ...] = Field(default=(), description="Files to validate on.")
+    data: tuple[Path, ...] = Field(
+        min_length=1,
+        description="Files, directories or patterns to train on; files named .gz are decompressed.",
+    )
+    validation: tuple[Path, ...] = Field(default=(), description="Files, directories or patterns to validate on.")
+    encoding: str = Field(default="utf-8", description="Encoding of the data files.")
     data_name: str = Field(default="", description="Name of the data, as people know it; default: the file names.")
     data_license: str = Field(default="", description="Licence of the data, as an SPDX expression.")
     license: str = Field(default="", description="Licence of the trained weights, as an SPDX expression.")
     description: str = Field(default="", description="What the model is for, in a sentence.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        try:
+            return codecs.lookup(name).name
+        except LookupError as error:
+            raise ValueError("no such encoding; utf-8, latin-1 and cp1252 are some that there are") from error
