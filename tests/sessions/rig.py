@@ -69,7 +69,8 @@ def _nowhere(published: object) -> None:
 
 def into(session_id: str = "one", **given: Any) -> StateSpec:
     """What a request says that advances a session, and creates it."""
-    return StateSpec(**({"session_id": session_id, "destination": Destination.SESSION, "create": True} | given))
+    usual: dict[str, Any] = {"session_id": session_id, "destination": Destination.SESSION, "create": True}
+    return StateSpec(**(usual | given))
 
 
 def some(*tokens: int) -> IntArray:

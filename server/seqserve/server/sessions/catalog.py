@@ -55,7 +55,8 @@ class Catalog:
         stored = stored_pb2.StoredSession(
             state=pack(Start.new(), model.servable, self._now()), keep_tokens=keep_tokens, create_request_id=request_id
         )
-        return await self._add(_key(owner, id_, "create", request_id), stored, ttl_s)
+        session, _ = await self._add(_key(owner, id_, "create", request_id), stored, ttl_s)
+        return session
 
     async def get(self, owner: str, id_: str) -> Session:
         """A session. Raises: SessionNotFoundError, SessionExpiredError."""
@@ -91,8 +92,8 @@ class Catalog:
             return there  # also where the original has gone on since
         check_position(session.record.position, expected_position)
         copy = fork(session.stored, checkpoint, request_id)
-        added = await self._add(key, copy, session.record.ttl_s if ttl_s is None else ttl_s)
-        self._shelf.counts.forked += 1
+        added, created = await self._add(key, copy, session.record.ttl_s if ttl_s is None else ttl_s)
+        self._shelf.counts.forked += created
         return added
 
     async def rewind(
@@ -132,8 +133,8 @@ class Catalog:
         stored = stored_pb2.StoredSession(
             state=state, keep_tokens=bool(len(start.tokens)), create_request_id=request_id
         )
-        session = await self._add(_key(owner, id_, "import", request_id), stored, ttl_s)
-        self._shelf.counts.restored += 1
+        session, created = await self._add(_key(owner, id_, "import", request_id), stored, ttl_s)
+        self._shelf.counts.restored += created
         return session
 
     async def delete(self, owner: str, id_: str) -> None:
@@ -143,8 +144,13 @@ class Catalog:
             live(key, await self._shelf.store.read(key))
             raise SessionNotFoundError(f"there is no session {id_!r}", resource=("session", id_))
 
-    async def _add(self, key: SessionKey, stored: stored_pb2.StoredSession, ttl_s: float | None) -> Session:
-        """Keep a new session, or find the one that the same request created before."""
+    async def _add(
+        self, key: SessionKey, stored: stored_pb2.StoredSession, ttl_s: float | None
+    ) -> tuple[Session, bool]:
+        """Keep a new session, or find the one that the same request created before.
+
+        Returns: It, and whether it is new.
+        """
         state = stored.state
         ttl_s = self._settings.ttl_default_s if ttl_s is None else ttl_s
         body = stored.SerializeToString()
@@ -157,7 +163,7 @@ class Catalog:
             raise SessionExistsError(
                 f"session {key.id!r} exists; use it, or choose another id", resource=("session", key.id)
             )
-        return session
+        return session, created
 
 
 def _record(session: Session) -> Record:
