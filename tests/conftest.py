@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from benchmarks.redis_server import redis_program, redis_server
 
 if TYPE_CHECKING:
     from tests.servables import MadeLanguageModel, MadeTagger
@@ -30,6 +33,18 @@ def data_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis that tests share, so empty it first; without redis-server the test is skipped, in CI it fails."""
+    if redis_program() is None:
+        reason = "redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with redis_server() as url:
+        yield url
 
 
 @dataclass(frozen=True)
