@@ -84,7 +84,7 @@ def make_tagger(out: Path, *, seed: int = 0, edit: Edit | None = None) -> MadeTa
         byte_hidden_size=6,
         word_bytes_max=9,
     )
-    network = Tagger(config, tokenizer.get_vocab_size(), len(LABELS))
+    network = Tagger(config, tokenizer.get_vocab_size(), LABELS)
     with torch.no_grad():
         network.head.weight *= 8
     checkpoint = Checkpoint(
