@@ -44,7 +44,7 @@ async def rig(kind: str, folder: Path, redis_url: Callable[[], str]) -> AsyncGen
 
     if kind == "redis":
         await empty(redis_url())
-        made = Rig(kind, RedisStore(redis_url(), grace_s=GRACE_S, lease_s=LONG_S), asyncio.sleep)
+        made = Rig(kind, RedisStore(redis_url(), grace_s=GRACE_S, lease_s=LONG_S / 10), asyncio.sleep)
     elif kind == "sqlite":
         made = Rig(kind, SqliteStore(folder / "sessions.db", grace_s=GRACE_S, now=clock), turn)
     else:
