@@ -1,21 +1,27 @@
-"""Character-level language models: truncated backpropagation through time over parallel streams of one text."""
+"""Language models: truncated backpropagation through time over parallel streams of one text."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from google.protobuf import json_format
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from seqserve.training import evaluate
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.data.corpus import read_corpus
-from seqserve.training.data.streams import IntArray, window_count, windows
-from seqserve.training.data.text import read_text
-from seqserve.training.distributed import WHOLE, Share
+from seqserve.training.config.language_model import TextLevel
+from seqserve.training.data.corpus import TokenText, corpus, cut_pieces, token_text
+from seqserve.training.data.documents import Text, TextForm
+from seqserve.training.data.files import files
+from seqserve.training.data.streams import NO_TARGET
+from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
 from seqserve.training.export.model import network_record, state_specs
@@ -26,7 +32,7 @@ from seqserve.training.record import data_source
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.task import Exportable, Task
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.tokenizer import UNKNOWN, character_tokenizer, first_unknown, text_ids
+from seqserve.training.text_tokenizer import END, START, text_tokenizer, unknown_text_id
 from seqserve.v1 import manifest_pb2
 
 VALIDATION_STREAMS = 32
@@ -37,6 +43,13 @@ DEFAULT_TOKENS = 400
 SAMPLE_TEMPERATURES = (0.0, 0.7, 1.0)
 SAMPLE_PROMPT_TOKENS = 40
 SAMPLE_TOKENS = 300
+LEVELS = {
+    TextLevel.CHARACTER: manifest_pb2.TOKEN_LEVEL_CHARACTER,
+    TextLevel.BYTE: manifest_pb2.TOKEN_LEVEL_BYTE,
+    TextLevel.WORD: manifest_pb2.TOKEN_LEVEL_WORD,
+    TextLevel.BPE: manifest_pb2.TOKEN_LEVEL_SUBWORD,
+}
+BoolArray = npt.NDArray[np.bool_]
 
 
 class LanguageModelLearner:
@@ -45,49 +58,57 @@ class LanguageModelLearner:
     labels: tuple[str, ...] = ()
 
     def __init__(self, config: LanguageModelConfig) -> None:
-        """Read the text, split it and number its characters; make the network.
+        """Read the text, split it and number its tokens; make the network.
 
         Raises: DataError if a file cannot be used, or the text is too short for the batch and the window.
         """
         self._config = config
-        corpus = read_corpus(config)
-        _refuse_too_little(config, len(corpus.train), len(corpus.validation))
-        self._parts = corpus.parts
-        self.tokenizer = character_tokenizer(corpus.train, unknown_token=config.unknown_token)
-        self._train_ids = text_ids(self.tokenizer, corpus.train)
-        self._validation_ids = _known_ids(self.tokenizer, corpus.validation, (config.validation or config.data)[-1])
+        train, validation = corpus(config)
+        self.tokenizer = text_tokenizer(config, (piece.text for piece in cut_pieces(train, config.level)))
+        self._train = token_text(train, self.tokenizer, config.level)
+        self._validation = token_text(validation, self.tokenizer, config.level)
+        _refuse_too_little(config, self._train, self._validation)
         self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
-        self.steps_per_epoch = window_count(len(corpus.train), streams=config.batch_size, steps=config.window)
+        self.steps_per_epoch = self._train.window_count(streams=config.batch_size, steps=config.window)
         self._state: State = ()
 
     @property
     def sources(self) -> list[manifest_pb2.DataSource]:
         """The texts; one that was split stands for both parts."""
-        return [data_source(self._config, part.path, part.split, part.characters) for part in self._parts]
+        parts = {"train": self._train, "validation": self._validation}
+        return [
+            data_source(self._config, path, part, tokens)
+            for part, text in parts.items()
+            for path, tokens in text.tokens.items()
+        ]
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
         """One pass over the text: the state is carried from window to window, gradients stop at the border."""
         del epoch  # every pass reads the text in the same order
         device = self.network.head.weight.device
-        plan = windows(self._train_ids, streams=self._config.batch_size, steps=self._config.window)
-        for index, window in enumerate(islice(plan, first, None), start=first):
+        plan = self._train.windows(streams=self._config.batch_size, steps=self._config.window)
+        for window in islice(plan, first, None):
             inputs_TB, targets_TB = window.inputs[:, share.rows], window.targets[:, share.rows]
-            state = self._starting_state(index, inputs_TB.shape[1])
+            if not (tokens := int((targets_TB != NO_TARGET).sum())):
+                yield no_loss(self.network), 0
+                continue
+            state = self._starting_state(window.begins[share.rows])
             logits_TBV, state = self.network(tensor(inputs_TB, device), None, state)
             self._state = tuple(each.detach() for each in state)
             targets = long_tensor(targets_TB, device).flatten()
-            yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets), targets.numel()
+            yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets, ignore_index=NO_TARGET), tokens
 
-    def _starting_state(self, index: int, streams: int) -> State:
-        """The state at the start of window ``index`` (from 0): that at the end of the one before, for most streams.
+    def _starting_state(self, begins_B: BoolArray) -> State:
+        """The state at the start of a window: that at the end of the one before, but for streams that begin a document.
 
         A model that only ever went on from a long past writes nonsense after a short prompt, so now and then a stream
         starts from the initial state.
         """
-        initial = self.network.stack.initial_state(streams)
-        if index == 0:
+        initial = self.network.stack.initial_state(len(begins_B))
+        if begins_B.all():
             return initial
-        goes_on_B1 = (torch.rand(streams, 1) >= self._config.state_reset).to(initial[0].device)
+        stays_B1 = torch.rand(len(begins_B), 1) >= self._config.state_reset
+        goes_on_B1 = (stays_B1 & ~tensor(begins_B)[:, None]).to(initial[0].device)
         return tuple(torch.where(goes_on_B1, old, new) for old, new in zip(self._state, initial, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,7 +122,7 @@ class LanguageModelLearner:
 
     def validate(self) -> dict[str, float]:
         """Figures over the validation text in streams side by side."""
-        return self._evaluated(min(VALIDATION_STREAMS, len(self._validation_ids) - 1))
+        return self._evaluated(min(VALIDATION_STREAMS, self._validation.streams_max))
 
     def final_metrics(self) -> dict[str, float]:
         """Figures over the validation text as one stream."""
@@ -109,7 +130,7 @@ class LanguageModelLearner:
 
     def samples(self) -> str:
         """How the beginning of the validation text goes on, at several temperatures."""
-        prompt = self._validation_ids[:SAMPLE_PROMPT_TOKENS].tolist()
+        prompt = self._validation.ids[:SAMPLE_PROMPT_TOKENS].tolist()
         parts = [f"Prompt:\n\n```\n{self.tokenizer.decode(prompt)}\n```"]
         for temperature in SAMPLE_TEMPERATURES:
             sampling = Sampling(temperature=temperature)
@@ -119,31 +140,34 @@ class LanguageModelLearner:
 
     def _evaluated(self, streams: int) -> dict[str, float]:
         run = export.TorchLanguageModel(self.network)
-        return evaluate.language_model(run, state_specs(self.network.stack), self._validation_ids, streams=streams)
+        return evaluate.language_model(run, state_specs(self.network.stack), self._validation, streams=streams)
 
 
-def _known_ids(tokenizer: Tokenizer, text: str, path: Path) -> IntArray:
-    """Ids of a text that the tokenizer was not made of."""
-    if (offset := first_unknown(tokenizer, text)) is not None:
-        raise DataError(
-            path,
-            f"the character {text[offset]!r} (offset {offset} of the text) does not occur in the training"
-            " text; train with --unknown-token, or leave it out",
-        )
-    return text_ids(tokenizer, text)
-
-
-def _refuse_too_little(config: LanguageModelConfig, train: int, validation: int) -> None:
+def _refuse_too_little(config: LanguageModelConfig, train: TokenText, validation: TokenText) -> None:
     """Refuse a text that does not fill one window of every stream, or leaves nothing to validate on."""
-    needed = config.batch_size * config.window + 1
-    if train < needed:
+    data, streams = config.data[0], config.batch_size
+    needed = streams * config.window + 1
+    if not train.targets:
+        raise DataError(data, f"{len(train.ids)} tokens to train on: 2 are needed, to predict one from the other")
+    if len(train.starts) > 1 and len(train.starts) < streams:
         raise DataError(
-            config.data[0],
-            f"{train} characters to train on are less than one batch: --batch-size {config.batch_size} times --window"
-            f" {config.window} needs {needed}",
+            data, f"{len(train.starts)} documents to train on are less than one batch: --batch-size is {streams}"
         )
-    if validation < 2:
-        raise DataError((config.validation or config.data)[0], f"{validation} characters to validate on: 2 are needed")
+    if len(train.starts) == 1 and len(train.ids) < needed:
+        raise DataError(
+            data,
+            f"{len(train.ids)} {_names(config)} to train on are less than one batch: --batch-size {streams} times"
+            f" --window {config.window} needs {needed}",
+        )
+    if not validation.targets:
+        raise DataError(
+            (config.validation or config.data)[0],
+            f"{len(validation.ids)} {_names(config)} to validate on: 2 are needed",
+        )
+
+
+def _names(config: LanguageModelConfig) -> str:
+    return "characters" if config.level is TextLevel.CHARACTER else "tokens"
 
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
@@ -157,9 +181,11 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
         task=manifest_pb2.TASK_LANGUAGE_MODEL,
         network=network_record(network.stack, parameter_count(network), {"dropout": str(config.dropout)}),
         vocabulary=manifest_pb2.Vocabulary(
-            level=manifest_pb2.TOKEN_LEVEL_CHARACTER,
+            level=LEVELS[config.level],
             size=tokenizer.get_vocab_size(),
-            unknown_token=tokenizer.token_to_id(UNKNOWN),
+            start_token=tokenizer.token_to_id(START),
+            end_token=tokenizer.token_to_id(END),
+            unknown_token=unknown_text_id(tokenizer),
         ),
         limits=manifest_pb2.Limits(prompt_tokens_max=PROMPT_TOKENS_MAX, generate_tokens_max=GENERATE_TOKENS_MAX),
         generation=manifest_pb2.GenerationDefaults(max_tokens=DEFAULT_TOKENS),
@@ -167,23 +193,19 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
     return Exportable(model, export.TorchLanguageModel(network), manifest)
 
 
-def judge(
-    run: Runner,
-    manifest: manifest_pb2.Manifest,
-    tokenizer: Tokenizer,
-    data: Sequence[Path],
-) -> dict[str, float]:
-    """Figures of a language model on texts, read as one stream."""
-    text = "".join(read_text(path) for path in data)
-    ids = _known_ids(tokenizer, text, data[0])
-    if len(ids) < 2:
-        raise DataError(data[0], f"{len(ids)} characters: 2 are needed to predict one")
-    return evaluate.language_model(run, manifest.states, ids)
+def judge(run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]) -> dict[str, float]:
+    """Figures of a language model on texts, read as the configuration of its training says."""
+    config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
+    form = replace(TextForm.of(config), characters_max=None)
+    text = token_text(Text(files(data), form), tokenizer, config.level)
+    if not text.targets:
+        raise DataError(data[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
+    return evaluate.language_model(run, manifest.states, text)
 
 
 LANGUAGE_MODEL = Task(
     name="lm",
-    summary="train a character-level language model on texts",
+    summary="train a language model on texts",
     config=LanguageModelConfig,
     learner=LanguageModelLearner,
     exportable=exportable,
