@@ -41,26 +41,17 @@ class Stack:
         return outputs["y"], {name: outputs[f"{name}_out"] for name in given}
 
     def in_numpy(self, x: Array, lengths: Array, states: States) -> tuple[npt.NDArray[np.float64], States]:
-        y, finals = x.astype(np.float64), {}
-        for index, layer in enumerate(self.torch.layers):
-            names = [name for name in self.torch.state_names if name[1:] == str(index)]
-            state = tuple(states[name].astype(np.float64) for name in names)
-            weights = [weights_of(layer, direction) for direction in range(self.torch.directions)]
-            above, last = reference.run_layer(self.torch.cell, y, lengths, state, weights)
-            y = above + y if index and self.torch.residual else above
-            finals |= dict(zip(names, last, strict=True))
-        return y, finals
+        return in_numpy(self.torch, x, lengths, states)
 
     def states(self, batch: int, generator: np.random.Generator) -> States:
         """Random states."""
         shape = (self.torch.directions, batch, self.torch.hidden_size)
         return {name: generator.uniform(-1, 1, shape).astype(np.float32) for name in self.torch.state_names}
 
-    def zeros(self, batch: int) -> States:
-        return {name: tensor.detach().numpy() for name, tensor in self._initial(batch)}
-
-    def _initial(self, batch: int) -> list[tuple[str, torch.Tensor]]:
-        return list(zip(self.torch.state_names, self.torch.initial_state(batch), strict=True))
+    def initial(self, batch: int) -> States:
+        """What rows start from."""
+        initial = zip(self.torch.state_names, self.torch.initial_state(batch), strict=True)
+        return {name: tensor.detach().numpy() for name, tensor in initial}
 
 
 def a_stack(
@@ -77,6 +68,19 @@ def a_stack(
     stack = RecurrentStack(config, input_size, bidirectional=bidirectional).eval()
     random_weights(stack)
     return Stack(stack, graph_of(stack))
+
+
+def in_numpy(stack: RecurrentStack, x: Array, lengths: Array, states: States) -> tuple[npt.NDArray[np.float64], States]:
+    """All layers by their formulas."""
+    y, finals = x.astype(np.float64), {}
+    for index, layer in enumerate(stack.layers):
+        names = [name for name in stack.state_names if name[1:] == str(index)]
+        state = tuple(states[name].astype(np.float64) for name in names)
+        weights = [weights_of(layer, direction) for direction in range(stack.directions)]
+        above, last = reference.run_layer(stack.cell, y, lengths, state, weights)
+        y = above + y if index and stack.residual else above
+        finals |= dict(zip(names, last, strict=True))
+    return y, finals
 
 
 def graph_of(stack: RecurrentStack) -> GraphRunner:

@@ -17,7 +17,7 @@ def batch_of(stack: Stack) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray
     generator = np.random.default_rng(5)
     x = generator.uniform(-2, 2, (STEPS, BATCH, stack.torch.input_size)).astype(np.float32)
     lengths = generator.integers(1, STEPS + 1, BATCH).astype(np.int32)
-    states = stack.zeros(BATCH) if stack.torch.directions == 2 else stack.states(BATCH, generator)
+    states = stack.initial(BATCH) if stack.torch.directions == 2 else stack.states(BATCH, generator)
     return x, lengths, states
 
 

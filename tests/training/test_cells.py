@@ -50,7 +50,7 @@ def test_numpy_torch_and_onnx_runtime_agree(
     generator = np.random.default_rng(seed)
     rows = np.array(lengths, dtype=np.int32)
     x = generator.uniform(-1, 1, (max(lengths), len(lengths), input_size)).astype(np.float32)
-    states = stack.zeros(len(lengths)) if bidirectional else stack.states(len(lengths), generator)
+    states = stack.initial(len(lengths)) if bidirectional else stack.states(len(lengths), generator)
     y, finals = stack.in_numpy(x, rows, states)
     scale = max(1.0, float(np.abs(y).max()))  # what ReLU lets grow is compared at its size
     for found_y, found in (stack.in_torch(x, rows, states), stack.in_onnx(x, rows, states)):

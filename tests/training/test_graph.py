@@ -12,30 +12,18 @@ from seqserve.training.networks import LanguageModel
 from seqserve.training.runner import GraphRunner
 from seqserve.training.tensors import array
 
-from . import reference
 from .models import a_language_model, a_tagger
+from .stacks import in_numpy
 
 TOLERANCE = 1e-5
 
 
 def expected(network: LanguageModel, tokens: np.ndarray, states: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Logits and final states by the formulas."""
-    x = array(network.embedding.weight).astype(np.float64)[tokens]
-    finals = {}
-    for index, layer in enumerate(network.stack.layers):
-        weights = [
-            array(getattr(layer, f"{name}_l0")).astype(np.float64)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        h = states[f"h{index}"][0].astype(np.float64)
-        if network.stack.cell is CellKind.LSTM:
-            x, h, c = reference.lstm(x, h, states[f"c{index}"][0].astype(np.float64), *weights)
-            finals[f"c{index}_out"] = c[None]
-        else:
-            x, h = reference.gru(x, h, *weights)
-        finals[f"h{index}_out"] = h[None]
-    logits = x @ array(network.head.weight).T.astype(np.float64) + array(network.head.bias)
-    return {"logits": logits, **finals}
+    lengths = np.full(tokens.shape[1], len(tokens), dtype=np.int32)
+    y, finals = in_numpy(network.stack, array(network.embedding.weight)[tokens], lengths, states)
+    logits = y @ array(network.head.weight).T.astype(np.float64) + array(network.head.bias)
+    return {"logits": logits, **{f"{name}_out": value for name, value in finals.items()}}
 
 
 @pytest.mark.parametrize("cell", list(CellKind))

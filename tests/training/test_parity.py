@@ -1,12 +1,15 @@
 """The proof holds for what was exported, and only for that."""
 
+from dataclasses import replace
+
 import pytest
 
 from seqserve.training.config import CellKind
 from seqserve.training.errors import ExportError
-from seqserve.training.export import graph, parity
+from seqserve.training.export import parity
 from seqserve.training.export.language_model import TorchLanguageModel
 from seqserve.training.export.language_model import exported as exported_language_model
+from seqserve.training.export.operators import OPERATORS
 from seqserve.training.export.tagger import TorchTagger
 from seqserve.training.export.tagger import exported as exported_tagger
 
@@ -36,12 +39,11 @@ def test_taggers_are_proven_without_states(cell: CellKind) -> None:
     assert proof.carried_cases == 0
 
 
-@pytest.mark.parametrize(("cell", "wrong"), [(CellKind.LSTM, (0, 1, 2, 3)), (CellKind.GRU, (0, 1, 2))])
-def test_a_wrong_order_of_gates_is_caught(
-    cell: CellKind, wrong: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("cell", list(OPERATORS))
+def test_a_wrong_order_of_gates_is_caught(cell: CellKind, monkeypatch: pytest.MonkeyPatch) -> None:
     network = a_language_model(cell)
-    monkeypatch.setitem(graph.GATES, cell, wrong)
+    right = OPERATORS[cell]
+    monkeypatch.setitem(OPERATORS, cell, replace(right, gates=right.gates[::-1]))
     broken = exported_language_model(network)
     with pytest.raises(ExportError, match=r"differs from the trained network: outputs by .* nothing was written"):
         parity.prove(broken, TorchLanguageModel(network), CHARACTERS, "digest")
@@ -49,7 +51,7 @@ def test_a_wrong_order_of_gates_is_caught(
 
 def test_a_reset_gate_before_the_product_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     network = a_language_model(CellKind.GRU)
-    monkeypatch.setitem(graph.ATTRIBUTES, CellKind.GRU, {"linear_before_reset": 0})
+    monkeypatch.setitem(OPERATORS, CellKind.GRU, replace(OPERATORS[CellKind.GRU], attributes={}))
     broken = exported_language_model(network)
     with pytest.raises(ExportError, match="differs"):
         parity.prove(broken, TorchLanguageModel(network), CHARACTERS, "digest")

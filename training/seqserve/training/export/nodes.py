@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from seqserve.training.runner import Array
 from seqserve.training.tensors import array
 
+SUMMED_TERMS_MAX = 128
+"""Most terms that one product adds up."""
+
 
 @dataclass
 class NodeBuilder:
@@ -51,9 +54,24 @@ class NodeBuilder:
         return self.affine(name, x, array(layer.weight), array(layer.bias))
 
     def affine(self, name: str, x: str, weight: Array, bias: Array) -> str:
-        """``x`` W^T + b over the last axis, for a weight (M, N) and a bias (M)."""
-        product = self.node("MatMul", [x, self.constant(f"{name}.weight", weight.T)], f"{name}.product")
-        return self.node("Add", [product, self.constant(f"{name}.bias", bias)], name)
+        """``x`` W^T + b over the last axis, for a weight (M, N) and a bias (M).
+
+        ONNX Runtime adds all N terms up one after the other; sums of parts halve what it rounds away.
+        """
+        parts = -(-weight.shape[1] // SUMMED_TERMS_MAX)
+        blocks = np.array_split(weight, parts, axis=1)
+        if parts == 1:
+            sources = [x]
+        else:
+            sources = [f"{name}.part{part}" for part in range(parts)]
+            widths = self.constant(f"{name}.widths", integers([block.shape[1] for block in blocks]))
+            self.nodes.append(helper.make_node("Split", [x, widths], sources, f"{name}.parts", axis=-1))
+        total = self.constant(f"{name}.bias", bias)
+        for part, (source, block) in enumerate(zip(sources, blocks, strict=True)):
+            factor = self.constant(f"{name}.weight{part}", block.T)
+            product = self.node("MatMul", [source, factor], f"{name}.product{part}")
+            total = self.node("Add", [product, total], name if part == parts - 1 else f"{name}.sum{part}")
+        return total
 
     def squeezed(self, name: str, x: str, axis: int) -> str:
         """``x`` without an axis of length 1."""
