@@ -39,7 +39,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
             manifest = read_manifest(folder)
             identity = ServableId(cell, layers, manifest.graph.sha256)
             servable = Servable(identity, manifest, folder, RuntimeSettings(provider="cpu", threads=threads))
-            loaded[key] = LoadedModel(servable, token_bytes(Tokenization(manifest, folder).tokenizer))
+            tokenization = Tokenization(manifest, folder)
+            loaded[key] = LoadedModel(servable, token_bytes(tokenization.tokenizer), tokenization)
         return loaded[key]
 
     return load_model

@@ -97,6 +97,21 @@ class Text:
     stopped: bool
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a sequence holds before a request: all its tokens, and those of them that were generated."""
+
+    tokens: tuple[int, ...] = ()
+    generated: tuple[int, ...] = ()
+
+    def plus(self, prompt: Sequence[int], generated: Sequence[int] = ()) -> Past:
+        """After a request."""
+        return Past((*self.tokens, *prompt, *generated), (*self.generated, *generated))
+
+
+NOTHING = Past()
+
+
 class Oracle:
     """Runs one sequence alone, a token a step; remembers what it found."""
 
@@ -106,25 +121,28 @@ class Oracle:
         self._texts: dict[tuple[object, ...], Text] = {}
         self._prompts: dict[tuple[int, ...], tuple[list[FloatArray], State]] = {}
 
-    def text(self, request: GenerationRequest, sample: int = 0) -> Text:
-        """The whole text of a sample."""
+    def text(self, request: GenerationRequest, sample: int = 0, past: Past = NOTHING) -> Text:
+        """The whole text of a sample, whatever of it the request has received already."""
         prompt: list[int] = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
         spec = request.sampling
-        key = (*prompt, None, repr(spec), repr(request.stopping), sample)
+        key = (*past.tokens, *prompt, None, *past.generated, repr(spec), repr(request.stopping), sample)
         if key not in self._texts:
-            self._texts[key] = self._generate(prompt, spec, request.stopping, sample)
+            self._texts[key] = self._generate([*past.tokens, *prompt], spec, request.stopping, sample, past.generated)
         return self._texts[key]
 
     def _read(self, prompt: list[int]) -> tuple[list[FloatArray], State]:
         """The graph's outputs at the prompt's last token, and the state after it."""
         if tuple(prompt) not in self._prompts:
-            state = self._servable.initial_state()
-            for token in prompt:
+            known = next((size for size in range(len(prompt), 0, -1) if tuple(prompt[:size]) in self._prompts), 0)
+            state = self._prompts[tuple(prompt[:known])][1] if known else self._servable.initial_state()
+            for token in prompt[known:]:
                 outputs, state = self._servable.run([token_inputs([token])], state)
             self._prompts[tuple(prompt)] = outputs, state
         return self._prompts[tuple(prompt)]
 
-    def _generate(self, prompt: list[int], spec: SamplingSpec, stopping: StoppingSpec, sample: int) -> Text:
+    def _generate(
+        self, prompt: list[int], spec: SamplingSpec, stopping: StoppingSpec, sample: int, before: tuple[int, ...]
+    ) -> Text:
         outputs, state = self._read(prompt)
         generated: list[int] = []
         text = b""
@@ -132,7 +150,7 @@ class Oracle:
         while True:
             barred = stopping.ends if len(generated) < stopping.min_tokens else frozenset[int]()
             logits: list[float] = outputs[0][0, 0].tolist()
-            token = draw(logits, spec, numbers[len(prompt) + len(generated)], prompt, generated, barred)
+            token = draw(logits, spec, numbers[len(prompt) + len(generated)], prompt, [*before, *generated], barred)
             generated.append(token)
             text += self._table[token]
             if token in stopping.ends or any(stop.encode() in text for stop in stopping.stop):
@@ -141,11 +159,11 @@ class Oracle:
                 return Text(tuple(generated), stopped=False)
             outputs, state = self._servable.run([token_inputs([token])], state)
 
-    def search(self, request: GenerationRequest) -> list[tuple[tuple[int, ...], float]]:
+    def search(self, request: GenerationRequest, past: Past = NOTHING) -> list[tuple[tuple[int, ...], float]]:
         """What a beam search finds, best first: texts and their log-probabilities."""
         beams, stopping = request.beams, request.stopping
         assert beams is not None
-        outputs, state = self._read(request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist())
+        outputs, state = self._read([*past.tokens, *request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])
         running: list[tuple[tuple[int, ...], float, list[float], State]] = [
             ((), 0.0, _log_softmax(outputs[0][0, 0].tolist()), state)
         ]
@@ -175,8 +193,10 @@ class Oracle:
                 found.sort(key=lambda entry: -entry[1] / len(entry[0]) ** beams.length_penalty)
                 return found[: request.samples]
 
-    def logprobs(self, tokens: Sequence[int]) -> list[float]:
-        """The log-probability of each token but the first."""
+    def logprobs(self, tokens: Sequence[int], past: Past = NOTHING) -> list[float]:
+        """The log-probability of each token but a sequence's first."""
+        if past.tokens:
+            return self.logprobs([*past.tokens, *tokens])[len(past.tokens) - 1 :]
         state = self._servable.initial_state()
         found: list[float] = []
         for token, following in itertools.pairwise(tokens):

@@ -17,9 +17,12 @@ from seqserve.server.requests import Admission, GenerationRequest, Request
 from seqserve.server.sequence import Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
+from seqserve.server.start import Start
 from seqserve.server.stream import End, Result
 from seqserve.server.testing import ManualClock
-from tests.engine.reference import Oracle
+from seqserve.server.tokenization import Tokenization
+from seqserve.v1 import manifest_pb2 as pb
+from tests.engine.reference import NOTHING, Oracle, Past
 
 T = TypeVar("T")
 
@@ -41,6 +44,7 @@ class LoadedModel:
 
     servable: Servable
     table: list[bytes]
+    tokenization: Tokenization
 
     @functools.cached_property
     def oracle(self) -> Oracle:
@@ -54,10 +58,11 @@ class LoadedModel:
 
 @dataclass(eq=False)
 class Reader:
-    """One request, and what its reader has received."""
+    """One request, what its sequence held before, and what its reader has received."""
 
     request: Request
     sequence: Sequence
+    past: Past = NOTHING
     tokens: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     reports: dict[int, list[StepReport]] = field(default_factory=dict[int, list[StepReport]])
     ends: dict[int, End] = field(default_factory=dict[int, End])
@@ -78,6 +83,23 @@ class Reader:
     def text(self) -> list[int]:
         """The tokens of sample 0."""
         return self.tokens.get(0, [])
+
+    def following(self, sample: int = 0) -> tuple[Start, Past]:
+        """Where the sequence goes on after a generation that kept its state, and what it holds there."""
+        request, end = self.request, self.ends[sample]
+        assert isinstance(request, GenerationRequest)
+        prompt = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        received = request.received[sample].tokens if request.received else ()
+        generated = [*received, *self.tokens.get(sample, [])]
+        start = Start(
+            state=self.sequence.members[sample].state,
+            position=end.position,
+            last_token=generated[-1],
+            counts=request.start.counts.plus(prompt, np.array(generated, np.int32)),
+        )
+        later = self.past.plus(prompt.tolist(), generated)
+        assert start.position == len(later.tokens)
+        return start, later
 
     def read(self) -> None:
         """Take what has gathered."""
@@ -106,9 +128,9 @@ class Rig:
         self.engine = Engine(model.servable, model.table, settings or BatchSettings(), self._publish, self.clock)
         self.steps = 0
 
-    def start(self, request: Request, **admission: Any) -> Reader:
-        """Submit a request."""
-        reader = Reader(request, self.engine.submit(request, Admission(**admission)))
+    def start(self, request: Request, past: Past = NOTHING, **admission: Any) -> Reader:
+        """Submit a request. Args: past: what its sequence holds before."""
+        reader = Reader(request, self.engine.submit(request, Admission(**admission)), past)
         self.readers.append(reader)
         return reader
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Listed
 from typing import Any
 
 import numpy as np
 
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.inputs import token_inputs
-from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, StoppingSpec
+from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, Received, StoppingSpec
 from seqserve.server.sampling import SamplingSpec
 from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
-from seqserve.server.sequence import Sequence
+from seqserve.server.start import Start
 from seqserve.server.stream import OutputStream
 
+_NEW = Start.new()
 TABLE = [bytes([letter]) for letter in b"abcdefgh"]
 _NO_LOGITS = np.zeros(len(TABLE), np.float32)
 
@@ -27,6 +29,9 @@ def generation_request(
     length_penalty: float = 1.0,
     prompt_logprobs: int | None = None,
     stopping: dict[str, Any] | None = None,
+    start: Start = _NEW,
+    received: Listed[Received] = (),
+    keeps_state: bool = False,
     **sampling: Any,
 ) -> GenerationRequest:
     """A request with seed 0 unless told otherwise."""
@@ -37,6 +42,9 @@ def generation_request(
         samples,
         None if beam_width is None else BeamSpec(beam_width, length_penalty),
         prompt_logprobs,
+        start,
+        tuple(received),
+        keeps_state,
     )
 
 
@@ -46,12 +54,15 @@ def a_generation(
     max_tokens: int = 1_000_000,
     samples: int = 1,
     beam_width: int | None = None,
+    received: Listed[Received] = (),
     caller: str = "",
     priority: int = 0,
     deadline_s: float | None = None,
 ) -> GenerationSequence:
     """A generation that nobody has put in line."""
-    request = generation_request([0] * prompt_length, max_tokens=max_tokens, samples=samples, beam_width=beam_width)
+    request = generation_request(
+        [0] * prompt_length, max_tokens=max_tokens, samples=samples, beam_width=beam_width, received=received
+    )
     stream = OutputStream(samples=samples)
     return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
 
@@ -71,7 +82,9 @@ def carry_out(scheduler: Scheduler, step: ReadStep | DecodeStep) -> int:
         return 1
     for sequence, count in step.rows:
         sequence.take(count, 0.0)
-        if isinstance(sequence, GenerationSequence) and not sequence.remaining:
+        if isinstance(sequence, GenerationSequence) and sequence.generated:
+            sequence.recall(np.repeat(_NO_LOGITS[None], count, axis=0), 0.0)
+        elif isinstance(sequence, GenerationSequence) and not sequence.remaining:
             _begin(scheduler, sequence)
         elif not sequence.remaining:
             sequence.ended = True
@@ -86,19 +99,18 @@ def _begin(scheduler: Scheduler, sequence: GenerationSequence) -> None:
     else:
         scheduler.fork(sequence, sequence.request.samples)
     for member in list(sequence.family):
-        _grow(member)
+        if member.recalls:
+            member.recall(_NO_LOGITS[None], 0.0)
+        else:
+            _grow(member)
 
 
 def _grow(sequence: GenerationSequence) -> None:
     sequence.accept(0, _NO_LOGITS, 0.0)
 
 
-def family(sequence: Sequence) -> list[Sequence]:
-    """A sequence and its forks."""
-    return [*sequence.family] if isinstance(sequence, GenerationSequence) else [sequence]
-
-
 def read_all(sequence: GenerationSequence) -> None:
     """Its reader has taken all that there is; a search gives nothing before its end."""
     for member in sequence.family if sequence.beams is None else []:
-        sequence.stream.taken[member.sample] = member.generated
+        taken = sequence.stream.taken
+        taken[member.sample] = max(taken[member.sample], member.generated)

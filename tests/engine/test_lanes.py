@@ -21,8 +21,9 @@ class Side:
 
     def _keep(self, published: Published) -> None:
         for stream, output in published:
-            assert isinstance(output, int | Output)
-            self.texts.setdefault(stream, []).append(output if isinstance(output, int) else output.token)
+            token = output.token if isinstance(output, Output) else output
+            assert isinstance(token, int)
+            self.texts.setdefault(stream, []).append(token)
             stream.taken = [len(self.texts[stream])]
 
     def run(self) -> None:

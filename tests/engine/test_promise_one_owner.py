@@ -1,13 +1,15 @@
 """Promise 1: a sequence's state belongs to its sequence alone, whatever happens around it.
 
 100,000 random operations, against an oracle that runs each sequence alone: every token that anybody receives is the
-oracle's, what comes to its end is all of it, and nothing is left at the end.
+oracle's, what comes to its end is all of it, and nothing is left at the end. Some sequences begin from the state that
+an earlier one left, several from the same; some go on from what their callers had received of them.
 """
 
 from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,14 @@ import pytest
 
 from seqserve.server.errors import DeadlineError, QueueFullError
 from seqserve.server.inputs import token_inputs
-from seqserve.server.requests import GenerationRequest, Request, ScoringRequest
+from seqserve.server.requests import GenerationRequest, Received, Request, ScoringRequest
 from seqserve.server.sequence import Sequence
 from seqserve.server.settings import BatchSettings
+from seqserve.server.start import Start
 from seqserve.server.stream import Scores, Search
 from seqserve.v1 import manifest_pb2 as pb
 from tests.engine.conftest import Load
+from tests.engine.reference import NOTHING, Past
 from tests.engine.rig import LoadedModel, Reader, Rig
 from tests.engine.sequences import generation_request
 
@@ -63,8 +67,9 @@ class Walk:
         self.prompts += [[*self.prompts[8], *prompt] for prompt in self.prompts[:6]]  # these share a beginning
         self.lost: list[weakref.ref[Sequence]] = []
         self.counts: dict[str, int] = dict.fromkeys(
-            ("finished", "cancelled", "expired", "refused", "tokens", "partial", "stalled"), 0
+            ("finished", "cancelled", "expired", "refused", "tokens", "partial", "stalled", "continued", "resumed"), 0
         )
+        self.kept: list[tuple[Start, Past]] = []
         self.results: dict[tuple[object, ...], Any] = {}
 
     def operate(self) -> None:
@@ -92,14 +97,24 @@ class Walk:
 
     def start(self) -> None:
         prompt = self.prompts[int(self.random.integers(len(self.prompts)))]
+        start, past = Start.new(), NOTHING
+        if self.kept and self.random.random() < 0.3:
+            start, past = self.kept[int(self.random.integers(len(self.kept)))]
+            self.counts["continued"] += 1
         kind = int(self.random.integers(-1, len(KINDS)))
         request: Request
         if kind < 0:
-            request = ScoringRequest(token_inputs(prompt))
+            request = ScoringRequest(token_inputs(prompt), start=start)
         else:
             request = generation_request(
-                prompt, **({"seed": int(self.random.integers(3)), "max_tokens": 4 + 3 * (kind % 5)} | KINDS[kind])
+                [] if past.tokens and kind % 2 else prompt,
+                start=start,
+                keeps_state=self.random.random() < 0.5,
+                **({"seed": int(self.random.integers(3)), "max_tokens": 4 + 3 * (kind % 5)} | KINDS[kind]),
             )
+            if request.beams is None and self.random.random() < 0.1:
+                request = replace(request, received=self.received(request, past))
+                self.counts["resumed"] += 1
         patience_s = float(self.random.choice([np.inf, np.inf, 0.5, 2.0, 8.0]))
         admission = {
             "caller": "abc"[int(self.random.integers(3))],
@@ -107,12 +122,17 @@ class Walk:
             "deadline_s": None if patience_s == np.inf else self.rig.clock.now_s + patience_s,
         }
         try:
-            reader = self.rig.start(request, **admission)
+            reader = self.rig.start(request, past, **admission)
         except QueueFullError:
             assert len(self.rig.scheduler.waiting) >= self.rig.scheduler.settings.queue_depth_max
             self.counts["refused"] += 1
         else:
             self.lost.append(weakref.ref(reader.sequence))
+
+    def received(self, request: GenerationRequest, past: Past) -> tuple[Received, ...]:
+        """Some of each sample's tokens."""
+        texts = [self.model.oracle.text(request, sample, past).tokens for sample in range(request.samples)]
+        return tuple(Received(tokens[: int(self.random.integers(len(tokens) + 1))]) for tokens in texts)
 
     def one(self) -> Reader:
         return self.rig.readers[int(self.random.integers(len(self.rig.readers)))]
@@ -136,12 +156,20 @@ class Walk:
                 self.rig.readers.remove(reader)
                 if reader.error is None:
                     self.counts["finished"] += 1
+                    self.keep(reader)
                 else:
                     assert isinstance(reader.error, DeadlineError)
                     assert deadline_s is not None
                     assert deadline_s <= now_s
                     self.counts["expired"] += 1
         return ran
+
+    def keep(self, reader: Reader) -> None:
+        """What a sequence leaves, some go on from, more than once."""
+        if isinstance(reader.request, GenerationRequest) and reader.request.keeps_state and reader.ends:
+            start, past = reader.following(int(self.random.integers(reader.request.samples)))
+            if start.position < 70:
+                self.kept = [*self.kept[-11:], (start, past)]
 
     def check(self, reader: Reader) -> None:
         """What the reader has received is what the sequence alone would have given."""
@@ -150,33 +178,42 @@ class Walk:
             if isinstance(reader.result, Scores):
                 logprobs = [report.chosen.logprob for report in reader.result.reports]
                 tokens = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
-                np.testing.assert_allclose(logprobs, self.expected("score", tokens), rtol=0, atol=1e-12)
+                np.testing.assert_allclose(logprobs, self.expected("score", tokens, reader.past), rtol=0, atol=1e-12)
             return
         if isinstance(reader.result, Search):
-            self.check_search(request, reader.result)
+            self.check_search(request, reader.result, reader.past)
         for sample, tokens in reader.tokens.items():
-            expected = self.model.oracle.text(request, sample)
-            assert tuple(tokens) == expected.tokens[: len(tokens)]
+            expected = self.model.oracle.text(request, sample, reader.past)
+            had = len(request.received[sample].tokens) if request.received else 0
+            assert tuple(tokens) == expected.tokens[had : had + len(tokens)]
             if sample in reader.ends:
-                assert len(tokens) == len(expected.tokens)
+                assert had + len(tokens) == len(expected.tokens)
             self.counts["tokens"] += len(tokens)
 
-    def check_search(self, request: GenerationRequest, search: Search) -> None:
-        expected = self.expected("search", request)
+    def check_search(self, request: GenerationRequest, search: Search, past: Past) -> None:
+        expected = self.expected("search", request, past)
         assert [hypothesis.tokens for hypothesis in search.hypotheses] == [tokens for tokens, _ in expected]
         np.testing.assert_allclose(
             [hypothesis.logprob for hypothesis in search.hypotheses], [logprob for _, logprob in expected], atol=1e-10
         )
 
-    def expected(self, what: str, asked: Any) -> Any:
+    def expected(self, what: str, asked: Any, past: Past) -> Any:
         oracle = self.model.oracle
         if isinstance(asked, GenerationRequest):
             prompt = asked.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
-            key: tuple[object, ...] = (what, *prompt, repr(asked.stopping), asked.beams, asked.samples)
+            key: tuple[object, ...] = (
+                what,
+                *past.tokens,
+                None,
+                *prompt,
+                repr(asked.stopping),
+                asked.beams,
+                asked.samples,
+            )
         else:
-            key = (what, *asked)
+            key = (what, *past.tokens, None, *asked)
         if key not in self.results:
-            self.results[key] = oracle.search(asked) if what == "search" else oracle.logprobs(asked)
+            self.results[key] = oracle.search(asked, past) if what == "search" else oracle.logprobs(asked, past)
         return self.results[key]
 
     def all_read(self) -> None:

@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seqserve.server.errors import QueueFullError
 from seqserve.server.generation import GenerationSequence
+from seqserve.server.requests import Received
 from seqserve.server.scheduler import DecodeStep, Scheduler
 from seqserve.server.sequence import Sequence
 from seqserve.server.settings import BatchSettings
-from tests.engine.sequences import a_generation, carry_out, family, read_all
+from tests.engine.sequences import a_generation, carry_out, read_all
 
 
 class SchedulerWalk(RuleBasedStateMachine):
@@ -54,6 +55,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         max_tokens=st.integers(1, 20),
         samples=st.sampled_from([1, 1, 1, 2, 4]),
         beams=st.sampled_from([None, None, None, 2, 3]),
+        received=st.sampled_from([0, 0, 1, 2, 9]),
         caller=st.sampled_from("ab"),
         priority=st.integers(-1, 1),
         patience=st.sampled_from([None, 1, 3]),
@@ -64,14 +66,17 @@ class SchedulerWalk(RuleBasedStateMachine):
         max_tokens: int,
         samples: int,
         beams: int | None,
+        received: int,
         caller: str,
         priority: int,
         patience: int | None,
     ) -> None:
         if beams is not None and beams > self.scheduler.settings.size_max:
             return  # the engine refuses these
+        have = [Received((0,) * min(max_tokens, max(0, received - 3 * sample))) for sample in range(samples)]
         sequence = a_generation(
             prompt,
+            received=have if received and not beams else (),
             max_tokens=max_tokens,
             samples=1 if beams else samples,
             beam_width=beams,
@@ -137,7 +142,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.live = [sequence for sequence in self.live if not all(member.ended for member in sequence.family)]
 
     def everybody(self) -> list[Sequence]:
-        return list(itertools.chain.from_iterable(family(sequence) for sequence in self.live))
+        return list(itertools.chain.from_iterable(sequence.members for sequence in self.live))
 
     @invariant()
     def check(self) -> None:

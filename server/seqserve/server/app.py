@@ -92,7 +92,7 @@ class Server:
         )
         limits = settings.limits
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(self.repository, limits), self._grpc
+            GenerationServicer(self.sessions, settings), self._grpc
         )
         tagging_pb2_grpc.add_TaggingServiceServicer_to_server(TaggingServicer(self.repository, limits), self._grpc)
         model_pb2_grpc.add_ModelServiceServicer_to_server(

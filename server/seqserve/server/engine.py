@@ -130,6 +130,9 @@ class Engine:
                 length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
                 if length:
                     sequence.skip(length, state)
+            if isinstance(sequence, ResultSequence) and not sequence.remaining:  # its state trails a single token
+                self._publish([(stream, sequence.finish(now_s))])
+                return sequence
             try:
                 self._scheduler.add(sequence)
             except QueueFullError:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from seqserve.server.inputs import Inputs, token_inputs
 from seqserve.server.sampling import SamplingSpec
 from seqserve.server.start import Start
@@ -86,8 +84,7 @@ class ReadingRequest:
 class ScoringRequest:
     """Tell how likely each token of an input is, with this many likeliest ones at each step.
 
-    start: where the sequence begins. keeps_state: the state is wanted that trails the input by one token; then there
-    have to be two tokens, with that before the start.
+    start: where the sequence begins. keeps_state: the final state is wanted; it trails the input by one token.
     """
 
     inputs: Inputs
@@ -116,4 +113,4 @@ def fed(start: Start, inputs: Inputs) -> Inputs:
     """What the model is fed: tokens of the sequence that its state has not consumed, and the request's own."""
     if start.last_token is None:
         return inputs
-    return token_inputs(np.concatenate([start.lead, inputs.arrays[pb.TENSOR_ROLE_TOKENS]]))
+    return token_inputs([*start.lead.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])

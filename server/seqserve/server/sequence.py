@@ -136,6 +136,7 @@ class ScoringSequence(ResultSequence):
         known = fed(request.start, request.inputs)
         consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
         super().__init__(consumed, state, stream, admission, admitted_s)
+        self._keeps_state = request.keeps_state
         self._scored = InputReports(known, len(known) - len(request.inputs), request.top)
 
     def read(self, outputs: Listed[FloatArray]) -> None:
@@ -145,4 +146,4 @@ class ScoringSequence(ResultSequence):
     def finish(self, now_s: float) -> Scores:
         """All scores."""
         self.ended = True
-        return Scores(self._scored.reports, self.times(now_s))
+        return Scores(self._scored.reports, self.times(now_s), self.state if self._keeps_state else None)

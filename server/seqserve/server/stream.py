@@ -15,7 +15,7 @@ from typing import TypeVar
 from seqserve.server.beams import Hypothesis
 from seqserve.server.errors import ServeError
 from seqserve.server.likelihood import StepReport
-from seqserve.server.state import FloatArray
+from seqserve.server.state import FloatArray, State
 
 
 class FinishReason(Enum):
@@ -65,10 +65,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How likely each token of an input was, but a new sequence's first, which has no probability."""
+    """How likely each token of an input was, but a new sequence's first, which has no probability.
+
+    state: after all tokens of the sequence but the last, arrays (D, 1, H), if that is wanted.
+    """
 
     reports: list[StepReport]
     times: Times
+    state: State | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,14 +43,16 @@ def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) 
 class Answer:
     """Turns what has gathered into pieces, and the ends into the last event."""
 
-    def __init__(self, request: GenerationRequest, model: Model, *, with_ids: bool, with_logprobs: bool) -> None:
-        """Args: with_ids, with_logprobs: whether the pieces carry them."""
+    def __init__(
+        self, request: GenerationRequest, table: Sequence[bytes], *, with_ids: bool, with_logprobs: bool
+    ) -> None:
+        """Args: table: the bytes of each token. with_ids, with_logprobs: whether the pieces carry them."""
         self._request = request
-        self._table = model.table
+        self._table = table
         self._with_ids = with_ids
         self._with_logprobs = with_logprobs
-        begun = _undecoded(request, model)
-        self._texts = [TextAssembler(model.table, begun) for _ in range(request.samples)]
+        begun = _undecoded(request, table)
+        self._texts = [TextAssembler(table, begun) for _ in range(request.samples)]
         self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
         self._positions = [request.position] * request.samples
         self.ends: dict[int, End] = {}
@@ -170,16 +172,16 @@ def _finished(
     )
 
 
-def scoring_ending(request: ScoringRequest, model: Model, state: State) -> Ending:
-    """What the scoring of a text leaves. Args: state: the final one."""
+def scoring_ending(request: ScoringRequest, table: Sequence[bytes], state: State | None) -> Ending:
+    """What the scoring of a text leaves. Args: state: the final one; None where nobody wants it."""
     tokens = _tokens(request)
     position = request.start.position + len(tokens)
-    return Ending(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, model))
+    return Ending(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, table))
 
 
-def _undecoded(request: GenerationRequest | ScoringRequest, model: Model) -> bytes:
+def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[bytes]) -> bytes:
     """Bytes at the end of a request's input that begin a character."""
-    return unfinished_after(_tokens(request).tolist(), model.table, request.start.undecoded)
+    return unfinished_after(_tokens(request).tolist(), table, request.start.undecoded)
 
 
 def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:

@@ -35,7 +35,7 @@ def language_model(model: Model) -> Tokenization:
 
 
 def generation_request(
-    request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: Start, *, keeps_state: bool
+    request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: Start, spec: StateSpec | None
 ) -> GenerationRequest:
     """Check a request for a sequence that begins at a start, and look its tokens up.
 
@@ -74,12 +74,12 @@ def generation_request(
         prompt_logprobs=None if prompt_logprobs < 0 else prompt_logprobs,
         start=start,
         received=received,
-        keeps_state=keeps_state,
+        keeps_state=_keeps(spec),
     )
 
 
 def scoring_requests(
-    request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: Start, *, keeps_state: bool
+    request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: Start, spec: StateSpec | None
 ) -> list[ScoringRequest]:
     """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
     tokenization = language_model(model)
@@ -91,8 +91,13 @@ def scoring_requests(
         if not tokens:
             raise EmptyPromptError(f"inputs[{index}] has no tokens", field=f"inputs[{index}]")
         check_length(len(tokens), model.manifest.limits.tokens_max, "tokens", f"inputs[{index}]")
-        asked.append(ScoringRequest(token_inputs(tokens), top, start, keeps_state))
+        asked.append(ScoringRequest(token_inputs(tokens), top, start, _keeps(spec)))
     return asked
+
+
+def _keeps(spec: StateSpec | None) -> bool:
+    """Whether a request's final state goes anywhere."""
+    return spec is not None and spec.destination is not Destination.DISCARD
 
 
 def check_destination(request: pb.GenerateRequest | pb.ScoreRequest, spec: StateSpec | None) -> None:
@@ -103,7 +108,7 @@ def check_destination(request: pb.GenerateRequest | pb.ScoreRequest, spec: State
                 f"inputs has {len(request.inputs)} texts, but a state is of one sequence; send one text, or no state",
                 field="inputs",
             )
-    elif spec is None or spec.destination is Destination.DISCARD:
+    elif spec is None or not _keeps(spec):
         return
     elif request.sampling.HasField("beam_width"):
         raise InvalidFieldError(
