@@ -27,9 +27,6 @@ ort: Any = onnxruntime  # it ships no type information
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
-# ONNX Runtime's RNN operator rounds a lone row differently (1e-6); two rows give it the bits it has in any batch.
-_CELLS_WITH_TWO_ROWS = (pb.CELL_RNN_TANH, pb.CELL_RNN_RELU)
-
 
 @dataclass(frozen=True, slots=True)
 class ServableId:
@@ -74,7 +71,6 @@ class Servable:
         self._outputs = [spec.name for spec in manifest.outputs] + [spec.output for spec in manifest.states]
         self._output_count = len(manifest.outputs)
         self._state_inputs = [spec.input for spec in manifest.states]
-        self._needs_two_rows = manifest.network.cell in _CELLS_WITH_TWO_ROWS
         self._warm_up()
 
     @property
@@ -113,19 +109,11 @@ class Servable:
         self, arrays: Mapping[pb.TensorRole, Array], lengths: IntArray, state: State
     ) -> tuple[list[FloatArray], State]:
         """As run, with the inputs already padded: arrays (T, B, ...), lengths int32 (B,), each at least 1."""
-        lone = self._needs_two_rows and len(lengths) == 1
-        if lone:
-            arrays = {role: np.repeat(array, 2, axis=1) for role, array in arrays.items()}
-            lengths = np.repeat(lengths, 2)
-            state = tuple(np.repeat(tensor, 2, axis=1) for tensor in state)
         feed: dict[str, Array] = {name: arrays[role] for role, name in self._inputs}
         feed[self._lengths] = lengths
         feed.update(zip(self._state_inputs, state, strict=True))
         results: list[FloatArray] = self._session.run(self._outputs, feed)
-        outputs, new_state = results[: self._output_count], tuple(results[self._output_count :])
-        if lone:
-            return [output[:, :1] for output in outputs], tuple(tensor[:, :1] for tensor in new_state)
-        return outputs, new_state
+        return results[: self._output_count], tuple(results[self._output_count :])
 
     def _check_names(self) -> None:
         spec = self.manifest
