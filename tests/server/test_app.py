@@ -32,16 +32,6 @@ LATER = [
     "ClassificationService/Classify",
     "ClassificationService/StreamClassify",
     "InfillingService/FillIn",
-    "SessionService/CreateSession",
-    "SessionService/GetSession",
-    "SessionService/ListSessions",
-    "SessionService/ForkSession",
-    "SessionService/RewindSession",
-    "SessionService/ExportSession",
-    "SessionService/ImportSession",
-    "SessionService/DeleteSession",
-    "ModelService/LoadModel",
-    "ModelService/UnloadModel",
 ]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -83,7 +73,7 @@ async def test_a_service_is_healthy_if_a_model_answers_it(
         assert await health(channel, "seqserve.v1.GenerationService") == generation
         assert await health(channel, "seqserve.v1.TaggingService") == tagging
         assert await health(channel, "seqserve.v1.ModelService") == SERVING
-        assert await health(channel, "seqserve.v1.SessionService") == NOT_SERVING
+        assert await health(channel, "seqserve.v1.SessionService") == SERVING
         told = await refusal(health(channel, "seqserve.v1.OtherService"))
         assert told.code is grpc.StatusCode.NOT_FOUND
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import model_pb2
@@ -141,7 +143,7 @@ async def test_a_field_that_cannot_be_is_named(caller: Caller, request_: Message
         ({"snapshot": b"x", "checkpoint": "a"}, "state.checkpoint"),
     ],
 )
-async def test_state_options_that_cannot_be_are_named(caller: Caller, state: dict[str, object], field: str) -> None:
+async def test_state_options_that_cannot_be_are_named(caller: Caller, state: dict[str, Any], field: str) -> None:
     told = await refusal(caller.generate("a", **state))
     assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", field)
 
@@ -230,6 +232,21 @@ async def test_broken_snapshots_are_refused_and_the_server_lives_on_in_the_same_
         assert (await caller.call(pb.ImportSessionRequest(snapshot=whole))).session.position == 11
         limits = (await caller.models.GetModel(model_pb2.GetModelRequest(model=LSTM))).limits
         assert limits.snapshot_bytes_max == 1 << 20
+
+
+async def test_health_follows_the_models_that_come_and_go(channel: grpc.aio.Channel) -> None:
+    caller, stub = Caller(channel), health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="seqserve.v1.GenerationService"))
+    states = [(await watch.read()).status]
+    for name in ("lstm", "gru"):
+        ref = common.ModelRef(name=name, version=1)
+        await caller.models.UnloadModel(model_pb2.UnloadModelRequest(model=ref))
+    states.append((await watch.read()).status)
+    await caller.models.LoadModel(model_pb2.LoadModelRequest(model=LSTM))
+    states.append((await watch.read()).status)
+    watch.cancel()
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert states == [serving, not_serving, serving]
 
 
 async def test_a_version_is_unloaded_under_its_sessions_and_loaded_again(models: Path) -> None:
