@@ -67,5 +67,11 @@ async def empty(redis_url: str) -> None:
 
 def a_record(id_: str = "one", owner: str = "me", **changed: Any) -> Record:
     """A new session."""
-    values = {"model": "lstm", "digest": "d" * 64, "position": 3, "ttl_s": LONG_S, "body": b"state\x00\xff"} | changed
-    return Record(SessionKey(owner, id_), **values)
+    values: dict[str, Any] = {
+        "model": "lstm",
+        "digest": "d" * 64,
+        "position": 3,
+        "ttl_s": LONG_S,
+        "body": b"state\x00\xff",
+    }
+    return Record(SessionKey(owner, id_), **(values | changed))

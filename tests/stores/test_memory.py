@@ -17,8 +17,8 @@ from tests.stores.rig import a_record
 
 
 def a_store(when_full: WhenFull, **changed: Any) -> MemoryStore:
-    limits = {"count_max": 3, "bytes_max": 1000, "grace_s": 10.0, "now": ManualClock()} | changed
-    return MemoryStore(when_full=when_full, **limits)
+    limits: dict[str, Any] = {"count_max": 3, "bytes_max": 1000, "grace_s": 10.0, "now": ManualClock()}
+    return MemoryStore(when_full=when_full, **(limits | changed))
 
 
 async def filled(store: MemoryStore, *ids: str, size: int = 10) -> list[Record]:

@@ -40,6 +40,16 @@ async def replica(url: str, lease_s: float = LEASE_S) -> AsyncGenerator[RedisSto
         await store.close()
 
 
+@contextlib.asynccontextmanager
+async def inside(url: str) -> AsyncGenerator[Any]:
+    """The Redis itself."""
+    connection: Any = redis.asyncio.Redis.from_url(url)
+    try:
+        yield connection
+    finally:
+        await connection.aclose()
+
+
 @pytest.fixture
 async def url(redis_url: str) -> str:
     await empty(redis_url)
@@ -48,10 +58,8 @@ async def url(redis_url: str) -> str:
 
 @pytest.fixture
 async def commands(url: str) -> AsyncIterator[Any]:
-    """The Redis itself."""
-    connection: Any = redis.asyncio.Redis.from_url(url)
-    yield connection
-    await connection.aclose()
+    async with inside(url) as connection:
+        yield connection
 
 
 async def test_replicas_share_sessions_and_leases(url: str) -> None:
@@ -188,8 +196,7 @@ async def test_calls_that_are_cancelled_do_not_mix_up_answers(url: str) -> None:
 
 async def test_a_full_redis_refuses_and_keeps_what_is_there(redis_url: str) -> None:
     with redis_server() as url:
-        connection: Any = redis.asyncio.Redis.from_url(url)
-        async with replica(url, LONG_S) as store:
+        async with inside(url) as connection, replica(url) as store:
             record, _ = await store.create(a_record())
             other, _ = await store.create(a_record("two"))
             lease = await store.acquire(record.key, "request")
@@ -208,7 +215,6 @@ async def test_a_full_redis_refuses_and_keeps_what_is_there(redis_url: str) -> N
             await connection.config_set("maxmemory", "0")
             lease = await store.acquire(record.key, "request")
             await store.write(replace(record, body=b"more"), lease)
-        await connection.aclose()
 
 
 async def test_a_redis_that_is_gone_is_told_and_found_again(redis_url: str) -> None:
@@ -229,9 +235,8 @@ async def test_a_redis_that_hangs_is_not_waited_for(redis_url: str) -> None:
     with redis_server() as url:
         async with replica(url) as store:
             await store.create(a_record())
-            connection: Any = redis.asyncio.Redis.from_url(url)
-            process = (await connection.info("server"))["process_id"]
-            await connection.aclose()
+            async with inside(url) as connection:
+                process = (await connection.info("server"))["process_id"]
             os.kill(process, signal.SIGSTOP)
             try:
                 began_s = time.monotonic()

@@ -20,7 +20,7 @@ def open_store(settings: SessionSettings) -> Store:
         try:
             from seqserve.server.stores.redis import RedisStore  # only who uses it needs the package
         except ModuleNotFoundError as error:
-            if error.name != "redis":
+            if (error.name or "").partition(".")[0] != "redis":
                 raise
             raise UnusableStoreError(
                 "sessions in Redis need the package redis: install it with pip install 'seqserve[server,redis]'"
