@@ -12,7 +12,9 @@ from seqserve.server.settings import LimitSettings
 from seqserve.server.testing import running_server
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
-from seqserve.v1 import manifest_pb2
+from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1.generation_pb2_grpc import GenerationServiceStub
+from tests.calls import refusal
 from tests.conftest import MadeRepository
 from tests.server.generating import asks, edited, generated, refused
 
@@ -136,3 +138,62 @@ async def test_a_version_that_is_not_there_is_refused(channel: grpc.aio.Channel)
     request.model.version = 7
     told = await refused(channel, request)
     assert (told.reason, told.resource) == ("ERROR_REASON_VERSION_NOT_FOUND", ("model version", "lstm/7"))
+
+
+TO_SESSION = state_pb2.StateOptions(session_id="s", create_if_absent=True)
+TO_SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSHOT)
+ONE = [common.TokenIds(ids=[1])]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "said"),
+    [
+        (asks(sampling={"n": 2}, state=TO_SESSION), "state.destination", "n is 2, but a session is one sequence"),
+        (asks(sampling={"beam_width": 2}, state=TO_SESSION), "state.destination", "a beam search leaves no state"),
+        (asks(sampling={"beam_width": 2}, state=TO_SNAPSHOT), "state.destination", "a beam search leaves no state"),
+        (
+            asks(sampling={"beam_width": 2}, resume=pb.ResumePoint(seed=1, received=ONE)),
+            "resume.received",
+            "tell nothing before their end",
+        ),
+        (
+            asks(sampling={"best_of": 2}, resume=pb.ResumePoint(seed=1, received=ONE)),
+            "resume.received",
+            "tell nothing before their end",
+        ),
+        (asks(resume=pb.ResumePoint(seed=2)), "sampling.seed", "is 1, but the generation that goes on drew with 2"),
+        (asks(resume=pb.ResumePoint(seed=1, received=ONE * 2)), "resume.received", "has 2 entries for 1 samples"),
+        (
+            asks(resume=pb.ResumePoint(seed=1, received=[common.TokenIds(ids=[1, 35])])),
+            "resume.received[0].ids",
+            "[1] is 35; the vocabulary has ids 0 to 34",
+        ),
+        (
+            asks(resume=pb.ResumePoint(seed=1, received=[common.TokenIds(ids=[1] * 41)])),
+            "resume.received[0].ids",
+            "has 41 tokens, but the answer ends with the first 40 of them",
+        ),
+    ],
+)
+async def test_what_a_state_or_a_broken_stream_cannot_be_is_refused_by_name(
+    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, said: str
+) -> None:
+    told = await refused(channel, request_)
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
+    assert told.field == field
+    assert said in told.message
+
+
+async def test_a_refused_request_creates_no_session(channel: grpc.aio.Channel) -> None:
+    for request in (asks("", state=TO_SESSION), asks("The", state=TO_SESSION)):
+        await refused(channel, request)
+        request.state.create_if_absent = False
+        assert (await refused(channel, request)).reason == "ERROR_REASON_SESSION_NOT_FOUND"
+
+
+async def test_several_texts_cannot_be_scored_from_one_state(channel: grpc.aio.Channel) -> None:
+    texts = [pb.ScoreInput(text="the"), pb.ScoreInput(text="cat")]
+    request = pb.ScoreRequest(model=common.ModelRef(name="lstm"), inputs=texts, state=TO_SESSION)
+    told = await refusal(GenerationServiceStub(channel).Score(request))
+    assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", "inputs")
+    assert told.message == "inputs has 2 texts, but a state is of one sequence; send one text, or no state"
