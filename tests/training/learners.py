@@ -26,6 +26,7 @@ class Line:
         self.gradient_norms = list[float]()
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
+        del epoch, share
         for _ in range(first, self.steps_per_epoch):
             self._steps += 1
             loss = (self.network(torch.ones(1)) - 3).square().sum()
@@ -54,6 +55,7 @@ class Pairs:
         self._batches = [torch.randn(size, 3, generator=generator) for size in sizes]
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
+        del epoch
         for batch in self._batches[first:]:
             rows = batch[share.rows]
             yield (self.network(rows[:, :2]) - rows[:, 2:]).square().mean(), len(rows)

@@ -73,7 +73,7 @@ def test_the_old_state_stays_when_the_new_one_cannot_be_written(tmp_path: Path) 
 
 
 def test_the_newest_good_state_is_found(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no run to go on with: neither of last\.pt, previous\.pt is good"):
+    with pytest.raises(CheckpointError, match=r"no run to go on with: neither last\.pt nor previous\.pt is good"):
         newest_step(tmp_path)
     for step in (1, 2, 3):
         checkpoints.save_state(tmp_path, a_state(step))

@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _train(parsed, shlex.join([PROGRAM, *given]))
     except TrainingError as error:
-        _tell(str(error))
+        _complain(str(error))
         return 128 + error.asked_by if isinstance(error, InterruptedRunError) else 1
     except KeyboardInterrupt:
-        _tell("interrupted")
+        _complain("interrupted")
         return 130
     return 0
 
@@ -102,7 +102,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _tell(message: str) -> None:
     if speaks():
-        print(f"{PROGRAM}: {message}", file=sys.stderr)
+        _complain(message)
+
+
+def _complain(message: str) -> None:
+    """Of several processes each says what ended it: the first may be ended by another's error."""
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 
 def _written(servable: Path) -> None:

@@ -98,17 +98,14 @@ def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
 
     Raises: CheckpointError if there is none.
     """
-    paths = [folder / name for name in (STATE_FILE, PREVIOUS_STATE_FILE)]
-    for path in paths:
+    for path in (folder / STATE_FILE, folder / PREVIOUS_STATE_FILE):
         if path.exists():
             try:
                 content = _read(path)
                 return RunState(**content | {"data": tuple(content["data"])})
             except (CheckpointError, KeyError, TypeError) as error:
                 tell(f"{error}; trying the one before")
-    raise CheckpointError(
-        f"{folder}: no run to go on with: neither of {', '.join(path.name for path in paths)} is good"
-    )
+    raise CheckpointError(f"{folder}: no run to go on with: neither {STATE_FILE} nor {PREVIOUS_STATE_FILE} is good")
 
 
 def _write(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:

@@ -66,16 +66,16 @@ class Processes:
         """What ``make`` gives in the first process, for all; an error of the first is an error of all."""
         if self.share.count == 1:
             return make()
-        outcome: list[Any] = [None, None]
+        outcome: list[Any] = [None, None]  # the value, or what went wrong
         if self.first:
             try:
                 outcome = [make(), None]
             except Exception as error:  # noqa: BLE001  # it goes on in every process
                 outcome = [None, error]
         distributed.broadcast_object_list(outcome, src=0)
-        value, failure = outcome
-        if failure is not None:
-            raise failure
+        if outcome[1] is not None:
+            raise outcome[1]
+        value: T = outcome[0]
         return value
 
     def gathered(self, value: T) -> list[T]:

@@ -34,7 +34,7 @@ class JsonLog:
 class TensorBoardLog:
     """Scalars for TensorBoard: ``train/...`` for every step, ``validation/...`` for every validation."""
 
-    def __init__(self, writer: Any) -> None:  # noqa: ANN401  # its package is optional
+    def __init__(self, writer: Any) -> None:  # its package is optional
         self._writer = writer
 
     def stepped(self, event: Stepped) -> None:
@@ -72,7 +72,7 @@ def tensorboard_log(folder: Path) -> Generator[Watcher]:
     Raises: ConfigError if tensorboard is not installed.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # optional
+        from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
     except ImportError as error:
         raise ConfigError("--tensorboard needs a package more: pip install 'seqserve[tensorboard]'") from error
     writer: Any = SummaryWriter(folder)

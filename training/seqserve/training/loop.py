@@ -182,7 +182,7 @@ class Trainer:
                 self._optimizer.zero_grad()
             mean, count = given
             total = mean * count
-            self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch left it without annotations
+            self._scaler.scale(total).backward()
             loss, tokens, batches = loss + total.item(), tokens + count, batches + 1
         if not batches:
             return None

@@ -1,6 +1,7 @@
 """The report of a run: a folder for people, with learning curves, figures, a sample of outputs and a model card."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
 
@@ -71,54 +72,52 @@ def card(manifest: manifest_pb2.Manifest) -> str:
     task = manifest_pb2.Task.Name(manifest.task).removeprefix("TASK_").replace("_", " ").lower()
     cell = manifest_pb2.Cell.Name(network.cell).removeprefix("CELL_").replace("_", " ")
     directions = "both directions" if network.bidirectional else "one direction"
-    rows = [
-        f"| {source.name} | {source.split} | {source.tokens:,} | {source.license or 'not stated'} | `{source.sha256[:12]}` |"
-        for source in training.data
-    ]
-    limits = json_format.MessageToDict(manifest.limits, preserving_proto_field_name=True)
     finished = training.finish_time.ToDatetime(UTC).date().isoformat()
-    return "\n".join(
-        [
-            f"# Model card: {task}",
-            "",
-            manifest.description or "No description was given.",
-            "",
-            f"- network: {network.layers} layer(s) of {network.hidden_size} {cell} units, {directions},"
-            f" {network.parameters:,} parameters",
-            f"- licence of the weights: {manifest.license or 'not stated'}",
-            f"- trained until {finished}: {training.steps:,} steps, {training.seconds:,.0f} s on {training.device}",
-            "",
-            "## Data",
-            "",
-            "| data | part | tokens | licence | sha256 |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            "## Figures",
-            "",
-            "| figure | on | value | unit |",
-            "|---|---|---|---|",
-            *(
-                f"| {metric.name} | {metric.split} | {metric.value:.4f} | {metric.unit} |"
-                for metric in manifest.metrics
-            ),
-            "",
-            f"The course of the training is in {CURVES_FILE} and {METRICS_FILE}, a sample of outputs in {SAMPLES_FILE}.",
-            "",
-            "## Limits",
-            "",
-            "The model has seen the data above and nothing else. On text of another kind, language or time its figures do"
-            " not hold, and what is wrong or unfair in the data can come back out of it.",
-            "",
-            *(f"- {name}: {value:,}" for name, value in limits.items() if isinstance(value, int)),
-            "",
-            "## How to make it again",
-            "",
-            "```",
-            training.command,
-            "```",
-            "",
-            "Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(training.versions.items())) + ".",
-            "",
-        ]
-    )
+    limits: dict[str, object] = json_format.MessageToDict(manifest.limits, preserving_proto_field_name=True)
+    return f"""# Model card: {task}
+
+{manifest.description or "No description was given."}
+
+- network: {network.layers} layer(s) of {network.hidden_size} {cell} units, {directions}
+- parameters: {network.parameters:,}
+- licence of the weights: {manifest.license or "not stated"}
+- trained until {finished}: {training.steps:,} steps, {training.seconds:,.0f} s on {training.device}
+
+## Data
+
+| data | part | tokens | licence | sha256 |
+|---|---|---|---|---|
+{_lines(map(_source, training.data))}
+
+## Figures
+
+| figure | on | value | unit |
+|---|---|---|---|
+{_lines(f"| {each.name} | {each.split} | {each.value:.4f} | {each.unit} |" for each in manifest.metrics)}
+
+The course of the training is in {CURVES_FILE} and {METRICS_FILE}, a sample of outputs in {SAMPLES_FILE}.
+
+## Limits
+
+The model has seen the data above and nothing else. On text of another kind, language or time its figures do not hold,
+and what is wrong or unfair in the data can come back out of it.
+
+{_lines(f"- {name}: {value}" for name, value in limits.items())}
+
+## How to make it again
+
+```
+{training.command}
+```
+
+Versions: {", ".join(f"{name} {version}" for name, version in sorted(training.versions.items()))}.
+"""
+
+
+def _source(source: manifest_pb2.DataSource) -> str:
+    licence, digest = source.license or "not stated", source.sha256[:12]
+    return f"| {source.name} | {source.split} | {source.tokens:,} | {licence} | `{digest}` |"
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)

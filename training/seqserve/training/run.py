@@ -80,6 +80,11 @@ class Run(Generic[ConfigT]):
     def __init__(self, task: Task[ConfigT], config: ConfigT, command: str, folder: Path, processes: Processes) -> None:
         self._task, self._config, self._command, self._folder = task, config, command, folder
         self._learner = task.learner(config)
+        if config.batch_size < processes.share.count:
+            count = processes.share.count
+            raise ConfigError(
+                f"{count} processes cannot share batches of {config.batch_size}: give a greater --batch-size"
+            )
         processes.seed(config.seed)
         self._processes = processes
         self.trainer = Trainer(self._learner, config, processes)
@@ -208,7 +213,7 @@ def evaluate(model: Path, data: list[Path]) -> dict[str, float]:
     if not model.is_dir():
         checkpoint = checkpoints.load(model)
         task = TASKS[checkpoint.task]
-        exportable = task.exportable(checkpoint)
+        exportable = described(checkpoint)
         manifest = exportable.manifest
         manifest.states.extend(exportable.model.states)
         return task.evaluate(exportable.reference, manifest, Tokenizer.from_str(checkpoint.tokenizer), data)

@@ -16,9 +16,7 @@ import yaml
 from seqserve.training.config.training import TrainingConfig
 from seqserve.training.errors import ConfigError
 
-HEADER = (
-    "# The whole configuration of the run in this folder; `seqserve-train TASK --config THIS --out ...` repeats it.\n"
-)
+HEADER = "# The whole configuration of the run in this folder; --config takes it.\n"
 
 
 def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:

@@ -18,6 +18,14 @@ class TextLevel(StrEnum):
     BPE = "bpe"
 
 
+class Truncation(StrEnum):
+    """Where gradients stop on their way back through time."""
+
+    REGULAR = "regular"
+    RANDOM = "random"
+    FULL = "full"
+
+
 class LanguageModelConfig(TrainingConfig, frozen=True):
     """A language model, trained by truncated backpropagation through time with carried state."""
 
@@ -45,7 +53,14 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
         default="", description="What stands between the documents of a file; the state ends there too."
     )
     batch_size: int = Field(default=64, ge=1, description="Streams that the text is cut into.")
-    window: int = Field(default=64, ge=1, description="Steps that gradients go back.")
+    window: int = Field(default=64, ge=1, description="Steps that gradients go back, or of one border to the next.")
+    truncation: Truncation = Field(
+        default=Truncation.REGULAR,
+        description="Where gradients stop: at every window's border, at some, or where streams begin.",
+    )
+    cut: float = Field(
+        default=0.5, gt=0, le=1, description="Probability that gradients stop at a border of random truncation."
+    )
     validation_fraction: float | None = Field(
         default=None,
         gt=0,

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 
 class OptimizerKind(StrEnum):
@@ -87,3 +87,9 @@ class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
     checkpoint_every: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints to resume from, besides those at validations."
     )
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "OptimisationConfig":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov is a form of momentum: give a momentum above 0")
+        return self

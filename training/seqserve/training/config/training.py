@@ -22,6 +22,7 @@ class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
     )
     validation: tuple[Path, ...] = Field(default=(), description="Files, directories or patterns to validate on.")
     encoding: str = Field(default="utf-8", description="Encoding of the data files.")
+    batch_size: int = Field(default=32, ge=1, description="Rows of a batch.")
     data_name: str = Field(default="", description="Name of the data, as people know it; default: the file names.")
     data_license: str = Field(default="", description="Licence of the data, as an SPDX expression.")
     license: str = Field(default="", description="Licence of the trained weights, as an SPDX expression.")

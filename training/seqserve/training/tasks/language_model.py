@@ -1,5 +1,6 @@
-"""Language models: truncated backpropagation through time over parallel streams of one text."""
+"""Language models: backpropagation through time over parallel streams of texts."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,14 +14,14 @@ from google.protobuf import json_format
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from seqserve.training import evaluate
+from seqserve.training import bptt, evaluate
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.config.language_model import TextLevel
+from seqserve.training.config.language_model import TextLevel, Truncation
 from seqserve.training.data.corpus import TokenText, corpus, cut_pieces, token_text
 from seqserve.training.data.documents import Text, TextForm
 from seqserve.training.data.files import files
-from seqserve.training.data.streams import NO_TARGET
+from seqserve.training.data.streams import NO_TARGET, Window
 from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
@@ -69,7 +70,10 @@ class LanguageModelLearner:
         self._validation = token_text(validation, self.tokenizer, config.level)
         _refuse_too_little(config, self._train, self._validation)
         self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
-        self.steps_per_epoch = self._train.window_count(streams=config.batch_size, steps=config.window)
+        self._steps = len(self._train.ids) if config.truncation is Truncation.FULL else config.window
+        self._cut = config.cut if config.truncation is Truncation.RANDOM else 1.0
+        windows = self._train.window_count(streams=config.batch_size, steps=self._steps)
+        self.steps_per_epoch = math.ceil(windows * self._cut)
         self._state: State = ()
 
     @property
@@ -83,20 +87,31 @@ class LanguageModelLearner:
         ]
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
-        """One pass over the text: the state is carried from window to window, gradients stop at the border."""
-        del epoch  # every pass reads the text in the same order
+        """One pass over the text: the state is carried from window to window, gradients as far as is configured."""
+        windows = self._train.windows(streams=self._config.batch_size, steps=self._steps)
+        draw = np.random.default_rng((self._config.seed, epoch)).random
+        for segment in islice(bptt.segments(windows, self._cut, draw), first, None):
+            yield self._loss(segment, share)
+
+    def _loss(self, segment: Sequence[Window], share: Share) -> tuple[Tensor, int]:
+        """Mean loss of the windows that gradients flow through, and their targets; the state goes on from there."""
         device = self.network.head.weight.device
-        plan = self._train.windows(streams=self._config.batch_size, steps=self._config.window)
-        for window in islice(plan, first, None):
+        total, count = torch.zeros((), device=device), 0
+        for window in segment:
             inputs_TB, targets_TB = window.inputs[:, share.rows], window.targets[:, share.rows]
-            if not (tokens := int((targets_TB != NO_TARGET).sum())):
-                yield no_loss(self.network), 0
+            if not (here := int((targets_TB != NO_TARGET).sum())):
                 continue
+            if count:
+                self._state = bptt.over_border(self._state, self._cut)
             state = self._starting_state(window.begins[share.rows])
-            logits_TBV, state = self.network(tensor(inputs_TB, device), None, state)
-            self._state = tuple(each.detach() for each in state)
+            logits_TBV, self._state = self.network(tensor(inputs_TB, device), None, state)
             targets = long_tensor(targets_TB, device).flatten()
-            yield nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets, ignore_index=NO_TARGET), tokens
+            total = total + nn.functional.cross_entropy(
+                logits_TBV.flatten(0, 1), targets, ignore_index=NO_TARGET, reduction="sum"
+            )
+            count += here
+        self._state = tuple(each.detach() for each in self._state)
+        return (total / count, count) if count else (no_loss(self.network), 0)
 
     def _starting_state(self, begins_B: BoolArray) -> State:
         """The state at the start of a window: that at the end of the one before, but for streams that begin a document.
