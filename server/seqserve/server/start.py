@@ -34,13 +34,12 @@ class TokenCounts:
 
     def plus(self, prompt: IntArray, generated: IntArray) -> TokenCounts:
         """The counts after more tokens. Args: prompt: int32 (P,). generated: int32 (G,)."""
-        ids = np.union1d(self.ids, np.concatenate([prompt, generated])).astype(np.int32)
-        added_prompt, added_generated = np.zeros((2, len(ids)), np.int32)
-        old = np.searchsorted(ids, self.ids)
-        added_prompt[old], added_generated[old] = self.prompt, self.generated
-        np.add.at(added_prompt, np.searchsorted(ids, prompt), 1)
-        np.add.at(added_generated, np.searchsorted(ids, generated), 1)
-        return TokenCounts(ids, added_prompt, added_generated)
+        size = 1 + max((int(tokens.max()) for tokens in (self.ids, prompt, generated) if len(tokens)), default=-1)
+        prompts, generations = np.bincount(prompt, minlength=size), np.bincount(generated, minlength=size)
+        prompts[self.ids] += self.prompt
+        generations[self.ids] += self.generated
+        ids = np.flatnonzero(prompts + generations)
+        return TokenCounts(ids.astype(np.int32), prompts[ids].astype(np.int32), generations[ids].astype(np.int32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
