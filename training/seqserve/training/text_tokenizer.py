@@ -43,7 +43,9 @@ def text_tokenizer(config: LanguageModelConfig, text: Iterable[str]) -> Tokenize
     special = [START] * config.start_token + [END] * config.end_token
     match config.level:
         case TextLevel.CHARACTER:
-            characters = set[str]().union(*text)
+            characters = set[str]()
+            for piece in text:
+                characters.update(piece)
             tokenizer = character_tokenizer(
                 "".join(sorted(characters)), unknown_token=config.unknown_token, special=special
             )

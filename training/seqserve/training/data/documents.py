@@ -13,7 +13,7 @@ from seqserve.training.config.language_model import LanguageModelConfig
 from seqserve.training.data.text import UTF_8, pieces
 from seqserve.training.text_tokenizer import text_normalizer
 
-HELD_CHARACTERS_MAX = 1 << 20
+HELD_CHARACTERS_MAX = 1 << 18
 """Of a text without a good place to cut, as many characters are held before it is cut anywhere."""
 
 
@@ -89,9 +89,9 @@ class Text:
         return sum(piece.begins if self.form.apart else len(piece.text) for piece in self.pieces())
 
     def split(self, fraction: float) -> "tuple[Text, Text]":
-        """The text without its last part, and that part: a fraction of its units, rounded. Raises: DataError."""
+        """The text without its last part, and that part: a fraction of its units, at least one. Raises: DataError."""
         units = self.units()
-        border = units - round(units * fraction)
+        border = units - max(round(units * fraction), 1)
         return replace(self, end=border), replace(self, start=border)
 
 

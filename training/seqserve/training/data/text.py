@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from seqserve.training.data.files import COMPRESSED
 from seqserve.training.errors import DataError
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
 """Bytes that are read at a time."""
 UTF_8 = "utf-8"
 _BYTE_ORDER_MARK = "\ufeff"
@@ -30,16 +30,17 @@ def pieces(path: Path, encoding: str = UTF_8) -> Iterator[str]:
         in this encoding (with the line, the byte and its offset).
     """
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, lines = 0, 1
+    offset, lines, begins = 0, 1, True
     with _opened(path) as file:
         while content := file.read(PIECE_BYTES):
             try:
                 text = decoder.decode(content)
             except UnicodeDecodeError as error:
                 raise _undecodable(path, error, offset + len(content), lines) from error
-            text = text.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else text
             offset += len(content)
             lines += text.count("\n")
+            if text and begins:
+                text, begins = text.removeprefix(_BYTE_ORDER_MARK), False
             if text:
                 yield text
     if not offset:
