@@ -16,7 +16,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[Client]:
-    with Client(server.target, timeout_s=30.0) as open_client:
+    with Client(server.target, timeout_s=30.0, resume_s=0.0) as open_client:
         yield open_client
 
 
@@ -28,5 +28,5 @@ async def async_server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def async_client(async_server: ScriptedServer) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(async_server.target, timeout_s=30.0) as open_client:
+    async with AsyncClient(async_server.target, timeout_s=30.0, resume_s=0.0) as open_client:
         yield open_client

@@ -5,13 +5,15 @@
 ...     for piece in client.generate("shakespeare-char", "ROMEO:", max_tokens=100, temperature=0.8, seed=1):
 ...         print(piece.text, end="", flush=True)
 
-`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `models`, `model`, `health`. What fails
-raises a `SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted
-answers, for tests of code that uses the client. The command `seqserve` does the same from a shell.
+`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `session`, `models`, `model`, `health`,
+and under `sessions` those for sessions that are there. A stream that breaks is resumed by itself. What fails raises a
+`SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
+for tests of code that uses the client. The command `seqserve` does the same from a shell.
 """
 
 from seqserve.client.answer import Servable, StateResult, Timing
 from seqserve.client.async_client import AsyncClient
+from seqserve.client.async_session import AsyncSession, AsyncSessions
 from seqserve.client.client import Client
 from seqserve.client.errors import (
     AbortedError,
@@ -62,6 +64,8 @@ from seqserve.client.health import HealthStatus
 from seqserve.client.logprobs import StepLogprobs, TokenLogprob
 from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
 from seqserve.client.scoring import ScoreText, TextScore
+from seqserve.client.session import Session, Sessions
+from seqserve.client.sessions import Checkpoint, SessionInfo
 from seqserve.client.streams import AsyncGenerationStream, GenerationStream
 from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
 from seqserve.client.transport import CHANNEL_OPTIONS
@@ -72,7 +76,10 @@ __all__ = [
     "AlreadyExistsError",
     "AsyncClient",
     "AsyncGenerationStream",
+    "AsyncSession",
+    "AsyncSessions",
     "CallCancelledError",
+    "Checkpoint",
     "CheckpointNotFoundError",
     "Client",
     "DataLossError",
@@ -113,10 +120,13 @@ __all__ = [
     "Servable",
     "ServableMismatchError",
     "ServerLimits",
+    "Session",
     "SessionBusyError",
     "SessionExistsError",
     "SessionExpiredError",
+    "SessionInfo",
     "SessionNotFoundError",
+    "Sessions",
     "ShapeMismatchError",
     "SnapshotInvalidError",
     "StateResult",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import grpc
 import grpc.aio
 
 from seqserve.client.errors import CallCancelledError
-from seqserve.client.transport import CHANNEL_OPTIONS, complete_address, error_from_call, silence_error
+from seqserve.client.patience import Patience
+from seqserve.client.transport import (
+    CHANNEL_OPTIONS,
+    complete_address,
+    error_from_call,
+    metadata_of,
+    silence_error,
+)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -21,10 +29,11 @@ def self_was_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def closed_error(target: str) -> CallCancelledError:
-    """The exception for a call whose client was closed while it ran."""
+def ended_error(target: str) -> CallCancelledError:
+    """The exception for a call that was cancelled, but not by its reader."""
     return CallCancelledError(
-        f"the call to {target} was cancelled: the client was closed", code=grpc.StatusCode.CANCELLED
+        f"the call to {target} was cancelled: the client was closed, or something on the way ended it",
+        code=grpc.StatusCode.CANCELLED,
     )
 
 
@@ -38,8 +47,11 @@ class AsyncMessages(Generic[Response]):
         target: str,
         silence_s: float | None,
         deadline_s: float | None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
+        """Args: on_answer: called with every message."""
         self._call = call
+        self._on_answer = on_answer
         self._responses = aiter(call)
         self._target = target
         self._silence_s = silence_s
@@ -55,7 +67,7 @@ class AsyncMessages(Generic[Response]):
         """
         try:
             async with asyncio.timeout(self._silence_s):
-                return await anext(self._responses, None)
+                message = await anext(self._responses, None)
         except TimeoutError as error:
             self._call.cancel()
             raise silence_error(self._target, self._silence_s or 0.0) from error
@@ -67,7 +79,9 @@ class AsyncMessages(Generic[Response]):
                 raise
             if self._cancelled:
                 return None
-            raise closed_error(self._target) from error
+            raise ended_error(self._target) from error
+        self._on_answer()
+        return message
 
     def cancel(self) -> None:
         """End the call on both sides; once it has ended this does nothing."""
@@ -78,8 +92,11 @@ class AsyncMessages(Generic[Response]):
 class AsyncTransport:
     """Calls over one channel, which is opened with the first call and belongs to the event loop of that."""
 
-    def __init__(self, target: str, channel: grpc.aio.Channel | None) -> None:
+    def __init__(self, target: str, channel: grpc.aio.Channel | None, principal: str | None = None) -> None:
+        """Args: principal: who calls; sessions belong to it."""
         self.target = complete_address(target)
+        self._reached = False
+        self._metadata = metadata_of(principal)
         self._owns_channel = channel is None
         self._channel = channel
         self._closed = False
@@ -97,23 +114,32 @@ class AsyncTransport:
         return self._channel
 
     async def call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request, *, timeout_s: float | None
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout_s: float | None,
+        patience: Patience | None = None,
     ) -> Response:
-        """Ask once and wait for the answer.
-
-        Raises:
-            SeqserveError: if the call failed; DeadlineError if it took longer than ``timeout_s``.
-            RuntimeError: if the client is closed.
-        """
-        self._require_open()
-        try:
-            return await method(request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise error_from_call(error, target=self.target, deadline_s=timeout_s) from error
-        except asyncio.CancelledError as error:
-            if self_was_cancelled():
-                raise
-            raise closed_error(self.target) from error
+        """Ask and wait for the answer. Arguments and exceptions as in `Transport.call`."""
+        while True:
+            self._require_open()
+            try:
+                answer = await method(request, timeout=timeout_s, metadata=self._metadata)
+            except grpc.RpcError as rpc_error:
+                error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
+                self._reached |= bool(error.reason)
+                pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
+                if pause_s is None:
+                    raise error from rpc_error
+                await asyncio.sleep(pause_s)
+            except asyncio.CancelledError as error:
+                if self_was_cancelled():
+                    raise
+                raise ended_error(self.target) from error
+            else:
+                self._reached = True
+                return answer
 
     def open(
         self,
@@ -125,8 +151,10 @@ class AsyncTransport:
     ) -> AsyncMessages[Response]:
         """Ask once for a stream of answers; failures come with the first read. Arguments as in `Transport.open`."""
         self._require_open()
-        call = method(request, timeout=deadline_s)
-        return AsyncMessages(call, target=self.target, silence_s=silence_s, deadline_s=deadline_s)
+        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        return AsyncMessages(
+            call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+        )
 
     async def close(self) -> None:
         """Cancel what runs and close the channel, unless it is the caller's own."""
@@ -137,3 +165,11 @@ class AsyncTransport:
     def _require_open(self) -> None:
         if self._closed:
             raise RuntimeError("this client is closed")
+
+    @property
+    def worth_retrying(self) -> bool:
+        """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
+        return self._reached and not self._closed
+
+    def _note_answer(self) -> None:
+        self._reached = True

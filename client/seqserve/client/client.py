@@ -10,15 +10,20 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from seqserve.client.answer import model_ref
+from seqserve.client.calls import Calls
 from seqserve.client.errors import NotFoundError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.health import HEALTH_CHECK, HealthStatus, health_from_wire
 from seqserve.client.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
+from seqserve.client.patience import RESUME_S_DEFAULT
 from seqserve.client.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
+from seqserve.client.session import Session, Sessions
+from seqserve.client.session_record import Opening
+from seqserve.client.sessions import create_request
 from seqserve.client.streams import GenerationStream
 from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 from seqserve.client.transport import TIMEOUT_S_DEFAULT, Transport, limit_or_none
-from seqserve.v1 import generation_pb2_grpc, model_pb2, model_pb2_grpc, tagging_pb2_grpc
+from seqserve.v1 import model_pb2, model_pb2_grpc, tagging_pb2_grpc
 
 
 class Client:
@@ -37,6 +42,10 @@ class Client:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
         timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
             next message, for all else the whole call.
+        resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
+            away; 0 for not at all. Counted from the last message that came.
+        principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
+            owns the sessions of all such callers.
         channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the
             caller's to close, and `CHANNEL_OPTIONS` are the options to open it with. ``target`` then only serves
             messages.
@@ -50,11 +59,15 @@ class Client:
         target: str = "localhost",
         *,
         timeout_s: float = TIMEOUT_S_DEFAULT,
+        resume_s: float = RESUME_S_DEFAULT,
+        principal: str | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
-        self._transport = Transport(target, channel)
+        self._transport = Transport(target, channel, principal)
         self._timeout_s = timeout_s
-        self._generation = generation_pb2_grpc.GenerationServiceStub(self._transport.channel)
+        self._calls = Calls(self._transport, timeout_s=timeout_s, resume_s=resume_s)
+        self.sessions = Sessions(self._calls)
+        """The caller's sessions on the server: list, get, open, delete, restore, load."""
         self._tagging = tagging_pb2_grpc.TaggingServiceStub(self._transport.channel)
         self._models = model_pb2_grpc.ModelServiceStub(self._transport.channel)
 
@@ -70,15 +83,20 @@ class Client:
         *,
         timeout_s: float | None = None,
         deadline_s: float | None = None,
+        resume_s: float | None = None,
         **options: Unpack[GenerateOptions],
     ) -> GenerationStream:
         """Generate text from a prompt, as a stream of pieces. The call is made when the stream is first read.
+
+        A stream that breaks is asked for again, from the last token that came: the same text, on the same server, one
+        that was restarted, or another replica.
 
         Args:
             model: Name of the model.
             prompt: Text or token ids; none: the model's start token.
             timeout_s: Longest wait for each next message, in seconds. Default: the client's.
             deadline_s: Most seconds for the whole generation; the server is told and stops at it. Default: no limit.
+            resume_s: Seconds for which a broken stream is tried again. Default: the client's.
             options: As `GenerateOptions` says: temperature, max_tokens, seed, stop, and so on. Only what is given is
                 sent; for all else the model's defaults hold.
 
@@ -87,14 +105,31 @@ class Client:
                 refuses comes as a SeqserveError from the first read.
         """
         request = generate_request(model, prompt, **options)
-        return GenerationStream(
-            lambda: self._transport.open(
-                self._generation.Generate,
-                request,
-                silence_s=self._limit_s(timeout_s),
-                deadline_s=limit_or_none(deadline_s),
-            )
-        )
+        return self._calls.generate(request, timeout_s, deadline_s, resume_s)
+
+    def session(
+        self,
+        model: str,
+        session_id: str | None = None,
+        *,
+        version: int | None = None,
+        ttl_s: float | None = None,
+        keep_tokens: bool = False,
+        keep: bool | None = None,
+    ) -> Session:
+        """A session, opened by the ``with`` block: created, or found if there is one of that id.
+
+        Args:
+            model: Name of the model.
+            session_id: Its id: 1 to 128 characters out of letters, digits, '.', '_', '-'. Default: the server's choice.
+            version: Version of the model. Default: the newest that is ready.
+            ttl_s: Seconds that it lives from its last use. Default: the server's.
+            keep_tokens: Keep its tokens too, so that it can be read again by another version of the model.
+            keep: Whether it stays at the end of the block. Default: if it was given an id.
+        """
+        request = create_request(model, session_id, version=version, ttl_s=ttl_s, keep_tokens=keep_tokens)
+        named = session_id is not None
+        return Session(self._calls, Opening(request, named, named if keep is None else keep))
 
     @overload
     def score(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]
@@ -145,7 +180,7 @@ class Client:
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
         request = score_request(model, sent, version=version, logprobs=logprobs)
-        answer = self._transport.call(self._generation.Score, request, timeout_s=self._limit_s(timeout_s))
+        answer = self._transport.call(self._calls.generation.Score, request, timeout_s=self._limit_s(timeout_s))
         scores = text_scores_from_wire(answer, len(sent))
         return scores[0] if one else scores
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 
 from seqserve.client.answer import model_ref
-from seqserve.v1 import common_pb2, generation_pb2
+from seqserve.v1 import common_pb2, generation_pb2, state_pb2
 
 Prompt = str | Sequence[int]
 """A prompt as text, or as token ids."""
@@ -77,6 +77,10 @@ class GenerateOptions(TypedDict, total=False):
     """Higher goes first when there are more requests than fit, in [-100, 100]. Default: 0."""
     request_id: str | None
     """Names the request, so that a retry is not applied twice to a session; at most 128 characters."""
+    snapshot: bytes | None
+    """Go on from this state, as an earlier answer or an export gave it. Default: a new sequence."""
+    return_snapshot: bool | None
+    """Return the state at the end, in ``finished.state.snapshot``: to go on from on any server with the model."""
 
 
 def generate_request(
@@ -127,7 +131,14 @@ def generate_request(
         prompt_logprobs=options.get("prompt_logprobs"),
         omit_token_ids=options.get("omit_token_ids") or False,
     )
+    snapshot = options.get("snapshot")
+    carried = snapshot is not None or options.get("return_snapshot")
+    state = state_pb2.StateOptions(
+        snapshot=snapshot,
+        destination=state_pb2.STATE_DESTINATION_SNAPSHOT if options.get("return_snapshot") else None,
+    )
     return generation_pb2.GenerateRequest(
+        state=state if carried else None,
         model=model_ref(model, options.get("version")),
         text=prompt if prompt and isinstance(prompt, str) else None,
         token_ids=common_pb2.TokenIds(ids=prompt) if prompt and not isinstance(prompt, str) else None,

@@ -2,10 +2,15 @@
 
 The call is made when the stream is first read, and ends with it: at the end of the text, on ``cancel``, on leaving the
 ``with`` block, and on leaving the loop early. A server never goes on generating for a reader that has left.
+
+If the connection breaks or the server goes away, the call is made again for the rest of the text; the reader sees a
+pause, and the text is the same.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -20,6 +25,7 @@ from seqserve.client.generation import (
     piece_from_wire,
     started_from_wire,
 )
+from seqserve.client.resumption import Resumption
 from seqserve.client.transport import Messages
 from seqserve.v1 import generation_pb2
 
@@ -27,7 +33,10 @@ from seqserve.v1 import generation_pb2
 class GenerationRecord:
     """What a stream has told so far. Takes the events in order and holds the server to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, resumption: Resumption, on_finished: Callable[[GenerationFinished], None]) -> None:
+        self._resumption = resumption
+        self._on_finished = on_finished
+        self._begun = False
         self._started: GenerationStarted | None = None
         self._finished: GenerationFinished | None = None
         self._texts: dict[int, list[str]] = {}
@@ -56,19 +65,29 @@ class GenerationRecord:
             raise RuntimeError("the generation has not finished: read the stream to its end first")
         return self._finished
 
+    @property
+    def resumed(self) -> int:
+        """How many times the stream broke and went on."""
+        return self._resumption.times
+
     def _take(self, event: generation_pb2.GenerateResponse) -> Piece | None:
         """Note one event; the piece if it is one."""
         kind = event.WhichOneof("event")
-        if (kind == "started") != (self._started is None) and kind is not None:
+        if (kind == "started") == self._begun and kind is not None:
             raise ProtocolError(f"the server sent {kind!r} where the stream does not allow it")
         if self._finished is not None:
             raise ProtocolError(f"the server sent {kind!r} after the end of the generation")
         if kind == "started":
-            self._started = started_from_wire(event.started)
+            self._begun = True
+            started = started_from_wire(event.started)
+            self._resumption.started(started)
+            self._started = self._started or started
         elif kind == "finished":
             self._finished = finished_from_wire(event.finished)
+            self._on_finished(self._finished)
         elif kind == "piece":
             piece = piece_from_wire(event.piece)
+            self._resumption.received(piece)
             self._texts.setdefault(piece.sample, []).append(piece.text)
             return piece
         return None  # an event without a kind that we know is a newer server's: not for us
@@ -98,9 +117,25 @@ class GenerationStream(GenerationRecord):
     ...     print(stream.finished.reason)
     """
 
-    def __init__(self, open_call: Callable[[], Messages[generation_pb2.GenerateResponse]]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        open_call: Callable[[generation_pb2.GenerateRequest], Messages[generation_pb2.GenerateResponse]],
+        resumption: Resumption,
+        worth_retrying: Callable[[], bool],
+        on_finished: Callable[[GenerationFinished], None],
+    ) -> None:
+        """Made by ``generate``.
+
+        Args:
+            open_call: Makes a call.
+            resumption: What to ask, and what to ask for after a break.
+            worth_retrying: Whether a call that broke may be made again.
+            on_finished: Called with what the end told.
+        """
+        super().__init__(resumption, on_finished)
         self._open_call = open_call
+        self._worth_retrying = worth_retrying
+        self._woken = threading.Event()  # by cancel, out of a pause
         self._messages: Messages[generation_pb2.GenerateResponse] | None = None
 
     def start(self) -> GenerationStarted:
@@ -135,6 +170,7 @@ class GenerationStream(GenerationRecord):
     def cancel(self) -> None:
         """End the generation on both sides; iteration ends. Once it has ended this does nothing."""
         self._cancelled = True
+        self._woken.set()
         if self._messages is not None:
             self._messages.cancel()
 
@@ -165,12 +201,22 @@ class GenerationStream(GenerationRecord):
             self.cancel()
 
     def _read(self) -> generation_pb2.GenerateResponse | None:
-        if self._messages is None and not self._cancelled:
-            self._messages = self._open_call()
-        event = self._messages.read() if self._messages is not None else None
-        if event is None:
-            self._end()
-        return event
+        while not self._cancelled:
+            if self._messages is None:
+                self._messages = self._open_call(self._resumption.request)
+            try:
+                event = self._messages.read()
+            except SeqserveError as error:
+                pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
+                if pause_s is None:
+                    raise
+                self._messages, self._begun = None, False
+                self._woken.wait(pause_s)
+                continue
+            if event is None:
+                self._end()
+            return event
+        return None
 
 
 class AsyncGenerationStream(GenerationRecord):
@@ -182,9 +228,24 @@ class AsyncGenerationStream(GenerationRecord):
     ...     print(stream.finished.reason)
     """
 
-    def __init__(self, open_call: Callable[[], AsyncMessages[generation_pb2.GenerateResponse]]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        open_call: Callable[[generation_pb2.GenerateRequest], AsyncMessages[generation_pb2.GenerateResponse]],
+        resumption: Resumption,
+        worth_retrying: Callable[[], bool],
+        on_finished: Callable[[GenerationFinished], None],
+    ) -> None:
+        """Made by ``generate``.
+
+        Args:
+            open_call: Makes a call.
+            resumption: What to ask, and what to ask for after a break.
+            worth_retrying: Whether a call that broke may be made again.
+            on_finished: Called with what the end told.
+        """
+        super().__init__(resumption, on_finished)
         self._open_call = open_call
+        self._worth_retrying = worth_retrying
         self._messages: AsyncMessages[generation_pb2.GenerateResponse] | None = None
 
     async def start(self) -> GenerationStarted:
@@ -249,9 +310,19 @@ class AsyncGenerationStream(GenerationRecord):
             self.cancel()
 
     async def _read(self) -> generation_pb2.GenerateResponse | None:
-        if self._messages is None and not self._cancelled:
-            self._messages = self._open_call()
-        event = await self._messages.read() if self._messages is not None else None
-        if event is None:
-            self._end()
-        return event
+        while not self._cancelled:
+            if self._messages is None:
+                self._messages = self._open_call(self._resumption.request)
+            try:
+                event = await self._messages.read()
+            except SeqserveError as error:
+                pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
+                if pause_s is None:
+                    raise
+                self._messages, self._begun = None, False
+                await asyncio.sleep(pause_s)
+                continue
+            if event is None:
+                self._end()
+            return event
+        return None

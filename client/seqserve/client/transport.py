@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import grpc
 
 from seqserve.client.errors import DeadlineError, SeqserveError
+from seqserve.client.patience import Patience
 from seqserve.client.status import error_from_status
 
 Request = TypeVar("Request")
@@ -24,10 +25,12 @@ Response_co = TypeVar("Response_co", covariant=True)
 
 PORT_DEFAULT: Final = 50051
 TIMEOUT_S_DEFAULT: Final = 60.0
+PRINCIPAL_KEY: Final = "seqserve-principal"
+"""Metadata key that tells a server who calls."""
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 
 IDEMPOTENT_METHODS: Final = (
-    ("seqserve.v1.GenerationService", "Score"),  # as sent here: without a session that it would advance
+    ("seqserve.v1.GenerationService", "Score"),  # with a session it goes under a request id
     ("seqserve.v1.TaggingService", "Tag"),
     ("seqserve.v1.ModelService", "ListModels"),
     ("seqserve.v1.ModelService", "GetModel"),
@@ -80,6 +83,19 @@ def complete_address(target: str) -> str:
         raise ValueError(f"{target!r} is a web address: give HOST:PORT, without {target.partition('//')[0]}//")
     has_port = ":" in target.rpartition("]")[2]
     return target if has_port else f"{target}:{PORT_DEFAULT}"
+
+
+def metadata_of(principal: str | None) -> tuple[tuple[str, str], ...]:
+    """What goes with every call.
+
+    Raises:
+        ValueError: if the principal is not what metadata can carry.
+    """
+    if principal is None:
+        return ()
+    if not principal or not principal.isascii() or not principal.isprintable():
+        raise ValueError(f"a principal is a name of printable ASCII characters, not {principal!r}")
+    return ((PRINCIPAL_KEY, principal),)
 
 
 def limit_or_none(limit_s: float | None) -> float | None:
@@ -152,9 +168,17 @@ class Messages(Generic[Response]):
     """The answers of one streaming call, read one by one."""
 
     def __init__(
-        self, call: ResponseStream[Response], *, target: str, silence_s: float | None, deadline_s: float | None
+        self,
+        call: ResponseStream[Response],
+        *,
+        target: str,
+        silence_s: float | None,
+        deadline_s: float | None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
+        """Args: on_answer: called with every message."""
         self._call = call
+        self._on_answer = on_answer
         self._target = target
         self._silence_s = silence_s
         self._deadline_s = deadline_s
@@ -187,7 +211,9 @@ class Messages(Generic[Response]):
 
     def _next(self) -> Response | None:
         try:
-            return next(self._call)
+            message = next(self._call)
+            self._on_answer()
+            return message
         except StopIteration:
             self._end_watch()
             return None
@@ -203,26 +229,50 @@ class Messages(Generic[Response]):
 class Transport:
     """Blocking calls over one channel. Safe to use from several threads."""
 
-    def __init__(self, target: str, channel: grpc.Channel | None) -> None:
+    def __init__(self, target: str, channel: grpc.Channel | None, principal: str | None = None) -> None:
+        """Args: principal: who calls; sessions belong to it."""
         self.target = complete_address(target)
+        self._reached = False
+        self._metadata = metadata_of(principal)
         self._owns_channel = channel is None
-        self._closed = False
+        self._closed = threading.Event()
         self.channel = channel if channel is not None else grpc.insecure_channel(self.target, CHANNEL_OPTIONS)
 
     def call(
-        self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request, *, timeout_s: float | None
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout_s: float | None,
+        patience: Patience | None = None,
     ) -> Response:
-        """Ask once and wait for the answer.
+        """Ask and wait for the answer.
+
+        Args:
+            method: The method to call.
+            request: What to ask.
+            timeout_s: Most seconds for an attempt; None for no limit.
+            patience: Asks again, once the address has answered anything, for as long as it says: for requests that
+                do no harm twice. None: ask once.
 
         Raises:
             SeqserveError: if the call failed; DeadlineError if it took longer than ``timeout_s``.
             RuntimeError: if the client is closed.
         """
-        self._require_open()
-        try:
-            return method(request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise error_from_call(error, target=self.target, deadline_s=timeout_s) from error
+        while True:
+            self._require_open()
+            try:
+                answer = method(request, timeout=timeout_s, metadata=self._metadata)
+            except grpc.RpcError as rpc_error:
+                error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
+                self._reached |= bool(error.reason)
+                pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
+                if pause_s is None:
+                    raise error from rpc_error
+                self._closed.wait(pause_s)
+            else:
+                self._reached = True
+                return answer
 
     def open(
         self,
@@ -244,18 +294,28 @@ class Transport:
             RuntimeError: if the client is closed.
         """
         self._require_open()
-        call = method(request, timeout=deadline_s)
-        return Messages(call, target=self.target, silence_s=silence_s, deadline_s=deadline_s)
+        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        return Messages(
+            call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+        )
 
     def close(self) -> None:
         """Cancel what runs and close the channel, unless it is the caller's own."""
-        self._closed = True
+        self._closed.set()
         if self._owns_channel:
             self.channel.close()
 
     def _require_open(self) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise RuntimeError("this client is closed")
+
+    @property
+    def worth_retrying(self) -> bool:
+        """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
+        return self._reached and not self._closed.is_set()
+
+    def _note_answer(self) -> None:
+        self._reached = True
 
 
 def error_from_call(error: grpc.RpcError, *, target: str, deadline_s: float | None) -> SeqserveError:

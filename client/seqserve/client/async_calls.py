@@ -1,0 +1,90 @@
+"""The calls of one client for asyncio: the counterpart of `calls`, with the same methods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+import grpc.aio
+
+from seqserve.client.async_transport import AsyncMessages, AsyncTransport
+from seqserve.client.calls import no_one
+from seqserve.client.generation import GenerationFinished
+from seqserve.client.patience import Patience
+from seqserve.client.resumption import Resumption
+from seqserve.client.streams import AsyncGenerationStream
+from seqserve.client.transport import limit_or_none
+from seqserve.v1 import generation_pb2, generation_pb2_grpc, session_pb2_grpc
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class AsyncCalls:
+    """What a client and its sessions share."""
+
+    def __init__(self, transport: AsyncTransport, *, timeout_s: float, resume_s: float) -> None:
+        """Args: timeout_s, resume_s: as those of the client."""
+        self.transport = transport
+        self._timeout_s = timeout_s
+        self._resume_s = resume_s
+
+    @cached_property
+    def generation(self) -> generation_pb2_grpc.GenerationServiceAsyncStub:
+        """The stub of GenerationService."""
+        return generation_pb2_grpc.GenerationServiceStub(self.transport.channel)
+
+    @cached_property
+    def sessions(self) -> session_pb2_grpc.SessionServiceAsyncStub:
+        """The stub of SessionService."""
+        return session_pb2_grpc.SessionServiceStub(self.transport.channel)
+
+    async def ask(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None = None,
+        patience: Patience | None = None,
+    ) -> Response:
+        """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
+
+        Args:
+            method: The method to call.
+            request: What to ask.
+            timeout_s: Most seconds for an attempt. Default: the client's.
+            patience: Default: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        patience = patience or self.patience()
+        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), patience=patience)
+
+    def generate(
+        self,
+        request: generation_pb2.GenerateRequest,
+        timeout_s: float | None,
+        deadline_s: float | None,
+        resume_s: float | None,
+        on_finished: Callable[[GenerationFinished], None] = no_one,
+    ) -> AsyncGenerationStream:
+        """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
+        silence_s, limit_s, begun_s = self.limit_s(timeout_s), limit_or_none(deadline_s), list[float]()
+
+        def open_call(asked: generation_pb2.GenerateRequest) -> AsyncMessages[generation_pb2.GenerateResponse]:
+            begun_s.append(time.monotonic())
+            left_s = None if limit_s is None else max(0.0, limit_s - (begun_s[-1] - begun_s[0]))
+            return self.transport.open(self.generation.Generate, asked, silence_s=silence_s, deadline_s=left_s)
+
+        resumption = Resumption(request, self.patience(resume_s))
+        return AsyncGenerationStream(open_call, resumption, lambda: self.transport.worth_retrying, on_finished)
+
+    def patience(self, resume_s: float | None = None) -> Patience:
+        """How long a call is made again. Args: resume_s: Default: the client's."""
+        return Patience(self._resume_s if resume_s is None else resume_s)
+
+    def limit_s(self, timeout_s: float | None) -> float | None:
+        """A time-out, or the client's."""
+        return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

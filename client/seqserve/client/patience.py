@@ -1,0 +1,66 @@
+"""How long and how often a call that broke is made again. Pure: it says how long to pause, others pause."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+
+from seqserve.client.errors import QueueFullError, SeqserveError, UnavailableError
+
+RESUME_S_DEFAULT: Final = 30.0
+_PAUSE_S, _PAUSE_S_MAX = 0.05, 2.0
+
+_BROKEN: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
+)
+"""What gRPC and proxies say of a connection or stream that broke; a seqserve server gives a reason with its errors."""
+
+
+def broke(error: SeqserveError) -> bool:
+    """Whether a call failed because what should have answered went away: made again, it may find it or another."""
+    return isinstance(error, UnavailableError) or (not error.reason and error.code in _BROKEN)
+
+
+class Patience:
+    """Decides, for one call that may be made again, whether it is and after what pause.
+
+    The pause doubles with every attempt from 0.05 s to 2 s, and is drawn from its second half, so that callers who
+    were cut off together do not come back together; a server's own wish goes before.
+    """
+
+    def __init__(
+        self, limit_s: float, clock: Callable[[], float] = time.monotonic, chance: Callable[[], float] = random.random
+    ) -> None:
+        """Args: limit_s: seconds without progress after which the call is given up; 0 for no second attempt."""
+        self._limit_s = limit_s
+        self._clock = clock
+        self._chance = chance
+        self._since_s: float | None = None
+        self._attempts = 0
+
+    @property
+    def tried_again(self) -> bool:
+        """Whether the call was made again since there was progress."""
+        return self._attempts > 0
+
+    def progress(self) -> None:
+        """Something came: the time starts anew."""
+        self._since_s, self._attempts = None, 0
+
+    def pause_s(self, error: SeqserveError) -> float | None:
+        """Seconds to pause before the call is made again; None if its error is to be told."""
+        waits_in_line = self.tried_again and isinstance(error, QueueFullError)  # it had been admitted before
+        if not (broke(error) or waits_in_line):
+            return None
+        now_s = self._clock()
+        self._since_s = now_s if self._since_s is None else self._since_s
+        pause_s: float = min(_PAUSE_S * 2**self._attempts, _PAUSE_S_MAX) * (0.5 + 0.5 * self._chance())
+        pause_s = max(pause_s, error.retry_after_s or 0.0)
+        if now_s + pause_s > self._since_s + self._limit_s:
+            return None
+        self._attempts += 1
+        return pause_s

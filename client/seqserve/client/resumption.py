@@ -1,0 +1,70 @@
+"""Going on with a generation whose stream broke, from the last token that was received. Pure: no calls, no waiting.
+
+A generation is a function of its start, its prompt, its seed and its position, so any server with the same servable and
+the same start goes on as if nothing had happened: it is told the seed and the tokens that came, and sends the rest.
+"""
+
+from __future__ import annotations
+
+from seqserve.client.errors import SeqserveError, ServableMismatchError
+from seqserve.client.generation import GenerationStarted, Piece
+from seqserve.client.patience import Patience
+from seqserve.v1 import common_pb2, generation_pb2
+
+
+class Resumption:
+    """What has come of one generation, as far as it takes to ask for the rest."""
+
+    def __init__(self, request: generation_pb2.GenerateRequest, patience: Patience) -> None:
+        self._request = request
+        self._patience = patience
+        self._started: GenerationStarted | None = None
+        self._received: dict[int, list[int]] = {}
+        self.times = 0  # that the generation was resumed
+
+    @property
+    def request(self) -> generation_pb2.GenerateRequest:
+        """What to ask now: the request as it was, or for the rest of its answer."""
+        if self._started is None:
+            return self._request
+        rest = generation_pb2.GenerateRequest()
+        rest.CopyFrom(self._request)
+        rest.resume.seed = self._started.seed
+        samples = max(self._received, default=-1) + 1
+        rest.resume.received.extend(common_pb2.TokenIds(ids=self._received.get(n, ())) for n in range(samples))
+        return rest
+
+    def started(self, started: GenerationStarted) -> None:
+        """The server has admitted the request, or the rest of it.
+
+        Raises:
+            ServableMismatchError: if another servable answers than the one that began.
+        """
+        self._patience.progress()
+        if self._started is None:
+            self._started = started
+        elif started.servable.digest != self._started.servable.digest:
+            raise ServableMismatchError(
+                f"the stream broke, and {started.servable.model} version {started.servable.version} would go on with "
+                f"what version {self._started.servable.version} began: ask again for the whole text"
+            )
+
+    def received(self, piece: Piece) -> None:
+        """A piece was handed on."""
+        self._patience.progress()
+        self._received.setdefault(piece.sample, []).extend(piece.token_ids)
+
+    def pause_s(self, error: SeqserveError) -> float | None:
+        """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""
+        if self._received and not self._tells_all():
+            return None
+        pause_s = self._patience.pause_s(error)
+        if pause_s is not None and self._started is not None:
+            self.times += 1
+        return pause_s
+
+    def _tells_all(self) -> bool:
+        """Whether what came is all that a server needs to know: tokens, of samples that were not chosen at the end."""
+        sampling = self._request.sampling
+        ranked = sampling.HasField("beam_width") or sampling.HasField("best_of")
+        return not (self._request.outputs.omit_token_ids or ranked)

@@ -1,0 +1,116 @@
+"""What a session's object knows between two calls, blocking or not. Pure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from seqserve.client.answer import StateResult
+from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.scoring import ScoreText, score_request
+from seqserve.client.sessions import SessionInfo, advance_options, new_request_id
+from seqserve.v1 import generation_pb2, session_pb2
+
+SNAPSHOT_MODE: Final = 0o600
+"""Rights of a saved snapshot: whoever can read it can go on with what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a session is opened.
+
+    Attributes:
+        request: Creates it.
+        named: Whether the caller gave the id; then one that is there already is opened as it is.
+        keep: Whether it stays when the ``with`` block ends.
+    """
+
+    request: session_pb2.CreateSessionRequest
+    named: bool
+    keep: bool
+
+
+class SessionRecord:
+    """The session as of the last answer, and the requests that go on from there."""
+
+    def __init__(self, opening: Opening | None = None, info: SessionInfo | None = None, *, keep: bool = True) -> None:
+        self._opening = opening
+        self._info = info
+        self._position = None if info is None else info.position
+        self.keep = keep if opening is None else opening.keep
+        """Whether the session stays when the ``with`` block ends."""
+
+    @property
+    def id(self) -> str:
+        """Its id.
+
+        Raises:
+            RuntimeError: if it is not open yet.
+        """
+        return self._known.id
+
+    @property
+    def model(self) -> str:
+        """Name of its model."""
+        return self._known.servable.model
+
+    @property
+    def position(self) -> int:
+        """Tokens in the sequence, as of the last answer that was read to its end."""
+        return self._known.position
+
+    @property
+    def _known(self) -> SessionInfo:
+        if self._info is None:
+            raise RuntimeError("the session is not open: use `with client.session(...) as session`")
+        return self._info
+
+    def _learn(self, info: SessionInfo) -> SessionInfo:
+        self._info, self._position = info, info.position
+        return info
+
+    def _advanced(self, state: StateResult) -> None:
+        self._info = replace(
+            self._known, position=state.position, expire_time=state.expire_time or self._known.expire_time
+        )
+        self._position = state.position
+
+    def _generate_request(
+        self, prompt: Prompt, checkpoint: str | None, options: GenerateOptions, *, wait: bool
+    ) -> generation_pb2.GenerateRequest:
+        """The message that generates on; until its end is read, the position is the server's to say."""
+        given: GenerateOptions = {"request_id": new_request_id(), **options}
+        request = generate_request(self.model, prompt, **given)
+        request.state.CopyFrom(
+            advance_options(self.id, position=None if wait else self._position, checkpoint=checkpoint, wait=wait)
+        )
+        self._position = None
+        return request
+
+    def _score_request(
+        self, text: ScoreText, checkpoint: str | None, logprobs: int | None, *, wait: bool
+    ) -> generation_pb2.ScoreRequest:
+        request = score_request(self.model, [text], logprobs=logprobs)
+        request.request_id = new_request_id()
+        request.state.CopyFrom(
+            advance_options(self.id, position=None if wait else self._position, checkpoint=checkpoint, wait=wait)
+        )
+        self._position = None
+        return request
+
+
+def write_snapshot(path: Path, snapshot: bytes) -> None:
+    """Write a snapshot so that the file is there whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written; what was there before stays.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SNAPSHOT_MODE)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
+        file.write(snapshot)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
