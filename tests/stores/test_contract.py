@@ -11,7 +11,7 @@ from seqserve.server.errors import LeaseLostError, SessionBusyError, SessionNotF
 from seqserve.server.stores import Record, SessionKey, Store, Usage
 from tests.stores.rig import GRACE_S, LONG_S, Rig, a_record
 
-SHORT_S = 0.05
+SHORT_S = 0.25
 
 
 async def created(store: Store, record: Record) -> Record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
@@ -26,10 +26,10 @@ from seqserve.server.stores import scripts
 from seqserve.server.stores.scripts import Script
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
-_Pool: Any = BlockingConnectionPool  # its methods are typed in part only
+_Pool: Any = ConnectionPool  # its methods are typed in part only
 
 _CONNECTIONS_MAX = 32
-_TIMEOUT_S = 2.0  # for a connection, for an answer
+_TIMEOUT_S = 2.0  # for a turn, for a connection, for an answer
 _RETRY_AFTER_S = 1.0
 _LOOK_INTERVAL_S = 0.1
 _LOOK_MAX = 512  # ids that one script of a listing looks at
@@ -54,7 +54,6 @@ class RedisStore:
             pool = _Pool.from_url(
                 url,
                 max_connections=_CONNECTIONS_MAX,
-                timeout=_TIMEOUT_S,
                 socket_timeout=_TIMEOUT_S,
                 socket_connect_timeout=_TIMEOUT_S,
                 retry=Retry(NoBackoff(), 0),  # what was sent twice may happen twice: the caller decides
@@ -62,6 +61,7 @@ class RedisStore:
         except ValueError as error:
             raise UnusableStoreError(f"the URL of the session store's Redis is not valid: {error}") from error
         self._redis: Any = Redis(connection_pool=pool)
+        self._turns = asyncio.Semaphore(_CONNECTIONS_MAX)  # first come, first served; the pool itself would refuse
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
 
@@ -161,6 +161,11 @@ class RedisStore:
     async def _call(self, *words: str | bytes | float) -> Any:
         """Send a command. Raises: StoreFullError, StoreUnavailableError."""
         try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailableError("the session store is too slow", retry_after_s=_RETRY_AFTER_S) from error
+        try:
             return await self._redis.execute_command(*words)
         except NoScriptError:
             raise
@@ -168,6 +173,8 @@ class RedisStore:
             raise StoreFullError(f"the session store has no room: {error}", retry_after_s=_RETRY_AFTER_S) from error
         except RedisError as error:
             raise StoreUnavailableError(f"the session store failed: {error}", retry_after_s=_RETRY_AFTER_S) from error
+        finally:
+            self._turns.release()
 
 
 def _member(key: SessionKey) -> str:
