@@ -126,3 +126,22 @@ def test_settings_cannot_be_changed_once_read() -> None:
         settings.drain_s = 1.0
     with pytest.raises(ValidationError, match="frozen"):
         settings.batch.size_max = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ({"path": "/a.db", "redis": "redis://host"}, "sessions are kept in one place"),
+        ({"ttl_default_s": 10, "ttl_max_s": 5}, "ttl_default_s is 10, more than ttl_max_s, 5"),
+        ({"redis": "http://host"}, "should match pattern"),
+        ({"when_full": "panic"}, "'refuse', 'evict' or 'spill'"),
+    ],
+)
+def test_sessions_that_cannot_be_kept_so_are_refused_at_the_start(sessions: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        load_settings(None, models=MODELS, sessions=sessions)
+
+
+def test_the_key_of_snapshots_is_not_shown() -> None:
+    settings = load_settings(None, models=MODELS, sessions={"snapshot_key": "a secret"})
+    assert "a secret" not in repr(settings)

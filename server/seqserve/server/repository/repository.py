@@ -10,7 +10,7 @@ import asyncio
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +91,7 @@ class Repository:
         return None if best is None else best.model
 
     @contextmanager
-    def hold(self, model: Model) -> Iterator[Model]:
+    def hold(self, model: Model) -> Generator[Model]:
         """Keep a version loaded until the block is left."""
         identity = model.servable.id
         self._users[identity] += 1

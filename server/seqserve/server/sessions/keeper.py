@@ -67,3 +67,5 @@ async def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None
             await work()
         except ServeError as error:
             log.warning("the session store failed, it is asked again in %g s: %s", interval_s, error)
+        except Exception:  # whatever it is, sessions have to expire and leases to be kept
+            log.exception("looking after sessions failed, it is tried again in %g s", interval_s)
