@@ -29,7 +29,8 @@ from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 _Pool: Any = ConnectionPool  # its methods are typed in part only
 
 _CONNECTIONS_MAX = 32
-_TIMEOUT_S = 2.0  # for a turn, for a connection, for an answer
+_TURN_S = 5.0  # waiting for one of them
+_TIMEOUT_S = 2.0  # for connecting, for an answer
 _RETRY_AFTER_S = 1.0
 _LOOK_INTERVAL_S = 0.1
 _LOOK_MAX = 512  # ids that one script of a listing looks at
@@ -161,7 +162,7 @@ class RedisStore:
     async def _call(self, *words: str | bytes | float) -> Any:
         """Send a command. Raises: StoreFullError, StoreUnavailableError."""
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(_TURN_S):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise StoreUnavailableError("the session store is too slow", retry_after_s=_RETRY_AFTER_S) from error
