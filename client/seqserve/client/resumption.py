@@ -43,7 +43,9 @@ class Resumption:
         self._patience.progress()
         if self._started is None:
             self._started = started
-        elif started.servable.digest != self._started.servable.digest:
+            return
+        self.times += 1
+        if started.servable.digest != self._started.servable.digest:
             raise ServableMismatchError(
                 f"the stream broke, and {started.servable.model} version {started.servable.version} would go on with "
                 f"what version {self._started.servable.version} began: ask again for the whole text"
@@ -58,10 +60,7 @@ class Resumption:
         """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""
         if self._received and not self._tells_all():
             return None
-        pause_s = self._patience.pause_s(error)
-        if pause_s is not None and self._started is not None:
-            self.times += 1
-        return pause_s
+        return self._patience.pause_s(error)
 
     def _tells_all(self) -> bool:
         """Whether what came is all that a server needs to know: tokens, of samples that were not chosen at the end."""

@@ -207,6 +207,8 @@ class GenerationStream(GenerationRecord):
             try:
                 event = self._messages.read()
             except SeqserveError as error:
+                if self._finished is not None:  # all has come; only the farewell was lost
+                    return None
                 pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
                 if pause_s is None:
                     raise
@@ -316,6 +318,8 @@ class AsyncGenerationStream(GenerationRecord):
             try:
                 event = await self._messages.read()
             except SeqserveError as error:
+                if self._finished is not None:  # all has come; only the farewell was lost
+                    return None
                 pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
                 if pause_s is None:
                     raise

@@ -1,0 +1,55 @@
+"""Running `seqserve-train` as a person would, and reading what it wrote."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from seqserve.v1 import manifest_pb2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the command as it is shown, the figures on the validation data, and the servable's proof."""
+
+    command: str
+    metrics: dict[str, float]
+    parity: float
+    cpu_s: float
+    servable: Path
+
+
+def train(data: Path, work: Path, name: str, task: str, *arguments: str) -> Trained:
+    """Train and export one model in a process of its own.
+
+    Args:
+        data: folder of the data sets; ``DATA`` in an argument stands for it.
+        work: folder for the run and the servable; ``OUT`` in the command that is shown.
+        name: of the model.
+        task: of `seqserve-train`.
+    Raises: RuntimeError with the last lines of the command's output if it fails.
+    """
+    shown = ["seqserve-train", task, *arguments, "--out", f"OUT/models/{name}", "--run", f"OUT/runs/{name}"]
+    run = [argument.replace("DATA", str(data)).replace("OUT", str(work)) for argument in shown[1:]]
+    before = os.times()
+    done = subprocess.run(
+        [sys.executable, "-m", "seqserve.training", *run], capture_output=True, text=True, check=False
+    )
+    after = os.times()
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(shown)} failed:\n{done.stderr[-2000:]}")
+    versions = sorted((work / "models" / name).iterdir(), key=lambda folder: int(folder.name))
+    manifest = json_format.Parse((versions[-1] / "manifest.json").read_text(encoding="utf-8"), manifest_pb2.Manifest())
+    return Trained(
+        command=shlex.join(shown),
+        metrics={metric.name: metric.value for metric in manifest.metrics if metric.split == "validation"},
+        parity=manifest.parity.max_abs_error_outputs,
+        cpu_s=after.children_user + after.children_system - before.children_user - before.children_system,
+        servable=versions[-1],
+    )

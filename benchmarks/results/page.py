@@ -1,0 +1,63 @@
+"""The page of results, docs/results.md, out of what the rows gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.recording import Json
+from benchmarks.results.row import Outcome, Row, kept
+
+_HEAD = """\
+# Results
+
+What the training package reaches on public data, on a CPU with two cores. `python -m benchmarks.results --data DATA ROW`
+measures rows anew and writes this page; without a row it only writes the page. `DATA` is the folder of the data sets,
+`OUT` any folder of yours. Minutes are processor time of all commands of a row together, on a machine that did other work
+meanwhile. Parity is the greatest difference of logits between torch and ONNX Runtime over the grid of the proof.
+"""
+
+
+def write(rows: Sequence[Row], results: Path, page: Path) -> None:
+    """Write the page: a summary, then each row with its figures and commands.
+
+    Args:
+        rows: in the order to be shown; those that were never measured are shown as such.
+        results: folder of what the rows gave.
+        page: the file.
+    """
+    found = [(row, kept(row, results)) for row in rows]
+    parts = [_HEAD, _table([_summary(row, outcome) for row, outcome in found])]
+    parts += [_section(row, outcome) for row, outcome in found if outcome is not None]
+    page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _summary(row: Row, outcome: Outcome | None) -> Json:
+    line = {"row": f"`{row.name}`", "task": row.title, "reach": row.reach}
+    if outcome is None:
+        return line | {"reached": "not measured yet", "": "", "parity": "", "minutes": ""}
+    return line | {
+        "reached": outcome.reached,
+        "": "yes" if outcome.passed else "**no**",
+        "parity": "" if outcome.parity is None else f"{outcome.parity:.1e}",
+        "minutes": f"{outcome.cpu_s / 60:.0f}",
+    }
+
+
+def _section(row: Row, outcome: Outcome) -> str:
+    lines = [f"## {row.name}", "", f"{row.title}. To reach: {row.reach}. Reference: {row.reference}.", ""]
+    lines += [_table(outcome.table)]
+    for note in outcome.notes:
+        lines += [note, ""]
+    lines += ["```", *outcome.commands, "```", ""]
+    return "\n".join(lines)
+
+
+def _table(lines: Sequence[Json]) -> str:
+    columns = list(lines[0]) if lines else []
+    rows = [columns, ["---"] * len(columns), *([_cell(line.get(column, "")) for column in columns] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
