@@ -3,8 +3,8 @@
     python -m benchmarks.kill --store sqlite --kills 200
     python -m benchmarks.kill --store redis --kills 200
 
-Every session tells a story whose course is known beforehand. After each restart every session that was ever acknowledged
-has to be there, at or after the position that its caller knows; at the end all answers are compared with those of a server
+Every session tells a story whose course is known beforehand. After each restart every session that was acknowledged has
+to be there, at or after the position that its caller knows; at the end all answers are compared with those of a server
 that nobody killed. The last line is JSON: kills, sessions, lost, doubled, missing, differing.
 """
 
@@ -65,19 +65,21 @@ async def measure(kind: str, kills: int, sessions: int, seed: int) -> Json:
     with tempfile.TemporaryDirectory(prefix="seqserve-kill-") as name:
         folder = Path(name)
         with store(kind, folder) as settings:
-            async with replica.running(MODELS, settings, folder / "server.log") as server:
-                async with AsyncClient(server.address, resume_s=_RESUME_S) as client:
-                    async with asyncio.TaskGroup() as group:
-                        for story in told:
-                            group.create_task(stories.tell(client, story, lambda: goes_on, _RESUME_S))
-                        for done in range(1, kills + 1):
-                            await asyncio.sleep(chance.uniform(*_ALIVE_S))  # a random moment, not a wait for something
-                            await server.kill()
-                            await server.start()
-                            count_lost += await lost(client, told)
-                            if done % 20 == 0:
-                                print(f"{done} kills, {sum(len(s.texts) for s in told)} requests", file=sys.stderr)
-                        goes_on = False
+            async with (
+                replica.running(MODELS, settings, folder / "server.log") as server,
+                AsyncClient(server.address, resume_s=_RESUME_S) as client,
+                asyncio.TaskGroup() as group,
+            ):
+                for story in told:
+                    group.create_task(stories.tell(client, story, lambda: goes_on, _RESUME_S))
+                for done in range(1, kills + 1):
+                    await asyncio.sleep(chance.uniform(*_ALIVE_S))  # a random moment, not a wait for something
+                    await server.kill()
+                    await server.start()
+                    count_lost += await lost(client, told)
+                    if done % 20 == 0:
+                        print(f"{done} kills, {sum(len(s.texts) for s in told)} requests", file=sys.stderr)
+                goes_on = False
         async with replica.running(MODELS, {}, folder / "peace.log") as server, AsyncClient(server.address) as client:
             differing = await stories.differing(client, told)
     return {
