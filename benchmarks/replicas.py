@@ -1,4 +1,4 @@
-"""Three replicas over one Redis behind HAProxy, one of them killed every few seconds, and many callers who should not notice.
+"""Three replicas over one Redis behind HAProxy, one killed every few seconds, and many callers who should not notice.
 
     python -m benchmarks.replicas --requests 1000
 

@@ -65,6 +65,7 @@ async def tell(client: AsyncClient, story: Story, goes_on: Callable[[], bool], r
     Args:
         client: whose stubs resume broken streams by themselves.
         story: where what comes is written; an answer is written once all of it has come.
+        goes_on: asked before each request.
         resume_s: how long a broken stream is tried again.
     Raises: SeqserveError if a request failed in spite of that.
     """

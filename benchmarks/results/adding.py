@@ -1,7 +1,7 @@
 """The adding problem: which cells carry two numbers over hundreds of steps.
 
-At each step a number of [0, 1) and a mark; two steps are marked, one in each half, and the sum of their numbers is asked
-for at the end. Answering 1 always has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4; the
+At each step a number of [0, 1) and a mark; two steps are marked, one in each half, and the sum of their numbers is
+asked for at the end. Answering 1 always has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4; the
 lengths are those of Tallec and Ollivier 2018, section 3).
 
 Axes: T steps, B sequences, H units.
@@ -127,7 +127,7 @@ def measure(data: Path, work: Path) -> Outcome:
         cpu_s=time.process_time() - start_s,
         notes=[
             f"Mean squared error on {TEST} unseen sequences; hidden {HIDDEN}, batch {BATCH}, Adam at {RATE}, gradients"
-            f" clipped at norm {CLIP:g}, seed 0. A run ends when its error is below {LEARNED}, or after {STEPS_MAX} steps."
+            f" clipped at norm {CLIP:g}, seed 0. A run ends below {LEARNED}, or after {STEPS_MAX} steps."
             " Always answering 1 has 0.1667."
         ],
     )

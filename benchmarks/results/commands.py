@@ -33,6 +33,7 @@ def train(data: Path, work: Path, name: str, task: str, *arguments: str) -> Trai
         work: folder for the run and the servable; ``OUT`` in the command that is shown.
         name: of the model.
         task: of `seqserve-train`.
+        *arguments: its others.
     Raises: RuntimeError with the last lines of the command's output if it fails.
     """
     shown = ["seqserve-train", task, *arguments, "--out", f"OUT/models/{name}", "--run", f"OUT/runs/{name}"]
