@@ -19,11 +19,10 @@ def random_weights(network: torch.nn.Module, scale: float = 0.5) -> None:
             parameter.uniform_(-scale, scale)
 
 
-def a_language_model(cell: CellKind = CellKind.LSTM, layers: int = 2) -> LanguageModel:
+def a_language_model(cell: CellKind = CellKind.LSTM, layers: int = 2, **more: object) -> LanguageModel:
     torch.manual_seed(1)
-    config = LanguageModelConfig.model_validate(
-        {"data": ["text"], "cell": cell, "layers": layers, "hidden_size": 7, "embedding_size": 4, "dropout": 0.5}
-    )
+    sizes = {"layers": layers, "hidden_size": 7, "embedding_size": 4, "dropout": 0.5}
+    config = LanguageModelConfig.model_validate({"data": ["text"], "cell": cell, **sizes, **more})
     network = LanguageModel(config, VOCABULARY)
     random_weights(network)
     return network.eval()

@@ -61,12 +61,14 @@ def a_stack(
     hidden_size: int = 7,
     bidirectional: bool = False,
     seed: int = 0,
+    scale: float = 0.5,
     **more: object,
 ) -> Stack:
+    """With weights and biases uniform within ``scale``; ``more`` of NetworkConfig."""
     torch.manual_seed(seed)
     config = NetworkConfig.model_validate({"cell": cell, "hidden_size": hidden_size, "dropout": 0.0, **more})
     stack = RecurrentStack(config, input_size, bidirectional=bidirectional).eval()
-    random_weights(stack)
+    random_weights(stack, scale)
     return Stack(stack, graph_of(stack))
 
 

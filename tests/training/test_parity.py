@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from seqserve.training.config import CellKind
 from seqserve.training.errors import ExportError
@@ -62,3 +63,32 @@ def test_weights_that_are_not_numbers_are_caught() -> None:
     network.head.bias.data[0] = float("nan")
     with pytest.raises(ExportError, match="outputs by nan"):
         parity.prove(exported_language_model(network), TorchLanguageModel(network), CHARACTERS, "digest")
+
+
+@pytest.mark.parametrize("cell", [CellKind.LSTM, CellKind.RNN])
+def test_one_weight_that_differs_by_a_thousandth_is_caught(cell: CellKind) -> None:
+    network = a_language_model(cell)
+    exported = exported_language_model(network)
+    network.stack.layers[0].weight_hh_l0.data[3, 2] += 1e-3
+    with pytest.raises(ExportError, match="differs from the trained network"):
+        parity.prove(exported, TorchLanguageModel(network), CHARACTERS, "digest")
+
+
+@pytest.mark.parametrize("cell", [CellKind.LSTM, CellKind.RNN_RELU])
+def test_large_values_are_judged_by_what_torch_loses_on_them(cell: CellKind) -> None:
+    network = a_language_model(cell)
+    network.head.weight.data *= 1000
+    proof = parity.prove(exported_language_model(network), TorchLanguageModel(network), CHARACTERS, "digest")
+    assert parity.TOLERANCE < proof.max_abs_error_outputs <= proof.tolerance < 0.1
+
+
+def test_tied_weights_are_exported_and_proven() -> None:
+    network = a_language_model(embedding_size=7, tied_weights=True)
+    assert network.head.weight is network.embedding.weight
+    proof = parity.prove(exported_language_model(network), TorchLanguageModel(network), CHARACTERS, "digest")
+    assert proof.max_abs_error_outputs < parity.TOLERANCE
+
+
+def test_tied_weights_need_embeddings_as_wide_as_the_layers() -> None:
+    with pytest.raises(ValidationError, match="tied_weights: embedding_size 4 has to be hidden_size, 7"):
+        a_language_model(tied_weights=True)

@@ -67,6 +67,9 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
         lt=1,
         description="Last part of the text, or of the documents, to validate on. Default: 0.1 without --validation.",
     )
+    tied_weights: bool = Field(
+        default=False, description="Score tokens with the weights of their embeddings, which are as wide as the layers."
+    )
     state_reset: float = Field(
         default=0.05,
         ge=0,
@@ -88,6 +91,14 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
                 "a language model cannot be bidirectional: in training the backward direction has read the very token"
                 " that is to be predicted, so the model learns to copy it; when it writes there is nothing to copy, and"
                 " 'time travellerererer' comes out. For blanks with text on both sides there is infill"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _widths_of_tied_weights(self) -> "LanguageModelConfig":
+        if self.tied_weights and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                f"tied_weights: embedding_size {self.embedding_size} has to be hidden_size, {self.hidden_size}"
             )
         return self
 

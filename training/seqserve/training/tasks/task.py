@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TrainingConfig
 from seqserve.training.export.model import ExportedModel
+from seqserve.training.export.parity import TorchRunner
 from seqserve.training.loop import Learner
 from seqserve.training.runner import Runner
 from seqserve.v1 import manifest_pb2
@@ -28,7 +29,7 @@ class Exportable:
     """
 
     model: ExportedModel
-    reference: Runner
+    reference: TorchRunner
     manifest: manifest_pb2.Manifest
 
 
