@@ -1,1 +1,1 @@
-"""The figures that training reaches on public data: each row runs its commands, and a page is made of what they gave."""
+"""The figures that training reaches on public data: rows run their commands, and a page is made of them."""

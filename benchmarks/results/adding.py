@@ -1,8 +1,8 @@
 """The adding problem: which cells carry two numbers over hundreds of steps.
 
 At each step a number of [0, 1) and a mark; two steps are marked, one in each half, and the sum of their numbers is
-asked for at the end. Answering 1 always has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4; the
-lengths are those of Tallec and Ollivier 2018, section 3).
+asked for at the end. Answering 1 always has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4;
+the lengths are those of Tallec and Ollivier 2018, section 3).
 
 Axes: T steps, B sequences, H units.
 """

@@ -14,7 +14,8 @@ _HEAD = """\
 What the training package reaches on public data, on a CPU with two cores. `python -m benchmarks.results --data DATA
 ROW` measures rows anew and writes this page; without a row it only writes the page. `DATA` is the folder of the data
 sets, `OUT` any folder of yours. Minutes are processor time of all commands of a row together, on a machine that did
-other work meanwhile. Parity is the greatest difference of logits between torch and ONNX Runtime over the grid of the proof.
+other work meanwhile. Parity is the greatest difference of logits between torch and ONNX Runtime over the grid of the
+proof.
 """
 
 
