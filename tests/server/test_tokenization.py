@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import normalizers
 
 from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
 from seqserve.server.manifest import read_manifest
 from seqserve.server.tokenization import Tokenization, check_length, word_bytes
-from seqserve.training.data.sentences import spelling
+from seqserve.training.config import LanguageModelConfig
+from seqserve.training.data.sequences import spelling
+from seqserve.training.text_tokenizer import text_tokenizer
 from seqserve.training.tokenizer import character_tokenizer, text_ids, word_id, word_spans, word_tokenizer
 from seqserve.v1 import manifest_pb2 as pb
 from tests.conftest import MadeRepository
@@ -49,6 +52,24 @@ def test_a_character_outside_the_vocabulary_is_named_with_its_offset(characters:
     )
     assert caught.value.field == "text"
     assert caught.value.metadata == {"character": "\t", "offset": "6"}
+
+
+def test_a_character_is_looked_for_as_the_model_reads_it(tmp_path: Path) -> None:
+    tokenizer = character_tokenizer("ab")
+    tokenizer.normalizer = normalizers.Lowercase()
+    taken = tokenization(tmp_path, tokenizer, pb.Vocabulary(size=2, level=pb.TOKEN_LEVEL_CHARACTER))
+    assert taken.encode_ids("aB", "text") == [0, 1]
+    with pytest.raises(OutOfVocabularyError, match=r"character .C. .* at offset 2"):
+        taken.encode_ids("aBCa", "text")
+
+
+@given(text=TEXTS)
+def test_bytes_are_numbered_as_the_tokenizer_does(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    config = LanguageModelConfig.model_validate({"data": ["a"], "level": "byte", "start_token": True})
+    tokenizer = text_tokenizer(config, [])
+    vocabulary = pb.Vocabulary(size=257, level=pb.TOKEN_LEVEL_BYTE)
+    taken = tokenization(tmp_path_factory.mktemp("bytes"), tokenizer, vocabulary)
+    assert taken.encode_ids(text, "text") == tokenizer.encode(text).ids == list(text.encode())
 
 
 def test_with_an_unknown_token_every_character_is_taken(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
+from seqserve.server.detokenization import token_bytes
 from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
 from seqserve.server.inputs import Inputs, IntArray
 from seqserve.server.manifest import TOKENIZER_FILE
@@ -54,6 +55,7 @@ class Tokenization:
         if (size := self.tokenizer.get_vocab_size()) != self.vocabulary.size:
             raise BrokenServableError(f"{TOKENIZER_FILE} has {size} tokens, the manifest says {self.vocabulary.size}")
         self._characters = self._ids_of_characters()
+        self._bytes_are_ids = self.vocabulary.level == pb.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
 
     def encode_ids(self, text: str, field: str) -> list[int]:
         """Token ids of a text.
@@ -69,6 +71,8 @@ class Tokenization:
                     raise self._outside(text, field) from None
                 unknown = self.vocabulary.unknown_token
                 return [self._characters.get(character, unknown) for character in text]
+        if self._bytes_are_ids:
+            return list(text.encode("utf-8"))
         return list(self._encoded(text, text, field).ids)
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
@@ -110,11 +114,18 @@ class Tokenization:
 
     def _ids_of_characters(self) -> dict[str, int] | None:
         """Ids by character, if the tokens are characters as they stand: looked up far faster than the library does."""
-        as_they_stand = self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
-        if self.vocabulary.level != pb.TOKEN_LEVEL_CHARACTER or not as_they_stand:
+        if self.vocabulary.level != pb.TOKEN_LEVEL_CHARACTER or not self._takes_text_as_it_stands:
             return None
         ids: dict[str, int] = self.tokenizer.get_vocab()
         return ids
+
+    def _ids_are_bytes(self) -> bool:
+        """Whether each byte's value is its id: then the library, which takes seconds for a megabyte, is not asked."""
+        return self._takes_text_as_it_stands and token_bytes(self.tokenizer)[:256] == [bytes([i]) for i in range(256)]
+
+    @property
+    def _takes_text_as_it_stands(self) -> bool:
+        return self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
 
     def tokenize_words(self, words: Sequence[str], field: str) -> Tokenized:
         """Take words as they are; their offsets count them as joined by single spaces.
@@ -170,18 +181,26 @@ class Tokenization:
 
     def _outside(self, text: str, field: str) -> OutOfVocabularyError:
         if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:
-            for offset, character in enumerate(text):
-                if self.tokenizer.token_to_id(character) is None:
-                    return OutOfVocabularyError(
-                        f"character {character!r} (U+{ord(character):04X}) at offset {offset} of {field} is not in the "
-                        "model's vocabulary, and the model has no unknown token",
-                        field=field,
-                        metadata={"character": character, "offset": str(offset)},
-                    )
+            missing = {character for character in set(text) if not self._knows(character)}
+            offset = next((offset for offset, character in enumerate(text) if character in missing), None)
+            if offset is not None:
+                character = text[offset]
+                return OutOfVocabularyError(
+                    f"character {character!r} (U+{ord(character):04X}) at offset {offset} of {field} is not in the "
+                    "model's vocabulary, and the model has no unknown token",
+                    field=field,
+                    metadata={"character": character, "offset": str(offset)},
+                )
         return OutOfVocabularyError(
             f"{field} has a token that is not in the model's vocabulary, and the model has no unknown token",
             field=field,
         )
+
+    def _knows(self, character: str) -> bool:
+        """Whether a character, as the model reads it, is in the vocabulary."""
+        normalizer = self.tokenizer.normalizer
+        read = normalizer.normalize_str(character) if normalizer else character
+        return all(self.tokenizer.token_to_id(each) is not None for each in read)
 
 
 def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
