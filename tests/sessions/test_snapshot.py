@@ -201,7 +201,7 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
         (breaks("last_token", 2**31 - 1), "last token is 2147483647, the vocabulary has"),
         (drop_last_token, "has no last token"),
         (breaks("generation.undecoded", b"abcd"), "has 4 bytes that are not whole UTF-8"),
-        (count_twice, "or not in order"),
+        (count_twice, "not in order"),
         (count_what_is_not_there, "not in the vocabulary"),
         (count_below_zero, "less than 0 times"),
         (count_too_little, "but is at position"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from seqserve.server.errors import ServableMismatchError, SnapshotInvalidError
 from seqserve.server.inputs import IntArray
 from seqserve.server.servable import Servable
-from seqserve.server.start import Start, TokenCounts
+from seqserve.server.start import Start, TokenCounts, no_tokens
 from seqserve.server.state import State
 from seqserve.v1 import common_pb2, manifest_pb2
 from seqserve.v1 import state_pb2 as pb
@@ -106,8 +106,9 @@ def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     Raises: ServableMismatchError if it is another servable's; SnapshotInvalidError saying what is broken.
     """
     check_servable(payload, servable)
-    start = _without_tensors(payload, servable.manifest)
-    return start if not start.position else replace(start, state=_state(payload.tensors, servable.manifest.states))
+    if _begins(payload):
+        return Start.new()
+    return _start(payload, servable.manifest, _state(payload.tensors, servable.manifest.states))
 
 
 def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
@@ -118,7 +119,9 @@ def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     same_tokenizer = payload.tokenizer_sha256.hex() == servable.manifest.graph.tokenizer_sha256
     if payload.position and not (payload.tokens and same_tokenizer):
         raise mismatch(payload, servable)
-    start = _without_tensors(payload, servable.manifest)
+    if _begins(payload):
+        return Start.new()
+    start = _start(payload, servable.manifest, None)
     return replace(start, replay=start.tokens[:-1])
 
 
@@ -147,31 +150,27 @@ def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> Servable
     )
 
 
-def tokens_of(values: Iterable[int], count: int) -> IntArray:
-    """Token ids of a message as int32 (count,)."""
-    return np.fromiter(values, np.int32, count)
-
-
-def _without_tensors(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Start:
+def _begins(payload: pb.SnapshotPayload) -> bool:
+    """Whether it is a sequence without tokens, which has nothing else either."""
     if payload.position < 0:
         raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
-    if payload.position == 0:
-        return _unused(payload)
+    if payload.position:
+        return False
+    rest = payload.generation
+    if payload.tensors or payload.tokens or payload.HasField("last_token") or rest.undecoded or rest.counts.token_ids:
+        raise SnapshotInvalidError("the snapshot is at position 0, where there are neither tensors nor tokens")
+    return True
+
+
+def _start(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, state: State | None) -> Start:
     return Start(
+        state=state,
         position=payload.position,
         last_token=_last_token(payload, manifest),
         counts=_counts(payload, manifest),
         undecoded=_undecoded(payload),
         tokens=_tokens(payload, manifest),
     )
-
-
-def _unused(payload: pb.SnapshotPayload) -> Start:
-    """A sequence that has no tokens yet, and so nothing else."""
-    rest = payload.generation
-    if payload.tensors or payload.tokens or payload.HasField("last_token") or rest.undecoded or rest.counts.token_ids:
-        raise SnapshotInvalidError("the snapshot is at position 0, where there are neither tensors nor tokens")
-    return Start.new()
 
 
 def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.StateSpec]) -> State:
@@ -182,20 +181,20 @@ def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.State
 
 
 def _tensor(tensor: pb.StateTensor, spec: manifest_pb2.StateSpec) -> npt.NDArray[np.float32]:
-    where, shape = f"the snapshot's tensor {spec.name!r}", _shape(spec)
-    if tensor.element_type != spec.element_type:
-        raise SnapshotInvalidError(
-            f"{where} has element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
-        )
-    if list(tensor.shape) != shape:
-        raise SnapshotInvalidError(f"{where} has shape {list(tensor.shape[:8])}, the model's has {shape}")
-    dtype, size = _DTYPES[spec.element_type], spec.directions * spec.size
-    if len(tensor.data) != size * dtype.itemsize:
-        raise SnapshotInvalidError(f"{where} has {len(tensor.data)} bytes, its shape needs {size * dtype.itemsize}")
-    array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
-    if not np.isfinite(array).all():
-        raise SnapshotInvalidError(f"{where} has numbers that are not finite")
-    return array
+    shape, dtype = _shape(spec), _DTYPES[spec.element_type]
+    size = spec.directions * spec.size * dtype.itemsize
+    if (tensor.element_type, len(tensor.data)) == (spec.element_type, size) and list(tensor.shape) == shape:
+        array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
+        if np.isfinite(array).all():
+            return array
+        told = "numbers that are not finite"
+    elif tensor.element_type != spec.element_type:
+        told = f"element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
+    elif list(tensor.shape) != shape:
+        told = f"shape {list(tensor.shape[:8])}, the model's has {shape}"
+    else:
+        told = f"{len(tensor.data)} bytes, its shape needs {size}"
+    raise SnapshotInvalidError(f"the snapshot's tensor {spec.name!r} has {told}")
 
 
 def _last_token(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> int | None:
@@ -221,12 +220,12 @@ def _undecoded(payload: pb.SnapshotPayload) -> bytes:
 
 def _tokens(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> IntArray:
     if not payload.tokens:
-        return tokens_of((), 0)
+        return no_tokens()
     if len(payload.tokens) != payload.position:
         raise SnapshotInvalidError(
             f"the snapshot keeps {len(payload.tokens)} tokens at position {payload.position}; it keeps all or none"
         )
-    tokens = tokens_of(payload.tokens, len(payload.tokens))
+    tokens = np.array(payload.tokens, np.int32)
     if tokens.min() < 0 or tokens.max() >= manifest.vocabulary.size:
         raise SnapshotInvalidError(
             f"the snapshot keeps tokens outside the vocabulary, which has {manifest.vocabulary.size}"
@@ -243,15 +242,16 @@ def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Tok
         raise SnapshotInvalidError(
             f"the snapshot counts {size} tokens, but has {len(told.prompt)} and {len(told.generated)} counts of them"
         )
-    ids, prompt, generated = (tokens_of(values, size) for values in (told.token_ids, told.prompt, told.generated))
-    if size and (ids[0] < 0 or ids[-1] >= manifest.vocabulary.size or bool((np.diff(ids) <= 0).any())):
-        raise SnapshotInvalidError("the snapshot counts tokens that are not in the vocabulary, or not in order")
-    if size and min(prompt.min(), generated.min()) < 0:
-        raise SnapshotInvalidError("the snapshot counts a token less than 0 times")
-    total = int(prompt.sum(dtype=np.int64) + generated.sum(dtype=np.int64))
+    table = np.array([told.token_ids, told.prompt, told.generated], np.int32)
+    ids = table[0]
+    if size and (table.min() < 0 or ids[-1] >= manifest.vocabulary.size or (ids[1:] <= ids[:-1]).any()):
+        raise SnapshotInvalidError(
+            "the snapshot counts tokens that are not in the vocabulary, not in order, or less than 0 times"
+        )
+    total = int(table[1:].sum(dtype=np.int64))
     if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL and total != payload.position:
         raise SnapshotInvalidError(f"the snapshot counts {total} tokens, but is at position {payload.position}")
-    return TokenCounts(ids, prompt, generated)
+    return TokenCounts(ids, table[1], table[2])
 
 
 def _shape(spec: manifest_pb2.StateSpec) -> list[int]:
