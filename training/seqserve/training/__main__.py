@@ -64,7 +64,14 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
             yield Watchers(watchers)
 
     checkpoint = run.train(
-        task, config, command=command, folder=folder, resume=parsed.resume, watching=watching, tell=_tell
+        task,
+        config,
+        command=command,
+        folder=folder,
+        resume=parsed.resume,
+        diagnose=parsed.diagnose is not None,
+        watching=watching,
+        tell=_tell,
     )
     if speaks():
         _written(run.export(checkpoint, parsed.out))
@@ -86,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
             "--config", type=Path, metavar="FILE", help="Settings in YAML or TOML; those of the command line go before."
         )
         command.add_argument("--resume", action="store_true", help="Go on with the run in the folder.")
+        command.add_argument(
+            "--diagnose", choices=["gradients"], help="Follow gradients back in time at validations, into the report."
+        )
         command.add_argument("--log-json", metavar="FILE", help="Add a line of JSON for every step; - is stdout.")
         command.add_argument("--tensorboard", type=Path, metavar="DIR", help="Write TensorBoard's event files there.")
         add_fields(command, task.config)

@@ -116,5 +116,5 @@ def bar(console: Console, steps: int) -> Generator[Watcher]:
         TextColumn("{task.fields[speed]} tokens/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
         yield Bar(progress, steps)

@@ -14,6 +14,7 @@ from seqserve.training import report
 from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.config.file import differences, write_config
 from seqserve.training.devices import device_of, prepare
+from seqserve.training.diagnosis import Diagnosable, GradientWatch
 from seqserve.training.distributed import Processes, processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
 from seqserve.training.evaluate import UNITS
@@ -43,6 +44,7 @@ def train(
     command: str,
     folder: Path,
     resume: bool = False,
+    diagnose: bool = False,
     watching: Callable[[int], AbstractContextManager[Watcher]],
     tell: Callable[[str], None],
 ) -> Path:
@@ -54,6 +56,7 @@ def train(
         command: the command that a person would type, for the record.
         folder: where the checkpoints, the configuration and the report are written.
         resume: go on with the run in ``folder``.
+        diagnose: follow the gradients back in time at every validation, and write them into the report.
         watching: given the number of steps, shows the progress.
         tell: hears what a person should know and is no error.
     Returns: the best checkpoint; only the first of several processes writes it.
@@ -67,8 +70,9 @@ def train(
             run.go_on(tell)
         if group.first:
             write_config(folder / CONFIG_FILE, config)
+        extra = [run.gradient_watch(tell)] if diagnose and group.first else []
         with interruption() as asked, watching(run.trainer.steps) if group.first else nullcontext(Watchers()) as watch:
-            run.trainer.fit(keep=run.keep, save=run.save, watch=watch, asked=asked)
+            run.trainer.fit(keep=run.keep, save=run.save, watch=Watchers([watch, *extra]), asked=asked)
         if group.first:
             run.finish()
     return run.path
@@ -134,6 +138,12 @@ class Run(Generic[ConfigT]):
         if state.data != self._digests:
             raise CheckpointError(f"{self._folder}: the data files are not those that the run began with")
         self.trainer.load_state_dict(state.trainer)
+
+    def gradient_watch(self, tell: Callable[[str], None]) -> GradientWatch:
+        """What follows the gradients. Raises: ConfigError if the learner's cannot be followed."""
+        if not isinstance(self._learner, Diagnosable):
+            raise ConfigError(f"--diagnose gradients: those of {self._task.name!r} cannot be followed back in time yet")
+        return GradientWatch(self._learner, self._folder / REPORT_FOLDER, tell)
 
     def finish(self) -> None:
         """Judge the best network with care, keep its figures, and write the report."""

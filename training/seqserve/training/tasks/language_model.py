@@ -22,6 +22,7 @@ from seqserve.training.data.corpus import TokenText, corpus, cut_pieces, token_t
 from seqserve.training.data.documents import Text, TextForm
 from seqserve.training.data.files import files
 from seqserve.training.data.streams import NO_TARGET, Window
+from seqserve.training.diagnosis import Norms, gradient_norms
 from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
@@ -142,6 +143,17 @@ class LanguageModelLearner:
     def final_metrics(self) -> dict[str, float]:
         """Figures over the validation text as one stream."""
         return self._evaluated(1)
+
+    def gradient_norms(self) -> Norms:
+        """How the loss at the end of the first validation window depends on the states before it."""
+        whole_windows = max(self._validation.targets // self._config.window, 1)
+        streams = min(VALIDATION_STREAMS, self._validation.streams_max, whole_windows)
+        window = next(self._validation.windows(streams=streams, steps=self._config.window))
+        rows = window.targets[-1] != NO_TARGET
+        device = self.network.head.weight.device
+        return gradient_norms(
+            self.network, tensor(window.inputs[:, rows], device), long_tensor(window.targets[-1, rows], device)
+        )
 
     def samples(self) -> str:
         """How the beginning of the validation text goes on, at several temperatures."""
