@@ -80,7 +80,8 @@ def bare_tokens_s(
     for inputs_TB, targets_TB in batches:
         optimizer.zero_grad()
         logits_TBV, state = network(inputs_TB, None, state)
-        nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets_TB.flatten()).backward()
+        loss = nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets_TB.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         state = tuple(each.detach() for each in state)
     tokens = len(batches) * config.batch_size * config.window

@@ -36,7 +36,7 @@ def gradients(borders: tuple[float, ...], cut: float) -> list[Tensor]:
             for x in window:
                 state = (recurrent @ state[0] + inward @ x,)
                 loss = loss + (outward @ state[0]).square().sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     return [weight.grad for weight in (recurrent, inward, outward) if weight.grad is not None]
 
 
@@ -73,7 +73,7 @@ def a_learner(folder: Path, **changes: object) -> LanguageModelLearner:
 def learner_gradients(learner: LanguageModelLearner) -> tuple[dict[str, Tensor], list[int]]:
     tokens = list[int]()
     for loss, count in learner.losses(1):
-        (loss * count).backward()
+        (loss * count).backward()  # type: ignore[no-untyped-call]
         tokens.append(count)
     found = {name: weight.grad for name, weight in learner.network.named_parameters() if weight.grad is not None}
     return found, tokens

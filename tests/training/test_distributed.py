@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -50,8 +49,8 @@ def command(folder: Path, launch: list[str], task: list[str], *more: str) -> sub
 
 
 def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    state: dict[str, Any] = checkpoints.newest_state(folder / "runs" / name, print).trainer
-    return state["network"]
+    found: dict[str, torch.Tensor] = checkpoints.newest_state(folder / "runs" / name, print).trainer["network"]
+    return found
 
 
 @pytest.mark.parametrize("task", [LM, TAGGER], ids=["lm", "tagger"])
@@ -89,7 +88,7 @@ def test_more_processes_than_rows_are_refused(folder: Path) -> None:
 def test_a_share_without_rows_has_a_loss_of_nothing() -> None:
     network = nn.Linear(2, 3)
     loss = no_loss(network)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert [parameter.grad is not None and not parameter.grad.any() for parameter in network.parameters()] == [True] * 2
 

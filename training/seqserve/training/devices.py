@@ -33,7 +33,8 @@ def prepare(config: OptimisationConfig) -> None:
     """Seed torch, and have it give the same bits for the same seed; call this before the device is used."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     torch.use_deterministic_algorithms(mode=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # finds bugs, and costs a tenth of the time
+    # An aid for finding bugs, which costs a tenth of the time; torch does not declare it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
