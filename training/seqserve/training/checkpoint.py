@@ -79,7 +79,8 @@ def load(path: Path) -> Checkpoint:
     """
     content = _read(path)
     try:
-        return Checkpoint(**content | {"labels": tuple(content["labels"])})
+        labels: list[str] = content.pop("labels")
+        return Checkpoint(**content, labels=tuple(labels))
     except (KeyError, TypeError) as error:
         raise _not_a_checkpoint(path, error) from error
 
@@ -102,7 +103,8 @@ def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
         if path.exists():
             try:
                 content = _read(path)
-                return RunState(**content | {"data": tuple(content["data"])})
+                data: list[str] = content.pop("data")
+                return RunState(**content, data=tuple(data))
             except (CheckpointError, KeyError, TypeError) as error:
                 tell(f"{error}; trying the one before")
     raise CheckpointError(f"{folder}: no run to go on with: neither {STATE_FILE} nor {PREVIOUS_STATE_FILE} is good")

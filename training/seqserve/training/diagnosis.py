@@ -4,6 +4,9 @@ Where the norm falls to nothing within a few steps, gradients vanish and what is
 it grows with the distance, they explode (Pascanu, Mikolov and Bengio 2013, section 2).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# matplotlib and torch leave some of their arguments open.
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +55,10 @@ def gradient_norms(network: LanguageModel, inputs_TB: Tensor, targets_B: Tensor)
         loss = nn.functional.cross_entropy(logits_TBV[0], targets_B, reduction="sum")  # each row's gradient is its own
         gradients = torch.autograd.grad(loss, states)
     names = network.stack.state_names
-    norms = [gradient.transpose(0, 1).flatten(1).norm(dim=1).mean().item() for gradient in gradients]
+    norms = [
+        torch.linalg.vector_norm(gradient, dim=(0, 2)).mean().item()
+        for gradient in gradients  # (D, B, H)
+    ]
     return {name: norms[index :: len(names)][::-1] for index, name in enumerate(names)}
 
 

@@ -5,7 +5,7 @@ makes the same batches, takes its share of the rows of each, and the gradients a
 (gloo on CPUs, nccl on GPUs). The first process alone validates, writes and speaks.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # torch leaves the arguments of its collectives open.
 
 import os
@@ -60,7 +60,8 @@ class Processes:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=_device())
         distributed.all_reduce(total)
-        return tuple(total.tolist())
+        sums: list[float] = total.tolist()
+        return tuple(sums)
 
     def of_first(self, make: Callable[[], T]) -> T:
         """What ``make`` gives in the first process, for all; an error of the first is an error of all."""

@@ -1,5 +1,8 @@
 """The report of a run: a folder for people, with learning curves, figures, a sample of outputs and a model card."""
 
+# pyright: reportUnknownMemberType=false
+# matplotlib leaves some of its arguments open.
+
 import json
 from collections.abc import Iterable
 from datetime import UTC
@@ -42,7 +45,8 @@ def write(folder: Path, *, manifest: manifest_pb2.Manifest, history: History, sa
 
 def curves(history: History) -> Figure:
     """Loss and the figures of the validations over the steps, the norm of the gradient, and the learning rate."""
-    names = [name for name in (history.validations[0]["metrics"] if history.validations else {}) if name != "loss"]
+    first: dict[str, float] = history.validations[0]["metrics"] if history.validations else {}
+    names = [name for name in first if name != "loss"]
     figure = Figure(figsize=(10, 7), layout="constrained")
     loss, metrics, norm, rate = figure.subplots(2, 2).flat
     steps = [point["step"] for point in history.points]

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -36,7 +36,8 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a table of settings and their values")
-    given = {str(key).replace("-", "_"): value for key, value in content.items()}
+    table = cast("dict[object, Any]", content)
+    given = {str(key).replace("-", "_"): value for key, value in table.items()}
     if unknown := [_unknown(key, model.model_fields) for key in given if key not in model.model_fields]:
         raise ConfigError("\n".join(f"{path}: {each}" for each in unknown))
     return given
