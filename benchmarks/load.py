@@ -40,9 +40,9 @@ class Load:
     """What to do to a server.
 
     target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
-    a request. rate: arrivals a second (open). fill: begin with a full line (open). count: cancelled calls (cancel),
-    long prompts (pause). limit: end after this many requests, whatever the time (closed, open); 0: no such end. client:
-    one of callers.KINDS.
+    a request. rate: arrivals a second (open). fill: begin with a full line (open). in_sessions: each request leaves its
+    state in a session of its own (closed). count: cancelled calls (cancel), long prompts (pause). limit: end after this
+    many requests, whatever the time (closed, open); 0: no such end. client: one of callers.KINDS.
     """
 
     mode: str
@@ -54,6 +54,7 @@ class Load:
     tokens: int = 200
     rate: float = 0.0
     fill: bool = False
+    in_sessions: bool = False
     count: int = 0
     limit: int = 0
     client: str = "http2"
@@ -67,7 +68,9 @@ async def run(load: Load) -> Json:
     recorder = Recorder(load.pid)
     try:
         if load.mode == "closed":
-            closed = scenarios.ClosedLoop(wire, recorder, load.callers, load.tokens, load.seed)
+            closed = scenarios.ClosedLoop(
+                wire, recorder, load.callers, load.tokens, load.seed, in_sessions=load.in_sessions
+            )
             result = await closed.run(load.warmup_s, load.seconds, load.limit)
         elif load.mode == "open":
             arrivals = scenarios.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
@@ -97,6 +100,7 @@ def main() -> None:
     for name in ("seconds", "warmup_s", "rate"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--fill", action="store_true", help="open: begin with a full line")
+    parser.add_argument("--in-sessions", action="store_true", help="closed: each request leaves a session")
     parser.add_argument("--client", choices=callers.KINDS, default=defaults.client)
     load = Load(**vars(parser.parse_args()))
     gc.freeze()  # what is there now stays: do not look through it again and again

@@ -16,14 +16,22 @@ _TOKEN_IDS = 0x1A  # key of GenerationPiece.token_ids, packed
 _LENGTH_DELIMITED = 2
 
 
-def request(seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHARACTERS) -> bytes:
-    """A request on the wire: a prompt of its own, temperature 1; the same for the same seed."""
+def request(
+    seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHARACTERS, *, in_session: bool = False
+) -> bytes:
+    """A request on the wire: a prompt of its own, temperature 1; the same for the same seed.
+
+    ``in_session``: it creates a session of its own and leaves its state there.
+    """
     prompt = "".join(random.Random(seed).choices(CHARACTERS, k=prompt_characters))
     message = pb.GenerateRequest(text=prompt)
     message.model.name = NAME
     message.sampling.temperature = 1.0
     message.sampling.seed = seed
     message.stopping.max_tokens = tokens
+    if in_session:
+        message.request_id = message.state.session_id = f"{seed:x}"
+        message.state.create_if_absent = True
     return message.SerializeToString()
 
 

@@ -31,12 +31,16 @@ class ClosedLoop:
     The first request of each is shorter, by a number drawn for it: callers shall not stay in step for ever.
     """
 
-    def __init__(self, wire: Wire, recorder: Recorder, callers: int, tokens: int, seed: int) -> None:
+    def __init__(
+        self, wire: Wire, recorder: Recorder, callers: int, tokens: int, seed: int, *, in_sessions: bool = False
+    ) -> None:
+        """Args: in_sessions: every request leaves its state in a session of its own."""
         self._wire = wire
         self._recorder = recorder
         self._callers = callers
         self._tokens = tokens
         self._random = random.Random(seed)
+        self._in_sessions = in_sessions
         self._requests_left = -1
         self._ended = asyncio.Event()
 
@@ -52,7 +56,8 @@ class ClosedLoop:
         return self._recorder.result()
 
     def _ask(self, tokens: int) -> None:
-        self._wire.start(request(self._random.getrandbits(40), tokens), Call(self._recorder, self._on_end))
+        asked = request(self._random.getrandbits(40), tokens, in_session=self._in_sessions)
+        self._wire.start(asked, Call(self._recorder, self._on_end))
 
     def _on_end(self, call: Call, status: int, now_s: float) -> None:
         del call, now_s

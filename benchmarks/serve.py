@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,23 +29,23 @@ SERVERS = ("seqserve", "naive")
 
 
 @contextlib.contextmanager
-def server(kind: str, models: Path) -> Iterator[ServerProcess]:
-    """A server of one of the SERVERS on a free port; SEQSERVE_* variables reach it."""
+def server(kind: str, models: Path, settings: Mapping[str, str] | None = None) -> Iterator[ServerProcess]:
+    """A server of one of the SERVERS on a free port; SEQSERVE_* variables and ``settings``, more of them, reach it."""
     log = OUTPUT / f"{kind}.log"
     if kind == "naive":
         with running("benchmarks.naive", [str(newest(models))], log) as process:
             yield process
     else:
         arguments = ["--models", str(models), "--listen", "127.0.0.1:0", "--log-level", "warning"]
-        with running("seqserve.server", arguments, log, {"SEQSERVE_DRAIN_S": "0"}) as process:
+        with running("seqserve.server", arguments, log, {"SEQSERVE_DRAIN_S": "0", **(settings or {})}) as process:
             yield process
 
 
 def apply(load: Load) -> Json:
     """Run the load generator in a process of its own. Raises: CalledProcessError if it fails."""
     given = {name.replace("_", "-"): value for name, value in asdict(load).items() if value is not None}
-    flags = [f"--{name}={value}" for name, value in given.items() if name not in ("mode", "fill")]
-    flags += ["--fill"] * load.fill
+    flags = [f"--{name}={value}" for name, value in given.items() if name not in ("mode", "fill", "in-sessions")]
+    flags += ["--fill"] * load.fill + ["--in-sessions"] * load.in_sessions
     command = [sys.executable, "-m", "benchmarks.load", load.mode, *flags]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: Json = json.loads(done.stdout)

@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CUDA = "deploy/docker-compose.cuda.yml"
+REPLICAS = "deploy/docker-compose.replicas.yml"
 
 
 def services(file: str = "docker-compose.yml") -> dict[str, Any]:
@@ -26,7 +27,11 @@ def seconds(duration: str) -> float:
 
 
 @pytest.mark.parametrize("profile", [[], ["--profile", "training"]], ids=["server", "training"])
-@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", CUDA]], ids=["cpu", "cuda"])
+@pytest.mark.parametrize(
+    "files",
+    [["docker-compose.yml"], ["docker-compose.yml", CUDA], ["docker-compose.yml", REPLICAS]],
+    ids=["cpu", "cuda", "replicas"],
+)
 def test_docker_compose_understands_the_files(files: list[str], profile: list[str]) -> None:
     if (program := shutil.which("docker-compose")) is None:
         if os.environ.get("CI"):
@@ -50,13 +55,30 @@ def test_services_are_confined(name: str) -> None:
 
 def test_server_reads_its_models_and_answers_this_machine_only() -> None:
     server = services()["server"]
-    assert server["volumes"] == ["./models:/models:ro"]
+    assert server["volumes"] == ["./models:/models:ro", "sessions:/sessions"]
     assert server["ports"] == ["${SEQSERVE_PUBLISH:-127.0.0.1:50051}:50051"]
 
 
 def test_server_gets_more_time_to_stop_than_it_takes_to_drain() -> None:
     server = services()["server"]
     assert seconds(server["stop_grace_period"]) > float(server["environment"]["SEQSERVE_DRAIN_S"])
+
+
+def test_sessions_outlive_the_container() -> None:
+    server = services()["server"]
+    assert server["environment"]["SEQSERVE_SESSIONS__PATH"].startswith("/sessions/")
+    assert "mkdir --mode=1777 /sessions" in (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+
+
+def test_replicas_share_one_redis_behind_the_proxy_that_the_benchmark_runs() -> None:
+    over = services(REPLICAS)
+    replicas = [name for name in over if name.startswith("replica-")]
+    assert len(replicas) == 3
+    for name in replicas:
+        assert over[name]["environment"]["SEQSERVE_SESSIONS__REDIS"] == "redis://redis:6379"
+    named = [value.partition(":")[0] for key, value in over["proxy"]["environment"].items() if "REPLICA" in key]
+    assert named == replicas
+    assert over["proxy"]["volumes"] == ["./deploy/haproxy.cfg:/usr/local/etc/haproxy/haproxy.cfg:ro"]
 
 
 def test_training_waits_to_be_asked() -> None:
