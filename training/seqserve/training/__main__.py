@@ -1,6 +1,7 @@
 """``seqserve-train``: train, export and evaluate from the command line."""
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Generator, Sequence
@@ -12,8 +13,10 @@ from rich.console import Console
 from seqserve.training import run
 from seqserve.training.arguments import add_fields, configure
 from seqserve.training.config.file import read_config
+from seqserve.training.config.inspection import InspectionConfig
 from seqserve.training.distributed import speaks
 from seqserve.training.errors import InterruptedRunError, TrainingError
+from seqserve.training.inspect import inspect, show
 from seqserve.training.logs import json_log, tensorboard_log
 from seqserve.training.progress import Watcher, Watchers, bar
 from seqserve.training.tasks.registry import TASKS
@@ -30,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = parser().parse_args(given)
     try:
-        if parsed.command == "export":
+        if parsed.command == "data":
+            figures = inspect(configure(InspectionConfig, vars(parsed)))
+            print(json.dumps(figures, ensure_ascii=False, indent=1)) if parsed.json else show(
+                figures, Console(markup=False)
+            )
+        elif parsed.command == "export":
             _written(run.export(parsed.checkpoint, parsed.out))
         elif parsed.command == "evaluate":
             for name, value in run.evaluate(parsed.model, parsed.data).items():
@@ -99,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--log-json", metavar="FILE", help="Add a line of JSON for every step; - is stdout.")
         command.add_argument("--tensorboard", type=Path, metavar="DIR", help="Write TensorBoard's event files there.")
         add_fields(command, task.config)
+    data = commands.add_parser("data", help="look at data before training").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    inspection = data.add_parser("inspect", help="counts, lengths, vocabulary coverage, labels", allow_abbrev=False)
+    inspection.add_argument("--json", action="store_true", help="Print JSON instead of tables.")
+    add_fields(inspection, InspectionConfig)
     export = commands.add_parser("export", help="write a checkpoint as a servable, with the proof that it is equal")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export.add_argument("--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of.")
