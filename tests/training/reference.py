@@ -4,7 +4,7 @@ A cell takes what comes from the input, W x + b, in blocks of one gate each, the
 Axes: T time, B batch, I inputs, H hidden units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +130,7 @@ def run_row(cell: CellKind, x_TI: Array, state: States, weights: Weights) -> tup
 
 
 def run_layer(
-    cell: CellKind, x_TBI: Array, lengths_B: npt.NDArray[np.int32], state: States, weights: list[Weights]
+    cell: CellKind, x_TBI: Array, lengths_B: npt.NDArray[np.int32], state: States, weights: Sequence[Weights]
 ) -> tuple[Array, States]:
     """A layer, row by row: the backward direction (the second of ``weights``) reads the steps that count from the end.
 

@@ -1,6 +1,7 @@
 """Recurrent stacks with random weights: in torch, as a graph in ONNX Runtime, and in NumPy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from . import reference
 from .models import random_weights
 
 Array = npt.NDArray[np.float32]
-States = dict[str, Array]
+Lengths = npt.NDArray[np.int32]
+States = dict[str, npt.NDArray[Any]]
 
 
 @dataclass
@@ -27,20 +29,20 @@ class Stack:
     torch: RecurrentStack
     graph: GraphRunner
 
-    def in_torch(self, x: Array, lengths: Array, states: States) -> tuple[Array, States]:
+    def in_torch(self, x: Array, lengths: Lengths, states: States) -> tuple[Array, States]:
         names = self.torch.state_names
         with torch.inference_mode():
             state = tuple(torch.from_numpy(states[name]) for name in names)
             y, finals = self.torch(torch.from_numpy(x), torch.from_numpy(lengths).long(), state)
         return y.numpy(), {name: final.numpy() for name, final in zip(names, finals, strict=True)}
 
-    def in_onnx(self, x: Array, lengths: Array, states: States) -> tuple[Array, States]:
+    def in_onnx(self, x: Array, lengths: Lengths, states: States) -> tuple[Array, States]:
         """States in and out only for one direction."""
         given = states if self.torch.directions == 1 else {}
         outputs = self.graph({"tokens": x, "lengths": lengths, **given})
         return outputs["y"], {name: outputs[f"{name}_out"] for name in given}
 
-    def in_numpy(self, x: Array, lengths: Array, states: States) -> tuple[npt.NDArray[np.float64], States]:
+    def in_numpy(self, x: Array, lengths: Lengths, states: States) -> tuple[npt.NDArray[np.float64], States]:
         return in_numpy(self.torch, x, lengths, states)
 
     def states(self, batch: int, generator: np.random.Generator) -> States:
@@ -72,9 +74,12 @@ def a_stack(
     return Stack(stack, graph_of(stack))
 
 
-def in_numpy(stack: RecurrentStack, x: Array, lengths: Array, states: States) -> tuple[npt.NDArray[np.float64], States]:
+def in_numpy(
+    stack: RecurrentStack, x: Array, lengths: Lengths, states: States
+) -> tuple[npt.NDArray[np.float64], States]:
     """All layers by their formulas."""
-    y, finals = x.astype(np.float64), {}
+    y = x.astype(np.float64)
+    finals: States = {}
     for index, layer in enumerate(stack.layers):
         names = [name for name in stack.state_names if name[1:] == str(index)]
         state = tuple(states[name].astype(np.float64) for name in names)

@@ -65,12 +65,12 @@ def test_the_two_reset_gates_are_not_the_same() -> None:
     trained, other = after.torch.layers[0], before.torch.layers[0]
     assert isinstance(other, LoopLayer)
     with torch.no_grad():
-        trained.bias_hh_l0.zero_()
-        gates, new = trained.weight_hh_l0.split([32, 16])
+        trained.get_parameter("bias_hh_l0").zero_()
+        gates, new = torch.split(trained.get_parameter("weight_hh_l0"), [32, 16])
         direction = other.directions[0]
         for name, value in (
-            ("weight_ih", trained.weight_ih_l0),
-            ("bias_ih", trained.bias_ih_l0),
+            ("weight_ih", trained.get_parameter("weight_ih_l0")),
+            ("bias_ih", trained.get_parameter("bias_ih_l0")),
             ("weight_hh.R_gates", gates),
             ("weight_hh.R_n", new),
         ):

@@ -57,7 +57,7 @@ def test_other_biases_are_zero(cell: CellKind) -> None:
 def test_weights_of_the_state_are_orthogonal_gate_by_gate(cell: CellKind) -> None:
     for name, value in parameters(cell).items():
         if "weight_hh" in name:
-            for block in value.split(SIZE):
+            for block in torch.split(value, SIZE):
                 torch.testing.assert_close(block @ block.T, torch.eye(SIZE), rtol=0, atol=1e-5)
 
 

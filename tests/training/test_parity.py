@@ -69,7 +69,7 @@ def test_weights_that_are_not_numbers_are_caught() -> None:
 def test_one_weight_that_differs_by_a_thousandth_is_caught(cell: CellKind) -> None:
     network = a_language_model(cell)
     exported = exported_language_model(network)
-    network.stack.layers[0].weight_hh_l0.data[3, 2] += 1e-3
+    network.stack.layers[0].get_parameter("weight_hh_l0").data[3, 2] += 1e-3
     with pytest.raises(ExportError, match="differs from the trained network"):
         parity.prove(exported, TorchLanguageModel(network), CHARACTERS, "digest")
 
