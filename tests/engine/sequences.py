@@ -12,10 +12,13 @@ from seqserve.server.inputs import token_inputs
 from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, Received, StoppingSpec
 from seqserve.server.sampling import SamplingSpec
 from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
+from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
 from seqserve.server.stream import OutputStream
 
 _NEW = Start.new()
+
+ENDLESS = 1_000_000_000
 TABLE = [bytes([letter]) for letter in b"abcdefgh"]
 _NO_LOGITS = np.zeros(len(TABLE), np.float32)
 
@@ -114,3 +117,20 @@ def read_all(sequence: GenerationSequence) -> None:
     for member in sequence.family if sequence.beams is None else []:
         taken = sequence.stream.taken
         taken[member.sample] = max(taken[member.sample], member.generated)
+
+
+def scheduler_of(**settings: int | float) -> Scheduler:
+    return Scheduler(BatchSettings(**({"tokens_ahead_max": ENDLESS} | settings)), cuts=True)  # type: ignore[arg-type]
+
+
+def one_step(scheduler: Scheduler) -> ReadStep | DecodeStep:
+    step = scheduler.schedule()
+    assert step is not None
+    carry_out(scheduler, step)
+    return step
+
+
+def decode_steps(scheduler: Scheduler, count: int) -> None:
+    """Run until so many decode steps are done."""
+    while count:
+        count -= isinstance(one_step(scheduler), DecodeStep)
