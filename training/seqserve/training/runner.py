@@ -4,12 +4,14 @@ The trained network in torch and the exported graph in ONNX Runtime are both run
 the other: evaluation, and the parity proof. Names and shapes are those of the manifest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+
+from seqserve.v1 import manifest_pb2
 
 Array = npt.NDArray[Any]
 
@@ -49,9 +51,15 @@ class GraphRunner:
         return dict(zip(self._output_names, self._session.run(None, dict(inputs)), strict=True))
 
 
-def zero_states(names: tuple[str, ...], batch: int, size: int) -> dict[str, Array]:
-    """Initial states of a one-directional model by name, float32 (1, B, size)."""
-    return {name: np.zeros((1, batch, size), dtype=np.float32) for name in names}
+def initial_states(specs: Iterable[manifest_pb2.StateSpec], batch: int) -> dict[str, Array]:
+    """The states that sequences start from by name, float32 (D, B, size)."""
+    return {spec.input: np.repeat(_start(spec).reshape(spec.directions, 1, spec.size), batch, axis=1) for spec in specs}
+
+
+def _start(spec: manifest_pb2.StateSpec) -> Array:
+    if spec.initial_values:
+        return np.asarray(spec.initial_values, dtype=np.float32)
+    return np.full(spec.directions * spec.size, spec.initial_value, dtype=np.float32)
 
 
 def carried(outputs: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Array]:

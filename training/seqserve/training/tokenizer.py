@@ -5,7 +5,7 @@ the unknown token's; the cutting of raw text follows `seqserve.training.words`.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -16,16 +16,19 @@ from seqserve.training.words import WORD_PATTERN
 UNKNOWN = "<unk>"
 
 
-def character_tokenizer(text: str, *, unknown_token: bool = False) -> Tokenizer:
-    """Tokenizer of single characters: those of ``text`` in order of code point, after the unknown token if wanted."""
-    tokens = [UNKNOWN] * unknown_token + sorted(set(text))
+def character_tokenizer(text: str, *, unknown_token: bool = False, special: Sequence[str] = ()) -> Tokenizer:
+    """Tokenizer of single characters: those of ``text`` in order of code point, after the unknown token if wanted, and
+    after ``special`` ones, which no text has."""
+    tokens = [UNKNOWN] * unknown_token + [*special, *sorted(set(text))]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return tokenizer
 
 
-def word_tokenizer(words: Iterable[str], *, size_max: int, count_min: int, lowercase: bool) -> Tokenizer:
+def word_tokenizer(
+    words: Iterable[str], *, size_max: int, count_min: int, lowercase: bool, special: Sequence[str] = ()
+) -> Tokenizer:
     """Tokenizer of words: id 0 is the unknown token, then the most frequent normalised words, ties in order of text.
 
     Args:
@@ -33,6 +36,7 @@ def word_tokenizer(words: Iterable[str], *, size_max: int, count_min: int, lower
         size_max: most tokens, unknown included.
         count_min: occurrences from which a word gets an id.
         lowercase: whether words are normalised to lower case; digits become 0 in any case.
+        special: tokens that stand for no word, with the ids after the unknown token's.
     """
     digits = normalizers.Replace(Regex("[0-9]"), "0")
     normalizer = normalizers.Sequence([normalizers.Lowercase(), digits] if lowercase else [digits])
@@ -40,19 +44,12 @@ def word_tokenizer(words: Iterable[str], *, size_max: int, count_min: int, lower
     for word, count in Counter(words).items():
         counts[normalizer.normalize_str(word)] += count
     ranked = sorted((word for word, count in counts.items() if count >= count_min), key=lambda w: (-counts[w], w))
-    tokens = [UNKNOWN, *(word for word in ranked if word != UNKNOWN)][:size_max]
+    first = [UNKNOWN, *special]
+    tokens = [*first, *(word for word in ranked if word not in first)][:size_max]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD_PATTERN), "removed", invert=True)
     return tokenizer
-
-
-def first_unknown(tokenizer: Tokenizer, text: str) -> int | None:
-    """Offset of the first character that a character tokenizer without unknown token cannot take; None if it can."""
-    if tokenizer.token_to_id(UNKNOWN) is not None:
-        return None
-    missing = set(text) - set(tokenizer.get_vocab())
-    return min((text.index(character) for character in missing), default=None)
 
 
 def text_ids(tokenizer: Tokenizer, text: str) -> IntArray:

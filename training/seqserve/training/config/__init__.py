@@ -1,8 +1,24 @@
 """The configuration of each task: one frozen model a task, which is also its command line and its file."""
 
+from seqserve.training.config.classifier import ClassifierConfig, Pooling
+from seqserve.training.config.infilling import InfillingConfig
 from seqserve.training.config.language_model import LanguageModelConfig
 from seqserve.training.config.network import CellKind, NetworkConfig
 from seqserve.training.config.tagger import TagColumn, TaggerConfig
 from seqserve.training.config.training import TrainingConfig
+from seqserve.training.config.words import ReadingLevel, SequenceConfig, WordsConfig
 
-__all__ = ["CellKind", "LanguageModelConfig", "NetworkConfig", "TagColumn", "TaggerConfig", "TrainingConfig"]
+__all__ = [
+    "CellKind",
+    "ClassifierConfig",
+    "InfillingConfig",
+    "LanguageModelConfig",
+    "NetworkConfig",
+    "Pooling",
+    "ReadingLevel",
+    "SequenceConfig",
+    "TagColumn",
+    "TaggerConfig",
+    "TrainingConfig",
+    "WordsConfig",
+]

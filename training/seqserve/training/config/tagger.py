@@ -3,9 +3,9 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from seqserve.training.config.training import TrainingConfig
+from seqserve.training.config.words import WordsConfig
 
 
 class TagColumn(StrEnum):
@@ -15,19 +15,29 @@ class TagColumn(StrEnum):
     XPOS = "xpos"
 
 
-class TaggerConfig(TrainingConfig, frozen=True):
-    """A tagger of words: word embeddings and byte-level spelling features under a bidirectional network."""
+class TaggerConfig(WordsConfig, frozen=True):
+    """A tagger: a label for each word or character, each on its own or the whole row of them with a CRF."""
 
     validation: tuple[Path, ...] = Field(min_length=1, description="Files to validate on; required.")
     column: TagColumn = Field(default=TagColumn.UPOS, description="Column of CoNLL-U to learn.")
-    hidden_size: int = Field(default=112, ge=1, description="Units of each layer and direction.")
-    batch_size: int = Field(default=32, ge=1, description="Sentences in a batch.")
-    vocabulary_max: int = Field(default=6000, ge=2, description="Most words in the vocabulary, unknown included.")
-    count_min: int = Field(default=2, ge=1, description="Occurrences from which a word is in the vocabulary.")
-    lowercase: bool = Field(default=True, description="Look words up in lower case; spelling features see the case.")
-    word_dropout: float = Field(
-        default=0.25, ge=0, description="a in the probability a / (a + count) that a word is trained as unknown."
+    word_column: int | None = Field(
+        default=None, ge=1, description="Column of the words in other files. Default: as the ending of the name says."
     )
-    word_bytes_max: int = Field(default=24, ge=2, description="Most bytes of a word that its spelling features see.")
-    byte_embedding_size: int = Field(default=16, ge=1, description="Width of a byte's embedding.")
-    byte_hidden_size: int = Field(default=48, ge=1, description="Units of each direction of the spelling features.")
+    tag_column: int | None = Field(
+        default=None, ge=1, description="Column of the tags in other files. Default: as the ending of the name says."
+    )
+    repair: bool = Field(default=False, description="Correct tags that break their scheme instead of refusing them.")
+    hidden_size: int = Field(default=112, ge=1, description="Units of each layer and direction.")
+    spelling: bool = Field(default=True, description="Also read the bytes of each word; not of characters.")
+    crf: bool = Field(default=False, description="Score rows of labels with a linear-chain CRF, decode with Viterbi.")
+    constraints: bool = Field(
+        default=False, description="With a CRF: labels of spans may only follow one another as their scheme says."
+    )
+
+    @model_validator(mode="after")
+    def _crf_only(self) -> "TaggerConfig":
+        if self.constraints and not self.crf:
+            raise ValueError("constraints are of the CRF: add crf, or leave them out")
+        if self.label_smoothing and self.crf:
+            raise ValueError("label_smoothing is of labels on their own: leave it out with a CRF")
+        return self

@@ -1,0 +1,36 @@
+"""The network of a tagger."""
+
+from torch import Tensor, nn
+
+from seqserve.training.config import TaggerConfig
+from seqserve.training.crf import LinearChain
+from seqserve.training.layers import RecurrentStack, State
+from seqserve.training.networks.dropout import dropout
+from seqserve.training.networks.words import Spellings, WordFeatures
+
+
+class Tagger(nn.Module):
+    """Scores labels for each token: features of tokens, recurrent stack, linear head, and the CRF's own scores."""
+
+    def __init__(self, config: TaggerConfig, vocabulary_size: int, labels: tuple[str, ...]) -> None:
+        super().__init__()
+        self.features = WordFeatures(config, vocabulary_size)
+        self.stack = RecurrentStack(config, self.features.output_size, bidirectional=config.bidirectional)
+        self.dropout = dropout(config.dropout, locked=config.locked_dropout)
+        self.head = nn.Linear(self.stack.output_size, len(labels))
+        self.crf = LinearChain(labels, constrained=config.constraints) if config.crf else None
+
+    def forward(
+        self, tokens_TB: Tensor, lengths_B: Tensor | None, spellings: Spellings | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Scores of the labels before softmax or CRF; meaningless where a row has ended.
+
+        Args:
+            tokens_TB: int (T, B), ids of tokens.
+            lengths_B: int64 (B), each in [1, T]; None if every row is T long.
+            spellings: as ``WordFeatures`` takes them.
+            state: as ``stack.initial_state(B)`` gives it.
+        Returns: scores (T, B, L), and the state after each row's last token.
+        """
+        y_TBH, state = self.stack(self.features(tokens_TB, spellings), lengths_B, state)
+        return self.head(self.dropout(y_TBH)), state
