@@ -38,14 +38,14 @@ class AsyncClient:
     ...         print(tag.token, tag.label)
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
+    change nothing (`score`, `tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
 
     Args:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
         timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
             next message, for all else the whole call.
         resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
-            away; 0 for not at all. Counted from the last message that came.
+            away or no more of it comes; 0 for not at all. A wrong address is told at once.
         principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
             owns the sessions of all such callers.
         channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the

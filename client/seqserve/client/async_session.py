@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
@@ -19,6 +20,7 @@ from seqserve.client.sessions import (
     fork_request,
     import_request,
     new_request_id,
+    next_page,
     session_from_wire,
 )
 from seqserve.client.streams import AsyncGenerationStream
@@ -52,6 +54,7 @@ class AsyncSession(SessionRecord):
         """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
 
         Raises:
+            ServableMismatchError: if the one of that id is of another model or version.
             SeqserveError: if the call failed.
         """
         if self._info is None and self._opening is not None:
@@ -61,7 +64,7 @@ class AsyncSession(SessionRecord):
             except SessionExistsError:
                 if not self._opening.named:
                     raise
-                self._learn(await self._all.get(self._opening.request.session_id))
+                self._learn(self._opening.check(await self._all.get(self._opening.request.session_id)))
         return self
 
     def generate(
@@ -155,7 +158,7 @@ class AsyncSession(SessionRecord):
 
     async def save(self, path: Path | str, checkpoint: str | None = None) -> None:
         """Write the session to a file, which only its owner may read. Raises: OSError if it cannot be written."""
-        write_snapshot(Path(path), await self.export(checkpoint))
+        await asyncio.to_thread(write_snapshot, Path(path), await self.export(checkpoint))
 
     async def delete(self) -> None:
         """Forget it on the server. Raises: SessionNotFoundError if it is gone already."""
@@ -170,10 +173,10 @@ class AsyncSession(SessionRecord):
         if self.keep or self._info is None:
             return
         try:
-            await self.delete()
+            await self._all.delete(self.id, resume_s=None if error is None else 0.0)
         except NotFoundError:
             return
-        except SeqserveError:
+        except (SeqserveError, RuntimeError):
             if error is None:  # else the block's own error is the one to tell; the session expires by itself
                 raise
 
@@ -188,13 +191,13 @@ class AsyncSessions:
     async def list(self, model: str | None = None) -> list[SessionInfo]:
         """All of the caller's sessions, in order of their ids. Args: model: Only those of this model."""
         found: list[SessionInfo] = []
+        request: session_pb2.ListSessionsRequest | None
         request = session_pb2.ListSessionsRequest(page_size=PAGE_SIZE, model=model or "")
-        while True:
+        while request is not None:
             page = await self._calls.ask(self._calls.sessions.ListSessions, request)
             found += [session_from_wire(one) for one in page.sessions]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+            request = next_page(request, page)
+        return found
 
     async def get(self, session_id: str) -> SessionInfo:
         """What the server knows of a session.
@@ -209,9 +212,17 @@ class AsyncSessions:
         """A session that is there; it stays at the end of a ``with`` block. Raises: as `get`."""
         return AsyncSession(self._calls, info=await self.get(session_id))
 
-    async def delete(self, session_id: str) -> None:
-        """Forget a session. Raises: as `get`."""
-        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience()
+    async def delete(self, session_id: str, *, resume_s: float | None = None) -> None:
+        """Forget a session.
+
+        Args:
+            session_id: Its id.
+            resume_s: Seconds for which this is tried again. Default: the client's.
+
+        Raises:
+            SessionNotFoundError: as `get`.
+        """
+        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience(resume_s)
         try:
             await self._calls.ask(self._calls.sessions.DeleteSession, request, patience=patience)
         except NotFoundError:
@@ -241,5 +252,5 @@ class AsyncSessions:
         self, path: Path | str, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
     ) -> AsyncSession:
         """As `restore`, of a file that `Session.save` wrote. Raises: also OSError if it cannot be read."""
-        snapshot = Path(path).read_bytes()  # noqa: ASYNC240 - a few KB
+        snapshot = await asyncio.to_thread(Path(path).read_bytes)
         return await self.restore(snapshot, session_id, ttl_s=ttl_s, keep=keep)

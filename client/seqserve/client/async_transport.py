@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -49,7 +50,7 @@ class AsyncMessages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args: on_answer: called with every message."""
+        """Args: on_answer: called when the server has answered: with every message, and with a refusal."""
         self._call = call
         self._on_answer = on_answer
         self._responses = aiter(call)
@@ -68,18 +69,21 @@ class AsyncMessages(Generic[Response]):
         try:
             async with asyncio.timeout(self._silence_s):
                 message = await anext(self._responses, None)
-        except TimeoutError as error:
+        except TimeoutError as timeout:
             self._call.cancel()
-            raise silence_error(self._target, self._silence_s or 0.0) from error
-        except grpc.RpcError as error:
-            raise error_from_call(error, target=self._target, deadline_s=self._deadline_s) from error
-        except asyncio.CancelledError as error:
+            raise silence_error(self._target, self._silence_s or 0.0) from timeout
+        except grpc.RpcError as rpc_error:
+            error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
+            if error.reason:
+                self._on_answer()
+            raise error from rpc_error
+        except asyncio.CancelledError as cancelled:
             self._call.cancel()
             if self_was_cancelled():
                 raise
             if self._cancelled:
                 return None
-            raise ended_error(self._target) from error
+            raise ended_error(self._target) from cancelled
         self._on_answer()
         return message
 
@@ -100,6 +104,7 @@ class AsyncTransport:
         self._owns_channel = channel is None
         self._channel = channel
         self._closed = False
+        self._pauses: set[asyncio.Event] = set()
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -132,11 +137,11 @@ class AsyncTransport:
                 pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error
-                await asyncio.sleep(pause_s)
-            except asyncio.CancelledError as error:
+                await self.pause(pause_s, asyncio.Event())
+            except asyncio.CancelledError as cancelled:
                 if self_was_cancelled():
                     raise
-                raise ended_error(self.target) from error
+                raise ended_error(self.target) from cancelled
             else:
                 self._reached = True
                 return answer
@@ -148,17 +153,20 @@ class AsyncTransport:
         *,
         silence_s: float | None,
         deadline_s: float | None,
+        left_s: float | None,
     ) -> AsyncMessages[Response]:
         """Ask once for a stream of answers; failures come with the first read. Arguments as in `Transport.open`."""
         self._require_open()
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        call = method(request, timeout=left_s, metadata=self._metadata)
         return AsyncMessages(
             call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
         )
 
     async def close(self) -> None:
-        """Cancel what runs and close the channel, unless it is the caller's own."""
+        """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""
         self._closed = True
+        for pause in self._pauses:
+            pause.set()
         if self._owns_channel and self._channel is not None:
             await self._channel.close()
 
@@ -170,6 +178,16 @@ class AsyncTransport:
     def worth_retrying(self) -> bool:
         """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
         return self._reached and not self._closed
+
+    async def pause(self, pause_s: float, woken: asyncio.Event) -> None:
+        """Wait for so long, or until ``woken`` is set or the client is closed."""
+        self._pauses.add(woken)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await woken.wait()
+        finally:
+            self._pauses.discard(woken)
 
     def _note_answer(self) -> None:
         self._reached = True

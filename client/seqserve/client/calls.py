@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -64,15 +63,16 @@ class Calls:
         on_finished: Callable[[GenerationFinished], None] = no_one,
     ) -> GenerationStream:
         """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
-        silence_s, limit_s, begun_s = self.limit_s(timeout_s), limit_or_none(deadline_s), list[float]()
+        silence_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
+        resumption = Resumption(request, self.patience(resume_s), deadline_s)
 
-        def open_call(asked: generation_pb2.GenerateRequest) -> Messages[generation_pb2.GenerateResponse]:
-            begun_s.append(time.monotonic())
-            left_s = None if limit_s is None else max(0.0, limit_s - (begun_s[-1] - begun_s[0]))
-            return self.transport.open(self.generation.Generate, asked, silence_s=silence_s, deadline_s=left_s)
+        def open_call() -> Messages[generation_pb2.GenerateResponse]:
+            method, left_s = self.generation.Generate, resumption.left_s()
+            return self.transport.open(
+                method, resumption.request, silence_s=silence_s, deadline_s=deadline_s, left_s=left_s
+            )
 
-        resumption = Resumption(request, self.patience(resume_s))
-        return GenerationStream(open_call, resumption, lambda: self.transport.worth_retrying, on_finished)
+        return GenerationStream(self.transport, open_call, resumption, on_finished)
 
     def patience(self, resume_s: float | None = None) -> Patience:
         """How long a call is made again. Args: resume_s: Default: the client's."""

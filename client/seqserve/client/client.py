@@ -43,7 +43,7 @@ class Client:
         timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
             next message, for all else the whole call.
         resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
-            away; 0 for not at all. Counted from the last message that came.
+            away or no more of it comes; 0 for not at all. A wrong address is told at once.
         principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
             owns the sessions of all such callers.
         channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the

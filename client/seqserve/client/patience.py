@@ -35,7 +35,13 @@ class Patience:
     def __init__(
         self, limit_s: float, clock: Callable[[], float] = time.monotonic, chance: Callable[[], float] = random.random
     ) -> None:
-        """Args: limit_s: seconds without progress after which the call is given up; 0 for no second attempt."""
+        """Args: limit_s: seconds after a break in which the call is made again; 0 for no second attempt.
+
+        Raises:
+            ValueError: if the limit is below 0.
+        """
+        if not limit_s >= 0:
+            raise ValueError(f"resume_s has to be 0 s or more, not {limit_s:g} (0 for no second attempt)")
         self._limit_s = limit_s
         self._clock = clock
         self._chance = chance
@@ -48,7 +54,7 @@ class Patience:
         return self._attempts > 0
 
     def progress(self) -> None:
-        """Something came: the time starts anew."""
+        """The call got further than before it broke: the time starts anew."""
         self._since_s, self._attempts = None, 0
 
     def pause_s(self, error: SeqserveError) -> float | None:

@@ -6,6 +6,9 @@ the same start goes on as if nothing had happened: it is told the seed and the t
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from seqserve.client.errors import SeqserveError, ServableMismatchError
 from seqserve.client.generation import GenerationStarted, Piece
 from seqserve.client.patience import Patience
@@ -15,9 +18,19 @@ from seqserve.v1 import common_pb2, generation_pb2
 class Resumption:
     """What has come of one generation, as far as it takes to ask for the rest."""
 
-    def __init__(self, request: generation_pb2.GenerateRequest, patience: Patience) -> None:
+    def __init__(
+        self,
+        request: generation_pb2.GenerateRequest,
+        patience: Patience,
+        deadline_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args: deadline_s: most seconds for the whole, however often it breaks; None for no limit."""
         self._request = request
         self._patience = patience
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._begun_s: float | None = None
         self._started: GenerationStarted | None = None
         self._received: dict[int, list[int]] = {}
         self.times = 0  # that the generation was resumed
@@ -34,14 +47,19 @@ class Resumption:
         rest.resume.received.extend(common_pb2.TokenIds(ids=self._received.get(n, ())) for n in range(samples))
         return rest
 
+    def left_s(self) -> float | None:
+        """Seconds left for the whole, which begins when this is first asked; None for no limit."""
+        self._begun_s = self._clock() if self._begun_s is None else self._begun_s
+        return None if self._deadline_s is None else max(0.0, self._begun_s + self._deadline_s - self._clock())
+
     def started(self, started: GenerationStarted) -> None:
         """The server has admitted the request, or the rest of it.
 
         Raises:
             ServableMismatchError: if another servable answers than the one that began.
         """
-        self._patience.progress()
         if self._started is None:
+            self._patience.progress()
             self._started = started
             return
         self.times += 1
@@ -60,7 +78,8 @@ class Resumption:
         """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""
         if self._received and not self._tells_all():
             return None
-        return self._patience.pause_s(error)
+        pause_s, left_s = self._patience.pause_s(error), self.left_s()
+        return None if pause_s is None or (left_s is not None and pause_s >= left_s) else pause_s
 
     def _tells_all(self) -> bool:
         """Whether what came is all that a server needs to know: tokens, of samples that were not chosen at the end."""

@@ -19,6 +19,7 @@ from seqserve.client.sessions import (
     fork_request,
     import_request,
     new_request_id,
+    next_page,
     session_from_wire,
 )
 from seqserve.client.streams import GenerationStream
@@ -52,6 +53,7 @@ class Session(SessionRecord):
         """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
 
         Raises:
+            ServableMismatchError: if the one of that id is of another model or version.
             SeqserveError: if the call failed.
         """
         if self._info is None and self._opening is not None:
@@ -61,7 +63,7 @@ class Session(SessionRecord):
             except SessionExistsError:
                 if not self._opening.named:
                     raise
-                self._learn(self._all.get(self._opening.request.session_id))
+                self._learn(self._opening.check(self._all.get(self._opening.request.session_id)))
         return self
 
     def generate(
@@ -170,10 +172,10 @@ class Session(SessionRecord):
         if self.keep or self._info is None:
             return
         try:
-            self.delete()
+            self._all.delete(self.id, resume_s=None if error is None else 0.0)
         except NotFoundError:
             return
-        except SeqserveError:
+        except (SeqserveError, RuntimeError):
             if error is None:  # else the block's own error is the one to tell; the session expires by itself
                 raise
 
@@ -188,13 +190,13 @@ class Sessions:
     def list(self, model: str | None = None) -> list[SessionInfo]:
         """All of the caller's sessions, in order of their ids. Args: model: Only those of this model."""
         found: list[SessionInfo] = []
+        request: session_pb2.ListSessionsRequest | None
         request = session_pb2.ListSessionsRequest(page_size=PAGE_SIZE, model=model or "")
-        while True:
+        while request is not None:
             page = self._calls.ask(self._calls.sessions.ListSessions, request)
             found += [session_from_wire(one) for one in page.sessions]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+            request = next_page(request, page)
+        return found
 
     def get(self, session_id: str) -> SessionInfo:
         """What the server knows of a session.
@@ -209,9 +211,17 @@ class Sessions:
         """A session that is there; it stays at the end of a ``with`` block. Raises: as `get`."""
         return Session(self._calls, info=self.get(session_id))
 
-    def delete(self, session_id: str) -> None:
-        """Forget a session. Raises: as `get`."""
-        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience()
+    def delete(self, session_id: str, *, resume_s: float | None = None) -> None:
+        """Forget a session.
+
+        Args:
+            session_id: Its id.
+            resume_s: Seconds for which this is tried again. Default: the client's.
+
+        Raises:
+            SessionNotFoundError: as `get`.
+        """
+        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience(resume_s)
         try:
             self._calls.ask(self._calls.sessions.DeleteSession, request, patience=patience)
         except NotFoundError:

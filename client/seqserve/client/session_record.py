@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from seqserve.client.answer import StateResult
+from seqserve.client.errors import ServableMismatchError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.scoring import ScoreText, score_request
 from seqserve.client.sessions import SessionInfo, advance_options, new_request_id
 from seqserve.v1 import generation_pb2, session_pb2
-
-SNAPSHOT_MODE: Final = 0o600
-"""Rights of a saved snapshot: whoever can read it can go on with what was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,20 @@ class Opening:
     request: session_pb2.CreateSessionRequest
     named: bool
     keep: bool
+
+    def check(self, found: SessionInfo) -> SessionInfo:
+        """The session that was there already, if it is of the model that was asked for.
+
+        Raises:
+            ServableMismatchError: if it is of another model or version.
+        """
+        asked, servable = self.request.model, found.servable
+        if asked.name == servable.model and (not asked.HasField("version") or asked.version == servable.version):
+            return found
+        raise ServableMismatchError(
+            f"session {found.id!r} is there already and belongs to {servable.model} version {servable.version}: "
+            "open it with that, or choose another id"
+        )
 
 
 class SessionRecord:
@@ -81,6 +93,8 @@ class SessionRecord:
         self, prompt: Prompt, checkpoint: str | None, options: GenerateOptions, *, wait: bool
     ) -> generation_pb2.GenerateRequest:
         """The message that generates on; until its end is read, the position is the server's to say."""
+        if "snapshot" in options or "return_snapshot" in options:
+            raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
         given: GenerateOptions = {"request_id": new_request_id(), **options}
         request = generate_request(self.model, prompt, **given)
         request.state.CopyFrom(
@@ -102,15 +116,19 @@ class SessionRecord:
 
 
 def write_snapshot(path: Path, snapshot: bytes) -> None:
-    """Write a snapshot so that the file is there whole or not at all.
+    """Write a snapshot so that the file is there whole or not at all; only its owner may read it.
 
     Raises:
         OSError: if it cannot be written; what was there before stays.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SNAPSHOT_MODE)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-        file.write(snapshot)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # others have no rights on it
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(snapshot)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink()
+        raise

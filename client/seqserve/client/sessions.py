@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf import duration_pb2
 
 from seqserve.client.answer import Servable, model_ref, servable_from_wire
+from seqserve.client.errors import ProtocolError
 from seqserve.v1 import session_pb2, state_pb2
 
 PAGE_SIZE: Final = 1000
@@ -77,6 +78,23 @@ def session_from_wire(message: session_pb2.Session) -> SessionInfo:
         size_bytes=message.size_bytes,
         busy=message.busy,
         keep_tokens=message.keep_tokens,
+    )
+
+
+def next_page(
+    request: session_pb2.ListSessionsRequest, page: session_pb2.ListSessionsResponse
+) -> session_pb2.ListSessionsRequest | None:
+    """The request for the page after this one; None after the last.
+
+    Raises:
+        ProtocolError: if the server points back to the same page, which would never end.
+    """
+    if not page.next_page_token:
+        return None
+    if page.next_page_token == request.page_token:
+        raise ProtocolError("the server's list of sessions does not end: a page names itself as the next")
+    return session_pb2.ListSessionsRequest(
+        page_size=request.page_size, page_token=page.next_page_token, model=request.model
     )
 
 

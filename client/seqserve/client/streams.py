@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from seqserve.client.async_transport import AsyncMessages
+from seqserve.client.async_transport import AsyncMessages, AsyncTransport
 from seqserve.client.errors import ProtocolError, SeqserveError
 from seqserve.client.generation import (
     GenerationFinished,
@@ -26,7 +26,7 @@ from seqserve.client.generation import (
     started_from_wire,
 )
 from seqserve.client.resumption import Resumption
-from seqserve.client.transport import Messages
+from seqserve.client.transport import Messages, Transport
 from seqserve.v1 import generation_pb2
 
 
@@ -119,22 +119,22 @@ class GenerationStream(GenerationRecord):
 
     def __init__(
         self,
-        open_call: Callable[[generation_pb2.GenerateRequest], Messages[generation_pb2.GenerateResponse]],
+        transport: Transport,
+        open_call: Callable[[], Messages[generation_pb2.GenerateResponse]],
         resumption: Resumption,
-        worth_retrying: Callable[[], bool],
         on_finished: Callable[[GenerationFinished], None],
     ) -> None:
         """Made by ``generate``.
 
         Args:
-            open_call: Makes a call.
+            transport: The way to the server.
+            open_call: Asks it for what ``resumption`` says.
             resumption: What to ask, and what to ask for after a break.
-            worth_retrying: Whether a call that broke may be made again.
             on_finished: Called with what the end told.
         """
         super().__init__(resumption, on_finished)
+        self._transport = transport
         self._open_call = open_call
-        self._worth_retrying = worth_retrying
         self._woken = threading.Event()  # by cancel, out of a pause
         self._messages: Messages[generation_pb2.GenerateResponse] | None = None
 
@@ -203,17 +203,19 @@ class GenerationStream(GenerationRecord):
     def _read(self) -> generation_pb2.GenerateResponse | None:
         while not self._cancelled:
             if self._messages is None:
-                self._messages = self._open_call(self._resumption.request)
+                self._messages = self._open_call()
+                if self._cancelled:  # by another thread, which did not see the call yet
+                    self._messages.cancel()
             try:
                 event = self._messages.read()
             except SeqserveError as error:
                 if self._finished is not None:  # all has come; only the farewell was lost
                     return None
-                pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
+                pause_s = self._resumption.pause_s(error) if self._transport.worth_retrying else None
                 if pause_s is None:
                     raise
                 self._messages, self._begun = None, False
-                self._woken.wait(pause_s)
+                self._transport.pause(pause_s, self._woken)
                 continue
             if event is None:
                 self._end()
@@ -232,22 +234,23 @@ class AsyncGenerationStream(GenerationRecord):
 
     def __init__(
         self,
-        open_call: Callable[[generation_pb2.GenerateRequest], AsyncMessages[generation_pb2.GenerateResponse]],
+        transport: AsyncTransport,
+        open_call: Callable[[], AsyncMessages[generation_pb2.GenerateResponse]],
         resumption: Resumption,
-        worth_retrying: Callable[[], bool],
         on_finished: Callable[[GenerationFinished], None],
     ) -> None:
         """Made by ``generate``.
 
         Args:
-            open_call: Makes a call.
+            transport: The way to the server.
+            open_call: Asks it for what ``resumption`` says.
             resumption: What to ask, and what to ask for after a break.
-            worth_retrying: Whether a call that broke may be made again.
             on_finished: Called with what the end told.
         """
         super().__init__(resumption, on_finished)
+        self._transport = transport
         self._open_call = open_call
-        self._worth_retrying = worth_retrying
+        self._woken = asyncio.Event()  # by cancel, out of a pause
         self._messages: AsyncMessages[generation_pb2.GenerateResponse] | None = None
 
     async def start(self) -> GenerationStarted:
@@ -282,6 +285,7 @@ class AsyncGenerationStream(GenerationRecord):
     def cancel(self) -> None:
         """End the generation on both sides; iteration ends. Once it has ended this does nothing."""
         self._cancelled = True
+        self._woken.set()
         if self._messages is not None:
             self._messages.cancel()
 
@@ -314,17 +318,17 @@ class AsyncGenerationStream(GenerationRecord):
     async def _read(self) -> generation_pb2.GenerateResponse | None:
         while not self._cancelled:
             if self._messages is None:
-                self._messages = self._open_call(self._resumption.request)
+                self._messages = self._open_call()
             try:
                 event = await self._messages.read()
             except SeqserveError as error:
                 if self._finished is not None:  # all has come; only the farewell was lost
                     return None
-                pause_s = self._resumption.pause_s(error) if self._worth_retrying() else None
+                pause_s = self._resumption.pause_s(error) if self._transport.worth_retrying else None
                 if pause_s is None:
                     raise
                 self._messages, self._begun = None, False
-                await asyncio.sleep(pause_s)
+                await self._transport.pause(pause_s, self._woken)
                 continue
             if event is None:
                 self._end()

@@ -176,7 +176,7 @@ class Messages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args: on_answer: called with every message."""
+        """Args: on_answer: called when the server has answered: with every message, and with a refusal."""
         self._call = call
         self._on_answer = on_answer
         self._target = target
@@ -217,13 +217,16 @@ class Messages(Generic[Response]):
         except StopIteration:
             self._end_watch()
             return None
-        except grpc.RpcError as error:
+        except grpc.RpcError as rpc_error:
             self._end_watch()
             if self._cancelled:
                 return None
             if self._watch is not None and self._watch.expired and self._silence_s is not None:
-                raise silence_error(self._target, self._silence_s) from error
-            raise error_from_call(error, target=self._target, deadline_s=self._deadline_s) from error
+                raise silence_error(self._target, self._silence_s) from rpc_error
+            error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
+            if error.reason:
+                self._on_answer()
+            raise error from rpc_error
 
 
 class Transport:
@@ -235,7 +238,8 @@ class Transport:
         self._reached = False
         self._metadata = metadata_of(principal)
         self._owns_channel = channel is None
-        self._closed = threading.Event()
+        self._closed = False
+        self._pauses: set[threading.Event] = set()
         self.channel = channel if channel is not None else grpc.insecure_channel(self.target, CHANNEL_OPTIONS)
 
     def call(
@@ -269,7 +273,7 @@ class Transport:
                 pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error
-                self._closed.wait(pause_s)
+                self.pause(pause_s, threading.Event())
             else:
                 self._reached = True
                 return answer
@@ -281,6 +285,7 @@ class Transport:
         *,
         silence_s: float | None,
         deadline_s: float | None,
+        left_s: float | None,
     ) -> Messages[Response]:
         """Ask once for a stream of answers; failures come with the first read.
 
@@ -288,31 +293,43 @@ class Transport:
             method: The method to call.
             request: What to ask.
             silence_s: Longest wait for each next message; None for no limit.
-            deadline_s: Most seconds for the whole call, which the server is told; None for no limit.
+            deadline_s: Most seconds for the whole, of which this call may be a part; None for no limit.
+            left_s: Seconds that are left of them for this call, which the server is told.
 
         Raises:
             RuntimeError: if the client is closed.
         """
         self._require_open()
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        call = method(request, timeout=left_s, metadata=self._metadata)
         return Messages(
             call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
         )
 
     def close(self) -> None:
-        """Cancel what runs and close the channel, unless it is the caller's own."""
-        self._closed.set()
+        """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""
+        self._closed = True
+        for pause in tuple(self._pauses):
+            pause.set()
         if self._owns_channel:
             self.channel.close()
 
     def _require_open(self) -> None:
-        if self._closed.is_set():
+        if self._closed:
             raise RuntimeError("this client is closed")
 
     @property
     def worth_retrying(self) -> bool:
         """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
-        return self._reached and not self._closed.is_set()
+        return self._reached and not self._closed
+
+    def pause(self, pause_s: float, woken: threading.Event) -> None:
+        """Wait for so long, or until ``woken`` is set or the client is closed."""
+        self._pauses.add(woken)
+        try:
+            if not self._closed:  # from here on close() knows of this pause
+                woken.wait(pause_s)
+        finally:
+            self._pauses.discard(woken)
 
     def _note_answer(self) -> None:
         self._reached = True
