@@ -50,7 +50,7 @@ class Trained:
 
     def ids(self, text: str) -> list[int]:
         """The start token and those of a text, as a server reads it."""
-        return [self.tokenizer.token_to_id("<s>"), *self.tokenizer.encode(text).ids]
+        return [self.tokenizer.get_vocab()["<s>"], *self.tokenizer.encode(text).ids]
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,7 @@ def test_bits_per_character_are_those_of_the_text_whatever_the_tokens(tmp_path: 
     learner.network.eval()
     text = TEXT[len(TEXT) - round(len(TEXT) * 0.1) :]
     start = learner.tokenizer.token_to_id("<s>")
+    assert start is not None
     nats = whole_loss_of_ids(learner, [start, *learner.tokenizer.encode(text).ids])
     bits_per_character = learner.final_metrics()["bits_per_character"]
     assert bits_per_character == pytest.approx(nats / math.log(2) / len(text), rel=1e-5)

@@ -9,7 +9,6 @@ from seqserve.training.data.conllu import read_conllu
 from seqserve.training.tokenizer import (
     UNKNOWN,
     character_tokenizer,
-    first_unknown,
     text_ids,
     unknown_id,
     word_id,
@@ -31,15 +30,12 @@ def test_text_survives_the_way_through_character_ids_and_a_file(text: str) -> No
 def test_a_character_tokenizer_has_no_token_that_was_not_asked_for() -> None:
     tokenizer = character_tokenizer("ba\n")
     assert tokenizer.get_vocab() == {"\n": 0, "a": 1, "b": 2}
-    assert first_unknown(tokenizer, "ab") is None
-    assert first_unknown(tokenizer, "ab?a!") == 2
     with pytest.raises(ValueError, match="no unknown token"):
         unknown_id(tokenizer)
 
 
 def test_with_an_unknown_token_nothing_is_refused() -> None:
     tokenizer = character_tokenizer("ab", unknown_token=True)
-    assert first_unknown(tokenizer, "ab?") is None
     assert text_ids(tokenizer, "a?b").tolist() == [1, unknown_id(tokenizer), 2]
 
 

@@ -46,7 +46,9 @@ def show(figures: dict[str, Any], console: Console) -> None:
     for percentile in parts["train"]["length_percentiles"]:
         lengths.add_row(percentile, *(f"{part['length_percentiles'][percentile]:,}" for part in parts.values()))
     console.print(lengths)
-    names = sum((Counter(part["labels"]) for part in parts.values()), Counter[str]())
+    names = Counter[str]()
+    for part in parts.values():
+        names.update(part["labels"])
     if names:
         labels = Table("label", *parts, title="labels")
         for name, _ in names.most_common(LABELS_SHOWN):

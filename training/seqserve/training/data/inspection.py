@@ -27,11 +27,11 @@ class Item:
 class PartCounts:
     """What is counted of one part of a data set; items come one by one and are not kept."""
 
-    lengths: list[int] = field(default_factory=list)
-    tokens: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
+    lengths: list[int] = field(default_factory=list[int])
+    tokens: Counter[str] = field(default_factory=Counter[str])
+    labels: Counter[str] = field(default_factory=Counter[str])
     characters: int = 0
-    longest: list[Item] = field(default_factory=list)
+    longest: list[Item] = field(default_factory=list[Item])
 
     def add(self, tokens: Iterable[str], labels: Iterable[str], *, where: str, text: str) -> None:
         """Count an item: its tokens, its labels, and its text, of which only the beginning is kept."""
