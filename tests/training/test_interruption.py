@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,21 @@ def test_a_second_interrupt_ends_the_run_at_once_and_what_was_before_comes_back(
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_command_says_how_to_go_on_and_ends_as_a_signal_ends_programs(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog.\n" * 40, encoding="utf-8")
+    sizes = ["--hidden-size", "8", "--batch-size", "4", "--window", "16", "--threads", "1", "--epochs", "500"]
+    arguments = ["lm", "--data", "text.txt", "--out", "models/lm", "--device", "cpu", "--log-json", "-", *sizes]
+    command = [sys.executable, "-m", "seqserve.training", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith('{"event": "step", "step": 1,')
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "seqserve-train: stopped by SIGTERM after step" in errors
+    assert "the same command with --resume goes on" in errors
+    assert (tmp_path / "runs" / "lm" / "last.pt").exists()
+    assert not (tmp_path / "models").exists()

@@ -11,6 +11,7 @@ from seqserve.training.errors import (
     DataError,
     DivergenceError,
     ExportError,
+    InterruptedRunError,
     TrainingError,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "DivergenceError",
     "ExportError",
+    "InterruptedRunError",
     "LanguageModelConfig",
     "TagColumn",
     "TaggerConfig",
