@@ -7,7 +7,7 @@ from seqserve.training.networks import LanguageModel, Tagger
 from seqserve.v1 import manifest_pb2
 
 VOCABULARY = 11
-LABELS = 5
+LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
 CHARACTERS = manifest_pb2.Vocabulary(size=VOCABULARY)
 WORDS = manifest_pb2.Vocabulary(size=VOCABULARY, word_bytes_max=6)
 
