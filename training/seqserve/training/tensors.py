@@ -9,7 +9,6 @@ from torch import Tensor
 
 from seqserve.training.runner import Array
 
-
 CPU = torch.device("cpu")
 
 
