@@ -41,12 +41,14 @@ OPTIONS: dict[str, Any] = {
     "omit_token_ids": True,
     "priority": -1,
     "request_id": "once",
+    "snapshot": b"state",
+    "return_snapshot": True,
 }
 
 
 def set_fields(request: generation_pb2.GenerateRequest) -> set[str]:
     """Names of the fields that are set, inner ones too; of the model only its version."""
-    inner = (request.model, request.sampling, request.stopping, request.outputs)
+    inner = (request.model, request.sampling, request.stopping, request.outputs, request.state)
     names = {field.name for message in inner for field, _ in message.ListFields()}
     return (names | {field.name for field, _ in request.ListFields()}) - {"model", "name"}
 
@@ -63,7 +65,8 @@ def test_every_option_is_tested_here() -> None:
 @given(st.sets(st.sampled_from(sorted(OPTIONS))))
 def test_exactly_the_given_options_are_sent(names: set[str]) -> None:
     request = generate_request("m", **{name: OPTIONS[name] for name in names})
-    assert set_fields(request) - {"sampling", "stopping", "outputs"} == names
+    fields = {"return_snapshot" if name == "destination" else name for name in set_fields(request)}
+    assert fields - {"sampling", "stopping", "outputs", "state"} == names
 
 
 def test_zero_differs_from_absent() -> None:

@@ -1,0 +1,45 @@
+"""A server with scripted answers, for tests of code that uses the client.
+
+It is a real gRPC server on a free loopback port, so that time-outs, cancellation and errors are the real ones; only
+what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, `score` with a
+probability of 1/e for every character, and `tag` with the label "X" for every word, and keeps sessions in memory;
+replace ``on_generate``, ``on_score``, ``on_tag``, ``on_session``, ``on_list_models`` or ``on_get_model`` with a
+function of the request, and raise `Failure` in it to answer with an error.
+
+>>> from seqserve.client import Client
+>>> from seqserve.client.testing import ScriptedServer
+>>> with ScriptedServer() as server, Client(server.target) as client:
+...     client.generate("any", "echo").text()
+'echo'
+"""
+
+from seqserve.client.testing.failure import Failure
+from seqserve.client.testing.scripts import (
+    SERVABLE,
+    echo,
+    finished,
+    get_one,
+    list_one,
+    piece,
+    score_characters,
+    started,
+    tag_words,
+)
+from seqserve.client.testing.server import Script, ScriptedServer
+from seqserve.client.testing.sessions import ScriptedSessions
+
+__all__ = [
+    "SERVABLE",
+    "Failure",
+    "Script",
+    "ScriptedServer",
+    "ScriptedSessions",
+    "echo",
+    "finished",
+    "get_one",
+    "list_one",
+    "piece",
+    "score_characters",
+    "started",
+    "tag_words",
+]

@@ -1,0 +1,172 @@
+"""The scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf import message as protobuf
+from grpc_health.v1 import health_pb2
+
+from seqserve.client.testing.failure import Context, Failure
+from seqserve.client.testing.scripts import echo, get_one, list_one, score_characters, tag_words
+from seqserve.client.testing.sessions import METHODS, ScriptedSessions
+from seqserve.client.transport import PRINCIPAL_KEY
+from seqserve.v1 import generation_pb2, model_pb2, tagging_pb2
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+Script: TypeAlias = Callable[[Asked], Awaitable[Answered]]
+"""A unary method: a request in, an answer or a `Failure` out."""
+
+
+class ScriptedServer:
+    """The server. ``with`` runs it in a thread, for blocking code; ``async with`` in the running event loop.
+
+    Attributes:
+        target: Its address, once it runs.
+        requests: Every request that came, in order.
+        principals: Who made each of them; None for nobody in particular.
+        cancelled: Set when a call was cancelled while it was being answered.
+        serving: What the health service answers, by name of the service.
+        on_generate: Answers Generate; as it comes, `echo`.
+        on_score: Answers Score; as it comes, `score_characters`.
+        on_tag: Answers Tag; as it comes, `tag_words`.
+        on_list_models: Answers ListModels; as it comes, `list_one`.
+        on_get_model: Answers GetModel; as it comes, `get_one`.
+        on_session: Answers all methods of SessionService; as it comes, ``sessions``.
+        sessions: Sessions in memory, which generating and scoring advance.
+    """
+
+    def __init__(self) -> None:
+        self.target = ""
+        self.requests: list[Any] = []
+        self.principals: list[str | None] = []
+        self.cancelled = threading.Event()
+        self.serving = {"": True}
+        self.on_generate: Callable[
+            [generation_pb2.GenerateRequest], AsyncGenerator[generation_pb2.GenerateResponse, None]
+        ] = echo
+        self.on_score: Script[generation_pb2.ScoreRequest, generation_pb2.ScoreResponse] = score_characters
+        self.on_tag: Script[tagging_pb2.TagRequest, tagging_pb2.TagResponse] = tag_words
+        self.on_list_models: Script[model_pb2.ListModelsRequest, model_pb2.ListModelsResponse] = list_one
+        self.on_get_model: Script[model_pb2.GetModelRequest, model_pb2.GetModelResponse] = get_one
+        self.sessions = ScriptedSessions()
+        self.on_session: Script[Any, protobuf.Message] = self.sessions
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run_until_stopped()), name="scripted-server")
+        self._started = threading.Event()
+        self._stop: Callable[[], object] = lambda: None
+
+    async def __aenter__(self) -> Self:
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(*service) for service in self._methods().items()]
+        )
+        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._server.stop(None)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+        self._thread.join()
+
+    async def _run_until_stopped(self) -> None:
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(stopping.set)
+        async with self:
+            self._started.set()
+            await stopping.wait()
+
+    def _methods(self) -> dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]]:
+        generate = grpc.unary_stream_rpc_method_handler(
+            self._generate,
+            generation_pb2.GenerateRequest.FromString,
+            generation_pb2.GenerateResponse.SerializeToString,
+        )
+        return {
+            "seqserve.v1.GenerationService": {
+                "Generate": generate,
+                "Score": self._unary("_score", generation_pb2.ScoreRequest, generation_pb2.ScoreResponse),
+            },
+            "seqserve.v1.SessionService": {
+                name: self._unary("on_session", asked, answered) for name, (asked, answered) in METHODS.items()
+            },
+            "seqserve.v1.TaggingService": {
+                "Tag": self._unary("on_tag", tagging_pb2.TagRequest, tagging_pb2.TagResponse)
+            },
+            "seqserve.v1.ModelService": {
+                "ListModels": self._unary("on_list_models", model_pb2.ListModelsRequest, model_pb2.ListModelsResponse),
+                "GetModel": self._unary("on_get_model", model_pb2.GetModelRequest, model_pb2.GetModelResponse),
+            },
+            "grpc.health.v1.Health": {
+                "Check": self._unary("_check_health", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
+            },
+        }
+
+    def _unary(
+        self, script: str, request_type: type[protobuf.Message], answer_type: type[protobuf.Message]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(request: Any, context: Context) -> protobuf.Message:
+            self._note(request, context)
+            try:
+                script_now: Script[Any, protobuf.Message] = getattr(self, script)
+                return await script_now(request)
+            except Failure as failure:
+                await failure.answer(context)
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(answer, request_type.FromString, answer_type.SerializeToString)
+
+    async def _generate(self, request: generation_pb2.GenerateRequest, context: Context) -> None:
+        self._note(request, context)
+        try:
+            self.sessions.check(request.state)
+            async with contextlib.aclosing(self.on_generate(request)) as events:
+                async for event in events:
+                    if event.HasField("finished"):
+                        end = event.finished
+                        self.sessions.advance(request.state, end.state, end.prompt_tokens + end.generated_tokens)
+                    await context.write(event)
+        except Failure as failure:
+            await failure.answer(context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def _score(self, request: generation_pb2.ScoreRequest) -> generation_pb2.ScoreResponse:
+        self.sessions.check(request.state)
+        answer = await self.on_score(request)
+        self.sessions.advance(request.state, answer.state, sum(score.scored_tokens for score in answer.scores))
+        return answer
+
+    def _note(self, request: Any, context: Context) -> None:
+        self.requests.append(request)
+        principal = dict(context.invocation_metadata() or ()).get(PRINCIPAL_KEY)
+        self.principals.append(principal if isinstance(principal, str) else None)
+
+    async def _check_health(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
+        if request.service not in self.serving:
+            raise Failure(grpc.StatusCode.NOT_FOUND)
+        status = health_pb2.HealthCheckResponse
+        return status(status=status.SERVING if self.serving[request.service] else status.NOT_SERVING)
