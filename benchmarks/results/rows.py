@@ -1,5 +1,5 @@
 """All rows, in the order of the page."""
 
-from benchmarks.results import adding
+from benchmarks.results import adding, gates, language, running
 
-ROWS = (adding.ROW,)
+ROWS = (*language.ROWS, adding.ROW, gates.ROW, *running.ROWS)

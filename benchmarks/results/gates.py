@@ -1,0 +1,102 @@
+"""Gates under the microscope: an LSTM whose gates are fixed open, one at a time, on tiny_shakespeare.
+
+A gate is open when it is 1 whatever comes in: its weights are 0 and its bias is 40, and they stay so (Jozefowicz,
+Zaremba and Sutskever 2015, section 3.2, leave gates out in the same way).
+
+Axes: H units.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.recording import Json
+from benchmarks.results.row import Outcome, Row
+from seqserve.training.config import LanguageModelConfig
+from seqserve.training.devices import prepare
+from seqserve.training.interruption import Interruption
+from seqserve.training.loop import Trainer
+from seqserve.training.progress import Watchers
+from seqserve.training.tasks.language_model import LanguageModelLearner
+
+OPEN = 40.0  # a bias at which the sigmoid is 1 in float32
+GATES = {"input": 0, "forget": 1, "output": 3}  # blocks of torch's weights: input, forget, cell, output
+HIDDEN, EPOCHS = 256, 3
+
+
+def fix_open(layer: nn.LSTM, block: int) -> None:
+    """Set a gate of a layer to 1 for good. Args: block: its place among torch's gates."""
+    rows = slice(block * layer.hidden_size, (block + 1) * layer.hidden_size)
+
+    def still(gradient: Tensor) -> Tensor:
+        held = gradient.clone()
+        held[rows] = 0.0
+        return held
+
+    for name, parameter in layer.named_parameters():
+        with torch.no_grad():
+            parameter[rows] = OPEN if name == "bias_ih_l0" else 0.0
+        parameter.register_hook(still)
+
+
+def loss_with(data: Path, gate: str | None) -> float:
+    """Nats a character on the last tenth of the text, after training with a gate fixed open; None: with all gates."""
+    config = LanguageModelConfig(
+        data=(data / "tiny_shakespeare" / "input.txt",),
+        hidden_size=HIDDEN,
+        embedding_size=32,
+        batch_size=32,
+        window=64,
+        epochs=EPOCHS,
+        learning_rate=3e-3,
+        dropout=0.05,
+        threads=1,
+    )
+    prepare(config)
+    torch.manual_seed(config.seed)
+    learner = LanguageModelLearner(config)
+    if gate is not None:
+        (layer,) = learner.network.stack.layers
+        assert isinstance(layer, nn.LSTM)
+        fix_open(layer, GATES[gate])
+    trainer = Trainer(learner, config)
+    trainer.fit(keep=lambda metrics: None, save=lambda: None, watch=Watchers([]), asked=Interruption())  # noqa: ARG005
+    return learner.final_metrics()["loss"]
+
+
+def measure(data: Path, work: Path) -> Outcome:
+    """The whole LSTM, and each gate fixed open in turn; one thread."""
+    del work
+    start_s = time.process_time()
+    whole = loss_with(data, None)
+    table: list[Json] = [{"gate fixed open": "none", "nats": whole, "worse by": 0.0}]
+    for gate in GATES:
+        nats = loss_with(data, gate)
+        table.append({"gate fixed open": gate, "nats": nats, "worse by": nats - whole})
+    order = sorted(GATES, key=lambda gate: -next(line["nats"] for line in table if line["gate fixed open"] == gate))
+    return Outcome(
+        table=table,
+        reached=" > ".join(order),
+        passed=True,
+        commands=["python -m benchmarks.results gates --data DATA"],
+        cpu_s=time.process_time() - start_s,
+        notes=[
+            f"LSTM 1 x {HIDDEN}, {EPOCHS} passes over tiny_shakespeare, nats a character on its last tenth, seed 0."
+            " With the input gate open the cell adds up every candidate; with the forget gate open it never forgets."
+        ],
+    )
+
+
+ROW = Row(
+    name="gates",
+    title="gates under the microscope: each LSTM gate fixed open in turn, loss on tiny_shakespeare",
+    reach="the order of importance, as found",
+    reference="lecture notes say forget > input > output, after Jozefowicz et al. 2015",
+    measure=measure,
+)
