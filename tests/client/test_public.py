@@ -6,8 +6,20 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import seqserve.client
-from seqserve.client import AsyncClient, Client, errors
+from seqserve.client import (
+    AsyncClient,
+    AsyncGenerationStream,
+    AsyncSession,
+    AsyncSessions,
+    Client,
+    GenerationStream,
+    Session,
+    Sessions,
+    errors,
+)
 
 
 def test_every_public_name_is_there_and_documented() -> None:
@@ -26,7 +38,16 @@ def test_every_exception_is_public() -> None:
     assert classes <= set(seqserve.client.__all__)
 
 
-def test_both_clients_have_the_same_methods_and_arguments() -> None:
+@pytest.mark.parametrize(
+    ("blocking", "asynchronous"),
+    [
+        (Client, AsyncClient),
+        (Session, AsyncSession),
+        (Sessions, AsyncSessions),
+        (GenerationStream, AsyncGenerationStream),
+    ],
+)
+def test_both_kinds_have_the_same_methods_and_arguments(blocking: type, asynchronous: type) -> None:
     def signatures(kind: type) -> dict[str, list[str]]:
         public = inspect.getmembers(kind, lambda member: inspect.isfunction(member) or isinstance(member, property))
         return {
@@ -35,7 +56,7 @@ def test_both_clients_have_the_same_methods_and_arguments() -> None:
             if not name.startswith("_") or name == "__init__"
         }
 
-    assert signatures(Client) == signatures(AsyncClient)
+    assert signatures(blocking) == signatures(asynchronous)
 
 
 def test_every_module_can_be_imported_by_itself() -> None:
