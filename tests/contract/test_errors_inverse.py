@@ -28,7 +28,8 @@ def name_on_the_wire(error: type[ServeError]) -> str:
     """Its own name, or its parent's where it has the parent's reason: callers are not told more."""
     parent = error.__base__
     assert parent is not None
-    return parent.__name__ if parent is not ServeError and parent.reason == error.reason else error.__name__
+    named_by_parent = issubclass(parent, ServeError) and parent is not ServeError and parent.reason == error.reason
+    return parent.__name__ if named_by_parent else error.__name__
 
 
 def received(error: ServeError) -> client_errors.SeqserveError:

@@ -217,7 +217,7 @@ async def test_a_session_is_scored_in_parts_as_it_would_be_whole(channel: grpc.a
 async def test_a_stream_that_broke_goes_on_without_anything_kept_on_the_server(
     channel: grpc.aio.Channel, sampling: dict[str, Any]
 ) -> None:
-    asked = {"sampling": sampling, "stopping": {"max_tokens": 25, "stop": ["an", "e "]}}
+    asked: dict[str, Any] = {"sampling": sampling, "stopping": {"max_tokens": 25, "stop": ["an", "e "]}}
     outputs = pb.GenerateOutputs(logprobs=1, prompt_logprobs=0)
     whole = await generated(channel, asks(**asked, outputs=outputs))
     texts, ids = _by_sample(whole)

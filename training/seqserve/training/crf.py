@@ -1,7 +1,7 @@
 """Linear-chain conditional random field: how likely a whole row of labels is, and which row is the likeliest.
 
-The score of a row y of n labels is start[y_1] + sum of scores[t, y_t] + sum of transitions[y_(t-1), y_t] + end[y_n]; its
-probability is exp(score) over the sum of that for all rows (Lafferty, McCallum and Pereira 2001; on top of an LSTM:
+The score of a row y of n labels is start[y_1] + sum of scores[t, y_t] + sum of transitions[y_(t-1), y_t] + end[y_n];
+its probability is exp(score) over the sum of that for all rows (Lafferty, McCallum and Pereira 2001; on top of an LSTM:
 Huang, Xu and Yu 2015). Everything is computed in log space.
 
 Axes: T time, B batch, L labels.
@@ -22,8 +22,13 @@ FIRST_SCALE = 0.1
 
 
 class ChainScores(NamedTuple):
-    """What a chain adds to the scores of single labels: float, starting with each (L), one after another (L from, L to),
-    and ending with each (L)."""
+    """What a chain adds to the scores of single labels.
+
+    Attributes:
+        start_L: float (L), starting with each.
+        transitions_LL: float (L, L), each followed by each.
+        end_L: float (L), ending with each.
+    """
 
     start_L: Tensor
     transitions_LL: Tensor

@@ -1,7 +1,7 @@
 """What the names of labels say: how spans are written in them, and which label may follow which.
 
-BIO: B-X begins a span of kind X, I-X continues it, O is outside. BIOES: a span of several tokens also ends with E-X, and
-S-X is a span of one.
+BIO: B-X begins a span of kind X, I-X continues it, O is outside. BIOES: a span of several tokens also ends with E-X,
+and S-X is a span of one.
 """
 
 from collections.abc import Iterator, Sequence

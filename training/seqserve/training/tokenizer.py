@@ -17,8 +17,10 @@ UNKNOWN = "<unk>"
 
 
 def character_tokenizer(text: str, *, unknown_token: bool = False, special: Sequence[str] = ()) -> Tokenizer:
-    """Tokenizer of single characters: those of ``text`` in order of code point, after the unknown token if wanted, and
-    after ``special`` ones, which no text has."""
+    """Tokenizer of single characters: those of ``text`` in order of code point.
+
+    Before them come the unknown token, if wanted, and ``special`` ones, which no text has.
+    """
     tokens = [UNKNOWN] * unknown_token + [*special, *sorted(set(text))]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")

@@ -1,8 +1,8 @@
 """A classifier as a graph, and as a runner in torch.
 
-Inputs as ``export.words`` has them, and the states of a one-directional classifier; outputs ``logits`` float32 (B, L) and
-the states after each row's last token. The states hold all that the answer needs of the past, so a sequence that comes
-in pieces gets after each piece the answer to all that came so far.
+Inputs as ``export.words`` has them, and the states of a one-directional classifier; outputs ``logits`` float32 (B, L)
+and the states after each row's last token. The states hold all that the answer needs of the past, so a sequence that
+comes in pieces gets after each piece the answer to all that came so far.
 """
 
 from collections.abc import Mapping

@@ -77,7 +77,7 @@ def _pair_rows(build: GraphBuilder, rows: int) -> str:
 
 
 def tokens_and_spellings(inputs: Mapping[str, Array], device: torch.device) -> tuple[Tensor, Tensor, Spellings | None]:
-    """A graph's inputs as tensors: tokens (T, B), lengths (B) on the CPU, and the letters of all words, if they are in."""
+    """A graph's inputs as tensors: tokens (T, B), lengths (B) on the CPU, and the letters of all words, if given."""
     tokens_TB = inputs[TOKENS.name]
     lengths_B = long_tensor(inputs[LENGTHS.name])
     if WORD_BYTES.name not in inputs:

@@ -1,7 +1,7 @@
 """The network of a classifier."""
 
-from torch import Tensor, nn
 import torch
+from torch import Tensor, nn
 
 from seqserve.training.config import ClassifierConfig
 from seqserve.training.layers import RecurrentStack, State

@@ -21,7 +21,8 @@ class Pool(nn.Module):
 
     Its state, each tensor (1, B, size): for the mean the sum of the steps and their number; for the greatest that of
     each unit; for attention the greatest weight's logarithm, the sum of the weights over it, and the weighted sum of
-    the steps (Bahdanau, Cho and Bengio 2015 for the weights, without a query; Milakov and Gimelshein 2018 for the sums).
+    the steps (Bahdanau, Cho and Bengio 2015 for the weights, without a query; Milakov and Gimelshein 2018 for the
+    sums).
     """
 
     def __init__(self, kind: Pooling, size: int) -> None:

@@ -126,12 +126,11 @@ def sequence_tokenizer(
 
 def vocabulary_record(config: SequenceConfig, tokenizer: Tokenizer) -> manifest_pb2.Vocabulary:
     """What the manifest says of the vocabulary."""
-    spells = isinstance(config, WordsConfig) and config.spells
     return manifest_pb2.Vocabulary(
         level=LEVELS[config.level],
         size=tokenizer.get_vocab_size(),
         unknown_token=unknown_id(tokenizer),
-        word_bytes_max=config.word_bytes_max if spells else 0,
+        word_bytes_max=config.word_bytes_max if isinstance(config, WordsConfig) and config.spells else 0,
     )
 
 
