@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from seqserve.server.testing import running_server
-from seqserve.training.data.conllu import Sentence
-from seqserve.training.data.sentences import batch_of, tag_data
+from seqserve.training.data.sequences import batch_of, sequence_data
 from seqserve.training.generate import Sampling, generate
-from seqserve.training.tensors import long_tensor, tensor
+from seqserve.training.tasks.sequences import spellings
+from seqserve.training.tensors import CPU, long_tensor, tensor
 from seqserve.training.tokenizer import word_spans
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
@@ -89,16 +89,10 @@ async def test_served_tags_are_the_tags_of_torch(channel: grpc.aio.Channel, made
     )
     tokenizer, network = made.tagger.tokenizer, made.tagger.network.eval()
     cut = [[text[start:end] for start, end in word_spans(tokenizer, text)] for text in texts]
-    sentences = [Sentence(tuple(words), tuple("X" for _ in words), "") for words in cut]
-    batch = batch_of(tag_data(sentences, tokenizer, LABELS, word_bytes_max=9), range(len(sentences)))
+    batch = batch_of(sequence_data(cut, tokenizer, word_bytes_max=9), range(len(cut)))
     with torch.inference_mode():
-        scores = network(
-            tensor(batch.tokens),
-            long_tensor(batch.lengths),
-            tensor(batch.bytes),
-            long_tensor(batch.byte_lengths),
-            long_tensor(batch.words),
-        )
+        state = network.stack.initial_state(len(cut))
+        scores, _ = network(tensor(batch.tokens), long_tensor(batch.lengths), spellings(batch, CPU), state)
     for column, (words, sequence) in enumerate(zip(cut, answer.sequences, strict=True)):
         probabilities = torch.softmax(scores[: len(words), column], dim=1)
         assert [tag.token for tag in sequence.tags] == words

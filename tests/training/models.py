@@ -1,13 +1,23 @@
 """Small networks with random weights, and what the manifest says of their vocabulary."""
 
+from collections import ChainMap
+from typing import TypeVar
+
 import torch
 
-from seqserve.training.config import CellKind, LanguageModelConfig, TaggerConfig
-from seqserve.training.networks import LanguageModel, Tagger
+from seqserve.training.config import (
+    CellKind,
+    ClassifierConfig,
+    InfillingConfig,
+    LanguageModelConfig,
+    TaggerConfig,
+    TrainingConfig,
+)
+from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.v1 import manifest_pb2
 
 VOCABULARY = 11
-LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
+LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 CHARACTERS = manifest_pb2.Vocabulary(size=VOCABULARY)
 WORDS = manifest_pb2.Vocabulary(size=VOCABULARY, word_bytes_max=6)
 
@@ -28,12 +38,33 @@ def a_language_model(cell: CellKind = CellKind.LSTM, layers: int = 2, **more: ob
     return network.eval()
 
 
-def a_tagger(cell: CellKind = CellKind.LSTM, layers: int = 2) -> Tagger:
+SIZES = {"hidden_size": 6, "embedding_size": 4}
+BYTE_SIZES = {"byte_embedding_size": 3, "byte_hidden_size": 5}
+ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
+
+
+def a_config(kind: type[ConfigT], *sizes: dict[str, int], **more: object) -> ConfigT:
+    settings = {"data": ["train"], "validation": ["dev"], "layers": 2, "dropout": 0.5}
+    return kind.model_validate(dict(ChainMap(more, *sizes, settings)))
+
+
+def a_tagger(cell: CellKind = CellKind.LSTM, layers: int = 2, **more: object) -> Tagger:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 6, "embedding_size": 4, "byte_embedding_size": 3, "byte_hidden_size": 5}
-    config = TaggerConfig.model_validate(
-        {"data": ["train"], "validation": ["dev"], "cell": cell, "layers": layers, "dropout": 0.5, **sizes}
-    )
+    config = a_config(TaggerConfig, SIZES, BYTE_SIZES, cell=cell, layers=layers, **more)
     network = Tagger(config, VOCABULARY, LABELS)
+    random_weights(network)
+    return network.eval()
+
+
+def a_classifier(**more: object) -> Classifier:
+    torch.manual_seed(1)
+    network = Classifier(a_config(ClassifierConfig, SIZES, BYTE_SIZES, **more), VOCABULARY, 3)
+    random_weights(network)
+    return network.eval()
+
+
+def an_infiller(**more: object) -> Infiller:
+    torch.manual_seed(1)
+    network = Infiller(a_config(InfillingConfig, SIZES, **more), VOCABULARY)
     random_weights(network)
     return network.eval()

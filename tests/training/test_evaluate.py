@@ -11,6 +11,7 @@ from seqserve.training.export.language_model import TorchLanguageModel
 from seqserve.training.export.model import state_specs
 from seqserve.training.runner import Array
 from seqserve.training.tokenizer import word_tokenizer
+from seqserve.v1 import manifest_pb2
 
 from .models import VOCABULARY, a_language_model
 
@@ -36,8 +37,13 @@ def test_accuracy_counts_every_word_once_and_an_unseen_label_as_wrong() -> None:
     def always_x(inputs: object) -> dict[str, Array]:
         return {"scores": np.tile(np.array([1.0, 0.0], dtype=np.float32), (3, 2, 1))}
 
-    metrics = evaluate.tagger(always_x, data)
+    manifest = manifest_pb2.Manifest(labels=manifest_pb2.Labels(names=("X", "Y")))
+    judgement = evaluate.tagger(always_x, manifest, data)
+    metrics = judgement.figures
     assert metrics["accuracy"] == 3 / 5
+    assert metrics["unseen_labels"] == 1
+    assert judgement.confusion is not None
+    assert judgement.confusion.counts == {("X", "X"): 3, ("Y", "X"): 1, ("NEW", "X"): 1}
     right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
     assert metrics["loss"] == pytest.approx((3 * right + wrong) / 4)
 

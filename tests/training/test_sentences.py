@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from seqserve.training.data.conllu import Sentence
-from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, batch_of, batches, memberships, spelling, tag_data
+from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
+from seqserve.training.data.sequences import batch_of, batches, memberships, spelling
 from seqserve.training.distributed import Share
 from seqserve.training.tokenizer import word_tokenizer
 
@@ -23,7 +24,7 @@ def data() -> TagData:
 def test_a_batch_holds_what_the_sentences_say(data: TagData) -> None:
     (batch,) = batches(data, size=3)
     assert batch.lengths.tolist() == [1, 2, 3]  # in order of length
-    assert batch.labels.T.tolist() == [[2, -1, -1], [0, UNSEEN_LABEL, -1], [0, 1, 2]]
+    assert data.label_rows(batch).T.tolist() == [[2, -1, -1], [0, UNSEEN_LABEL, -1], [0, 1, 2]]
     assert batch.tokens.T.tolist() == [[0, 0, 0], [1, 1, 0], [1, 0, 0]]  # "the" is known, in either case
 
     def spelled(step: int, row: int) -> bytes:

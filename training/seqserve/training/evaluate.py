@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 
 from seqserve.training import crf
+from seqserve.training.data.blanks import judged_places
 from seqserve.training.data.corpus import TokenText
 from seqserve.training.data.padding import inside
 from seqserve.training.data.sentences import TagData
-from seqserve.training.data.sequences import SequenceBatch, batches
+from seqserve.training.data.sequences import SequenceBatch, SequenceData, batches
 from seqserve.training.data.streams import NO_TARGET, IntArray
 from seqserve.training.data.texts import ClassData
 from seqserve.training.figures import Confusion, SpanCounts, precision_recall_f1
@@ -175,6 +176,38 @@ def chosen_labels(logits_L: Array, labels: manifest_pb2.Labels) -> list[int]:
         return [int(logits_L.argmax())]
     threshold = labels.threshold or 0.5
     return np.flatnonzero(logits_L >= math.log(threshold / (1 - threshold))).tolist()
+
+
+def infilling(run: Runner, manifest: manifest_pb2.Manifest, data: SequenceData, fraction: float) -> Judgement:
+    """How well blanks are filled: in every sequence this fraction of the tokens, at least one, is hidden at once.
+
+    Returns: ``top_1`` and ``top_5``, the parts of the blanks whose token is the likeliest, or among the five likeliest;
+        a word that the vocabulary does not have counts as wrong, and the tokens for unknown words and for blanks are
+        never an answer; ``blanks``, how many there were; ``loss``, in nats a blank, over those whose word is known.
+    """
+    vocabulary = manifest.vocabulary
+    no_answers = [vocabulary.unknown_token, vocabulary.mask_token]
+    loss, blanks, known, first, among_five = 0.0, 0, 0, 0, 0
+    for batch in batches(data, size=SEQUENCES):
+        blank_TB = judged_places(batch, fraction)
+        tokens_TB = np.where(blank_TB, np.int32(vocabulary.mask_token), batch.tokens)
+        states = initial_states(manifest.states, len(batch.members))
+        logits = run({"tokens": tokens_TB, "lengths": batch.lengths, **states})["logits"][blank_TB].astype(np.float64)
+        targets = batch.tokens[blank_TB]
+        seen = targets != vocabulary.unknown_token
+        loss += float(negative_log_likelihood(logits[seen], targets[seen]).sum())
+        logits[:, no_answers] = -np.inf
+        ranks = (logits[seen] > np.take_along_axis(logits[seen], targets[seen][:, None], axis=1)).sum(axis=1)
+        blanks, known = blanks + len(targets), known + int(seen.sum())
+        first, among_five = first + int((ranks < 1).sum()), among_five + int((ranks < 5).sum())
+    return Judgement(
+        {
+            "loss": loss / max(known, 1),
+            "top_1": first / blanks,
+            "top_5": among_five / blanks,
+            "blanks": float(blanks),
+        }
+    )
 
 
 def _unseen(unseen: dict[str, int]) -> dict[str, float]:

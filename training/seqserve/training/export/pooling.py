@@ -1,7 +1,7 @@
 """Pooling as a part of a graph, equal to ``networks.pooling``.
 
-What is summed over time is summed step by step from the state on, and read at each row's end. So padding does not change
-one bit, and neither does a cut, for mean and greatest.
+What is summed over time is summed step by step from the state on, and read at each row's end. So padding does not
+change one bit, and neither does a cut, for mean and greatest.
 """
 
 import numpy as np
@@ -10,10 +10,11 @@ from onnx import TensorProto
 from seqserve.training.config import Pooling
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.nodes import integers
+from seqserve.training.export.rows import at_step, initial_rows
 from seqserve.training.export.words import LENGTHS
+from seqserve.training.layers import RecurrentStack
 from seqserve.training.networks.pooling import NOTHING, Pool, initial_value
 from seqserve.training.runner import STATE_OUTPUT_SUFFIX
-from seqserve.training.layers import RecurrentStack
 from seqserve.v1 import manifest_pb2, state_pb2
 
 
@@ -65,7 +66,7 @@ def pooled(build: GraphBuilder, pool: Pool, stack: RecurrentStack, steps: str) -
 def _last(build: GraphBuilder, stack: RecurrentStack, steps: str) -> str:
     """The output of each direction at the end of its way."""
     last = build.node("Sub", [LENGTHS.name, build.constant("pool.last", np.int32(1))], "pool.places")
-    end = build.squeezed("pool.end", _at(build, "pool.step", steps, last), 0)
+    end = build.squeezed("pool.end", at_step(build, "pool.step", steps, last), 0)
     if stack.directions == 1:
         return end
     zero, one = build.constant("pool.zero", integers([0])), build.constant("pool.one", integers([1]))
@@ -106,27 +107,14 @@ def _state(build: GraphBuilder, name: str, size: int, *, carries: bool) -> str:
     """A state's tensor (1, B, size): an input, or for a model that carries none what it would start from."""
     if carries:
         return build.input(name, TensorProto.FLOAT, (1, "B", size))
-    first = build.constant(f"{name}.first", np.full((1, 1, size), initial_value(name), dtype=np.float32))
-    batch = build.node("Shape", [LENGTHS.name], f"{name}.batch")
-    one = build.constant(f"{name}.one", integers([1]))
-    return build.node("Expand", [first, build.node("Concat", [one, batch, one], f"{name}.shape", axis=0)], name)
+    return initial_rows(build, name, LENGTHS.name, size, initial_value(name))
 
 
 def _summed(build: GraphBuilder, name: str, before: str, steps: str, output: str) -> str:
-    """``before`` (1, B, H) and then each row's steps that count, added one by one: (1, B, H) under the name ``output``."""
+    """``before`` (1, B, H) and then each row's steps that count, added one by one: (1, B, H), named ``output``."""
     all_steps = build.node("Concat", [before, steps], f"{name}.steps", axis=0)
     running = build.node("CumSum", [all_steps, build.constant(f"{name}.time", np.int64(0))], f"{name}.running")
-    return _at(build, output, running, LENGTHS.name)  # after n steps: place 0 is what was before them
-
-
-def _at(build: GraphBuilder, output: str, steps: str, step: str) -> str:
-    """Of steps (T, B, H) the one that ``step`` (B) names for each row: (1, B, H)."""
-    rows = build.node("Transpose", [steps], f"{output}.rows", perm=[1, 0, 2])
-    axis = build.constant(f"{output}.axis", integers([1]))
-    wide = build.node("Cast", [step], f"{output}.wide", to=TensorProto.INT64)
-    places = build.node("Unsqueeze", [wide, axis], f"{output}.places")
-    found = build.node("GatherND", [rows, places], f"{output}.found", batch_dims=1)
-    return build.node("Unsqueeze", [found, build.constant(f"{output}.first", integers([0]))], output)
+    return at_step(build, output, running, LENGTHS.name)  # after n steps: place 0 is what was before them
 
 
 def _inside(build: GraphBuilder, steps: str) -> str:
