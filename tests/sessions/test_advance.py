@@ -111,6 +111,12 @@ async def test_a_busy_session_is_refused(at: Rooms) -> None:
     assert (await request(at, into(), 2)).position == 2
 
 
+async def test_a_session_is_free_once_a_request_is_committed(at: Rooms) -> None:
+    async with at.sessions.advance(into(request_id="a"), LSTM, OWNER) as advance:
+        await commit(advance, 1)
+        assert (await request(at, into(request_id="b"), 2)).position == 2  # the first one's end may never be told
+
+
 async def test_who_wants_to_wait_comes_when_the_session_is_free(at: Rooms) -> None:
     async with at.sessions.advance(into(), LSTM, OWNER) as advance:
         waiting = [asyncio.create_task(request(at, into(wait=True), 9)) for _ in range(3)]

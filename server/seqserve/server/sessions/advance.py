@@ -112,6 +112,8 @@ class Storing(Advance):
                     resource=("session", record.key.id),
                 )
             self._shelf.counts.created += 1
+        # Before the answer's end is told: a server that is killed after it must not keep the session from its caller.
+        await self._shelf.give_back(self._lease)
         return StateResult(kept.position, kept.key.id, kept.expires_s)
 
 

@@ -59,8 +59,12 @@ class Shelf:
         try:
             yield lease
         finally:
-            if self._held.get(key) is lease:
-                del self._held[key]
+            await self.give_back(lease)
+
+    async def give_back(self, lease: Lease) -> None:
+        """Release a lease before its block is left; harmless if it was released or taken over."""
+        if self._held.get(lease.key) is lease:
+            del self._held[lease.key]
             await self.store.release(lease)
 
     async def renew(self) -> None:
