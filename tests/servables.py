@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from google.protobuf import json_format
@@ -13,9 +14,10 @@ from tokenizers import Tokenizer
 
 from seqserve.training import checkpoint as checkpoints
 from seqserve.training.checkpoint import Checkpoint
-from seqserve.training.config import CellKind, LanguageModelConfig, TaggerConfig
-from seqserve.training.networks import LanguageModel, Tagger
+from seqserve.training.config import CellKind, ClassifierConfig, InfillingConfig, LanguageModelConfig, TaggerConfig
+from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.training.run import export
+from seqserve.training.tasks.infilling import MASK
 from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
 from seqserve.v1 import manifest_pb2 as pb
 
@@ -71,7 +73,9 @@ def make_language_model(
     return MadeLanguageModel(folder, network, tokenizer)
 
 
-def make_tagger(out: Path, *, seed: int = 0, edit: Edit | None = None) -> MadeTagger:
+def make_tagger(
+    out: Path, *, seed: int = 0, labels: tuple[str, ...] = LABELS, edit: Edit | None = None, **settings: Any
+) -> MadeTagger:
     """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest."""
     torch.manual_seed(seed)
     tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True)
@@ -83,17 +87,41 @@ def make_tagger(out: Path, *, seed: int = 0, edit: Edit | None = None) -> MadeTa
         byte_embedding_size=6,
         byte_hidden_size=6,
         word_bytes_max=9,
+        **settings,
     )
-    network = Tagger(config, tokenizer.get_vocab_size(), LABELS)
+    network = Tagger(config, tokenizer.get_vocab_size(), labels)
     with torch.no_grad():
         network.head.weight *= 8
     checkpoint = Checkpoint(
-        "tagger", config.model_dump_json(), network.state_dict(), tokenizer.to_str(), LABELS, "{}", {}
+        "tagger", config.model_dump_json(), network.state_dict(), tokenizer.to_str(), labels, "{}", {}
     )
     folder = _write(out, checkpoint)
     if edit is not None:
         edit_manifest(folder, edit)
     return MadeTagger(folder, network, tokenizer)
+
+
+def make_classifier(out: Path, **settings: Any) -> Path:
+    """Write the next version of the classifier whose folder is ``out``."""
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True)
+    config = ClassifierConfig(data=(Path("none"),), hidden_size=12, embedding_size=8, **settings)
+    network = Classifier(config, tokenizer.get_vocab_size(), len(LABELS))
+    weights = network.state_dict()
+    return _write(
+        out, Checkpoint("classifier", config.model_dump_json(), weights, tokenizer.to_str(), LABELS, "{}", {})
+    )
+
+
+def make_infiller(out: Path, **settings: Any) -> Path:
+    """Write the next version of the infilling model whose folder is ``out``."""
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True, special=[MASK])
+    sizes = {"hidden_size": 12, "embedding_size": 8}
+    config = InfillingConfig(data=(Path("none"),), validation=(Path("none"),), **sizes, **settings)
+    network = Infiller(config, tokenizer.get_vocab_size())
+    weights = network.state_dict()
+    return _write(out, Checkpoint("infilling", config.model_dump_json(), weights, tokenizer.to_str(), (), "{}", {}))
 
 
 def edit_manifest(folder: Path, edit: Edit) -> None:

@@ -119,6 +119,7 @@ def _check_shape(manifest: pb.Manifest) -> None:
     if manifest.task in (pb.TASK_TAGGING, pb.TASK_CLASSIFICATION) and len(manifest.labels.names) < 2:
         raise BrokenServableError(f"the manifest names {len(manifest.labels.names)} labels, at least 2 are needed")
     _check_widths(manifest)
+    _check_chain(manifest)
     if bool(manifest.states) == manifest.network.bidirectional:
         raise BrokenServableError(
             "a one-directional model carries states and a bidirectional one none; the manifest disagrees"
@@ -126,6 +127,19 @@ def _check_shape(manifest: pb.Manifest) -> None:
     if manifest.task == pb.TASK_LANGUAGE_MODEL and manifest.network.bidirectional:
         raise BrokenServableError(
             "a bidirectional language model has read the future it should predict; it cannot generate"
+        )
+
+
+def _check_chain(manifest: pb.Manifest) -> None:
+    """A CRF has a score for every label at either end, and for every pair of labels."""
+    labels = manifest.labels
+    sizes = (len(labels.start_scores), len(labels.transitions), len(labels.end_scores))
+    count = len(labels.names) if manifest.network.crf else 0
+    if sizes != (count, count**2, count):
+        raise BrokenServableError(
+            f"the manifest has {sizes[0]} scores of starting, {sizes[1]} of following and {sizes[2]} of ending for the "
+            f"labels of a model {'with' if manifest.network.crf else 'without'} CRF; {count}, {count**2} and {count} "
+            "are expected; export the servable again"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc.aio
@@ -13,7 +14,7 @@ from seqserve.server.requests import ReadingRequest
 from seqserve.server.servicers.reading import results
 from seqserve.server.settings import LimitSettings
 from seqserve.server.stream import Reading
-from seqserve.server.tagging import choose_labels
+from seqserve.server.tagging import chain_of, choose_labels
 from seqserve.v1 import tagging_pb2 as pb
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
 
@@ -32,14 +33,17 @@ class TaggingServicer(TaggingServiceServicer):
         asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
         with self._repository.hold(model):
             readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
-        answers = iter(readings)
+        scores = [reading.arrays[0] for reading in readings]
+        if (chain := chain_of(model.manifest.labels)) is None:
+            chosen = [choose_labels(scores_TL, request.outputs.top_labels) for scores_TL in scores]
+        else:  # a loop over steps, which in a long text would keep the event loop waiting
+            chosen = await asyncio.to_thread(
+                lambda: [choose_labels(scores_TL, request.outputs.top_labels, chain) for scores_TL in scores]
+            )
+        answers = iter(chosen)
         sequences = [
             convert.tagged_sequence(
-                item,
-                text,
-                choose_labels(next(answers).arrays[0], request.outputs.top_labels) if len(text.inputs) else [],
-                model,
-                request.outputs.offset_unit,
+                item, text, next(answers) if len(text.inputs) else [], model, request.outputs.offset_unit
             )
             for item, text in zip(request.inputs, tokenized, strict=True)
         ]
