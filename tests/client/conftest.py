@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from seqserve.client import AsyncClient, Client
+from seqserve.client.__main__ import main
 from seqserve.client.testing import ScriptedServer
+from tests.client.rig import Run
 
 
 @pytest.fixture
@@ -30,3 +32,10 @@ async def async_server() -> AsyncIterator[ScriptedServer]:
 async def async_client(async_server: ScriptedServer) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(async_server.target, timeout_s=30.0, resume_s=0.0) as open_client:
         yield open_client
+
+
+@pytest.fixture
+def run(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command against the scripted server, which it finds by the environment."""
+    monkeypatch.setenv("SEQSERVE_SERVER", server.target)
+    return lambda *arguments: main(arguments)

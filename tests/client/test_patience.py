@@ -1,5 +1,7 @@
 """How long and how often a call is made again: pure decisions, by a clock that is turned by hand."""
 
+from typing import Any
+
 import grpc
 import pytest
 from hypothesis import given
@@ -77,7 +79,7 @@ def test_a_full_queue_is_told_to_newcomers_and_waited_for_by_those_who_were_in()
 
 def test_pauses_double_up_to_two_seconds_and_are_drawn_from_their_second_half() -> None:
     shortest, longest = patience(chance=0.0), patience(chance=1.0)
-    pauses = [(shortest.pause_s(BROKEN), longest.pause_s(BROKEN)) for _ in range(8)]
+    pauses: list[Any] = [(shortest.pause_s(BROKEN), longest.pause_s(BROKEN)) for _ in range(8)]
     wholes = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
     assert pauses == [(pytest.approx(whole / 2), pytest.approx(whole)) for whole in wholes]
 

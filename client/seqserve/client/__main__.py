@@ -23,13 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name. Default: those of the process.
 
     Returns:
-        The exit code: 0 done, 1 the call failed, 2 wrong usage, 130 interrupted, 141 the reader of a pipe left.
+        The exit code: 0 done, 1 a call or a file failed, 2 wrong usage, 130 interrupted, 141 the reader of a pipe left.
     """
     arguments = parser().parse_args(argv)
     command, _ = COMMANDS[arguments.command]
     _never_fail_to_print()
     try:
-        with Client(arguments.server, timeout_s=arguments.timeout) as client:
+        with Client(arguments.server, timeout_s=arguments.timeout, principal=arguments.principal) as client:
             code = command.run(client, arguments)
             sys.stdout.flush()
             return code
@@ -39,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return EXIT_READER_LEFT
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except ValueError as error:

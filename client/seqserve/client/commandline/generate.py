@@ -18,20 +18,38 @@ EXAMPLES: str = """examples:
   seqserve generate shakespeare-char "ROMEO:" --max-tokens 300 --temperature 0.8 --seed 1
   seqserve generate shakespeare-char "ROMEO:" --stop "JULIET" --json
   seqserve generate shakespeare-char "ROMEO:" --n 3 --best-of 10
+  seqserve generate shakespeare-char "ROMEO:" --session romeo
 """
 
 _EARLY: Final = {FinishReason.CANCELLED, FinishReason.DEADLINE, FinishReason.ERROR}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments; what is not given is left to the model's defaults.
-
-    Those that have the name of an option of ``generate`` are sent as it.
-    """
+    """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument(
         "prompt", metavar="PROMPT", nargs="?", default="", help="text to go on from; - reads it from standard input"
     )
+    parser.add_argument("--session", metavar="ID", help="go on in this session, or create it")
+    parser.add_argument("--checkpoint", metavar="NAME", help="keep the session's state at the end under this name")
+    add_sampling(parser)
+    parser.add_argument(
+        "--logprobs", type=int, metavar="K", help="one line a token: the token, its log-probability, the K likeliest"
+    )
+    parser.add_argument(
+        "--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens, before the text"
+    )
+    parser.add_argument("--n", type=int, metavar="N", help="samples of the one prompt; printed when all have ended")
+    parser.add_argument("--best-of", type=int, metavar="N", help="generate N and return the likeliest")
+    parser.add_argument("--beam-width", type=int, metavar="N", help="search with N beams instead of drawing")
+    parser.add_argument(
+        "--length-penalty", type=float, metavar="X", help="above 1 prefers longer texts in a beam search (default: 1)"
+    )
+    parser.add_argument("--echo", action="store_true", help="print the prompt before the text")
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add how to draw and when to stop; what is not given is left to the model's defaults."""
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="most tokens to generate")
     parser.add_argument("--min-tokens", type=int, metavar="N", help="fewest tokens to generate")
@@ -54,28 +72,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ignore-eos", action="store_true", default=None, help="go on after the end token")
     parser.add_argument(
-        "--logprobs", type=int, metavar="K", help="one line a token: the token, its log-probability, the K likeliest"
-    )
-    parser.add_argument(
-        "--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens, before the text"
-    )
-    parser.add_argument("--n", type=int, metavar="N", help="samples of the one prompt; printed when all have ended")
-    parser.add_argument("--best-of", type=int, metavar="N", help="generate N and return the likeliest")
-    parser.add_argument("--beam-width", type=int, metavar="N", help="search with N beams instead of drawing")
-    parser.add_argument(
-        "--length-penalty", type=float, metavar="X", help="above 1 prefers longer texts in a beam search (default: 1)"
-    )
-    parser.add_argument(
         "--priority", type=int, metavar="P", help="higher goes first when the server is full, -100 to 100"
     )
-    parser.add_argument("--echo", action="store_true", help="print the prompt before the text")
+
+
+def options_of(arguments: argparse.Namespace) -> GenerateOptions:
+    """The arguments that have the name of an option of ``generate`` are sent as it."""
+    given = {name: value for name, value in vars(arguments).items() if name in GenerateOptions.__annotations__}
+    return cast("GenerateOptions", given)
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print the text as it comes, several samples one after another at the end, or the events as JSON lines."""
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
-    options = {name: given for name, given in vars(arguments).items() if name in GenerateOptions.__annotations__}
-    with client.generate(arguments.model, prompt, **cast("GenerateOptions", options)) as stream:
+    with _generation(client, arguments, prompt) as stream:
         if arguments.json:
             _print_events(stream)
         else:
@@ -86,6 +96,16 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
         complain(f"the server ended the text early: {early}")
         return 1
     return 0
+
+
+def _generation(client: Client, arguments: argparse.Namespace, prompt: str) -> GenerationStream:
+    options = options_of(arguments)
+    if arguments.session is not None:
+        session = client.session(arguments.model, arguments.session, version=arguments.version)
+        return session.open().generate(prompt, checkpoint=arguments.checkpoint, **options)
+    if arguments.checkpoint is not None:
+        raise ValueError("--checkpoint keeps the state of a session: name it with --session")
+    return client.generate(arguments.model, prompt, **options)
 
 
 def _print(stream: GenerationStream, arguments: argparse.Namespace, before: str) -> None:
