@@ -17,11 +17,12 @@ from seqserve.server.sessions import Catalog, Sessions, Shelf, StateSpec
 from seqserve.server.settings import SessionSettings
 from seqserve.server.start import Start
 from seqserve.server.stores.memory import MemoryStore
+from tests.servables import ALPHABET
 from tests.sessions.rig import LSTM, OWNER, Rooms, ending, into, request, rooms, same, some
 
 NAMES = st.sampled_from(["a", "b", "c"])
 MARKS = st.sampled_from(["", "x", "y"])
-TOKENS = st.lists(st.integers(0, 35), min_size=1, max_size=4)
+TOKENS = st.lists(st.integers(0, len(ALPHABET) - 1), min_size=1, max_size=4)
 
 STEPS = st.one_of(
     st.tuples(st.just("advance"), NAMES, TOKENS, MARKS),
