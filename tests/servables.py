@@ -117,8 +117,8 @@ def make_infiller(out: Path, **settings: Any) -> Path:
     """Write the next version of the infilling model whose folder is ``out``."""
     torch.manual_seed(0)
     tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True, special=[MASK])
-    sizes = {"hidden_size": 12, "embedding_size": 8}
-    config = InfillingConfig(data=(Path("none"),), validation=(Path("none"),), **sizes, **settings)
+    none = (Path("none"),)
+    config = InfillingConfig(data=none, validation=none, hidden_size=12, embedding_size=8, **settings)
     network = Infiller(config, tokenizer.get_vocab_size())
     weights = network.state_dict()
     return _write(out, Checkpoint("infilling", config.model_dump_json(), weights, tokenizer.to_str(), (), "{}", {}))

@@ -1,6 +1,5 @@
 """Small networks with random weights, and what the manifest says of their vocabulary."""
 
-from collections import ChainMap
 from typing import TypeVar
 
 import torch
@@ -44,8 +43,10 @@ ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
 
 
 def a_config(kind: type[ConfigT], *sizes: dict[str, int], **more: object) -> ConfigT:
-    settings = {"data": ["train"], "validation": ["dev"], "layers": 2, "dropout": 0.5}
-    return kind.model_validate(dict(ChainMap(more, *sizes, settings)))
+    settings: dict[str, object] = {"data": ["train"], "validation": ["dev"], "layers": 2, "dropout": 0.5}
+    for each in (*sizes, more):
+        settings.update(each)
+    return kind.model_validate(settings)
 
 
 def a_tagger(cell: CellKind = CellKind.LSTM, layers: int = 2, **more: object) -> Tagger:

@@ -80,7 +80,7 @@ def test_constraints_keep_every_path_within_the_scheme() -> None:
 def test_what_is_forbidden_is_not_learned_and_stays_forbidden() -> None:
     chain = crf.LinearChain(LABELS, constrained=True)
     inside, other = LABELS.index("I-PER"), LABELS.index("B-LOC")
-    torch.stack([part.sum() for part in chain()]).sum().backward()
+    torch.autograd.backward(torch.stack([part.sum() for part in chain()]).sum())
     assert chain.transitions.grad is not None
     assert chain.transitions.grad[other, inside] == 0
     assert chain.transitions.grad[inside, other] == 1

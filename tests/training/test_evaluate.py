@@ -6,6 +6,7 @@ import torch
 
 from seqserve.training import evaluate
 from seqserve.training.data.conllu import Sentence
+from seqserve.training.data.corpus import TokenText
 from seqserve.training.data.sentences import tag_data
 from seqserve.training.export.language_model import TorchLanguageModel
 from seqserve.training.export.model import state_specs
@@ -23,7 +24,8 @@ def test_the_loss_of_a_text_is_that_of_one_run_over_it(monkeypatch: pytest.Monke
         logits, _ = network(torch.tensor(ids[:-1, None]), None, network.stack.initial_state(1))
         loss = torch.nn.functional.cross_entropy(logits[:, 0], torch.tensor(ids[1:]).long()).item()
     monkeypatch.setattr(evaluate, "WINDOW_STEPS", 7)  # the state has to be carried over seven borders
-    metrics = evaluate.language_model(TorchLanguageModel(network), state_specs(network.stack), ids)
+    text = TokenText(ids, np.array([0]), characters=49, first_characters=0, tokens={})
+    metrics = evaluate.language_model(TorchLanguageModel(network), state_specs(network.stack), text)
     assert metrics["loss"] == pytest.approx(loss, abs=1e-6)
     assert metrics["perplexity"] == pytest.approx(math.exp(loss), rel=1e-6)
     assert metrics["bits_per_character"] == pytest.approx(loss / math.log(2), rel=1e-6)

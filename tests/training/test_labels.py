@@ -56,8 +56,8 @@ def test_a_scheme_shows_in_its_labels(labels: tuple[str, ...], scheme: manifest_
 
 def test_f1_counts_spans_that_are_right_in_place_and_kind() -> None:
     counts = SpanCounts()
-    counts.add("B-PER I-PER O B-LOC".split(), "B-PER I-PER O B-PER".split(), BIO)
-    counts.add("B-LOC O O".split(), "B-LOC I-LOC B-LOC".split(), BIO)
+    counts.add(["B-PER", "I-PER", "O", "B-LOC"], ["B-PER", "I-PER", "O", "B-PER"], BIO)
+    counts.add(["B-LOC", "O", "O"], ["B-LOC", "I-LOC", "B-LOC"], BIO)
     assert counts.figures == {"span_precision": 1 / 4, "span_recall": 1 / 3, "span_f1": 2 / 7}
 
 

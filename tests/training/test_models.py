@@ -28,7 +28,7 @@ def test_a_model_is_proven_licensed_and_whole(version: Path) -> None:
 
 def test_the_tagger_is_right_about_94_words_in_100(data_dir: Path) -> None:
     dev = data_dir / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz"
-    metrics = evaluate(MODELS / "english-pos" / "1", [dev])
+    metrics = evaluate(MODELS / "english-pos" / "1", [dev]).figures
     assert metrics["accuracy"] >= 0.94
     assert metrics["accuracy"] == pytest.approx(recorded("english-pos")["accuracy"], abs=1e-4)
 
@@ -37,7 +37,7 @@ def test_the_language_model_predicts_the_last_tenth_of_its_text(data_dir: Path, 
     text = (data_dir / "tiny_shakespeare" / "input.txt").read_text(encoding="utf-8")
     tenth = tmp_path / "tenth.txt"
     tenth.write_text(text[len(text) - round(len(text) * 0.1) :], encoding="utf-8")
-    metrics = evaluate(MODELS / "shakespeare-char" / "1", [tenth])
+    metrics = evaluate(MODELS / "shakespeare-char" / "1", [tenth]).figures
     assert metrics["loss"] <= 1.62
     assert metrics["loss"] == pytest.approx(recorded("shakespeare-char")["loss"], abs=1e-4)
 

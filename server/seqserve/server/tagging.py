@@ -106,11 +106,12 @@ def marginals(scores_TL: DoubleArray, chain: Chain) -> DoubleArray:
         after_TL[step - 1] = _log_sum(chain.transitions_LL + (scores_TL[step] + after_TL[step]), axis=1)
     together_TL = before_TL + after_TL
     probabilities_TL: DoubleArray = np.exp(together_TL - together_TL.max(axis=1, keepdims=True))
-    return probabilities_TL / probabilities_TL.sum(axis=1, keepdims=True)
+    probabilities_TL /= probabilities_TL.sum(axis=1, keepdims=True)
+    return probabilities_TL
 
 
 def _log_sum(values: DoubleArray, axis: int) -> DoubleArray:
     """Log of the sum of exp(values) along an axis."""
     greatest = values.max(axis=axis, keepdims=True)
-    total: DoubleArray = np.log(np.exp(values - greatest).sum(axis=axis))
-    return total + greatest.squeeze(axis)
+    total: DoubleArray = np.log(np.exp(values - greatest).sum(axis=axis)) + greatest.squeeze(axis)
+    return total

@@ -41,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif parsed.command == "export":
             _written(run.export(parsed.checkpoint, parsed.out))
         elif parsed.command == "evaluate":
-            for name, value in run.evaluate(parsed.model, parsed.data).items():
+            judgement = run.evaluate(parsed.model, parsed.data)
+            for name, value in judgement.figures.items():
                 print(f"{name} {value:.6f}")
+            if parsed.confusion and judgement.confusion is not None:
+                print(f"\n{judgement.confusion.table()}")
         else:
             _train(parsed, shlex.join([PROGRAM, *given]))
     except TrainingError as error:
@@ -121,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data", type=Path, nargs="+", required=True, metavar="PATH", help="Files of the task's kind."
     )
+    evaluate.add_argument("--confusion", action="store_true", help="Also print which label was taken for which.")
     return top
 
 

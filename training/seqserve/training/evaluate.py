@@ -103,16 +103,17 @@ def tagger(run: Runner, manifest: manifest_pb2.Manifest, data: TagData) -> Judge
             counted_TB, found_TB = labels_TB >= 0, scores_TBL.argmax(axis=-1)
             loss += float(negative_log_likelihood(scores_TBL[counted_TB], labels_TB[counted_TB]).sum())
         else:
-            whole_B = ((labels_TB >= 0) | ~inside_TB).all(axis=0)
+            whole_B = np.all((labels_TB >= 0) | ~inside_TB, axis=0)
             counted_TB = inside_TB & whole_B
             scores, lengths_B = tensor(scores_TBL).double(), long_tensor(batch.lengths)
             found_TB = crf.viterbi(scores, lengths_B, chain).numpy()
             losses_B = crf.negative_log_likelihood(scores, long_tensor(labels_TB.clip(min=0)), lengths_B, chain)
-            loss += float(losses_B[tensor(whole_B)].sum())
+            loss += float(losses_B.numpy()[whole_B].sum())
         known += int(counted_TB.sum())
         right += int((found_TB == labels_TB)[inside_TB].sum())
         for column, member in enumerate(batch.members):
-            found = [labels.names[label] for label in found_TB[: batch.lengths[column], column]]
+            path: list[int] = found_TB[: batch.lengths[column], column].tolist()
+            found = [labels.names[label] for label in path]
             confusion.add(data.names[member], found)
             if labels.scheme != manifest_pb2.LABEL_SCHEME_NONE:
                 counts.add(data.names[member], found, labels.scheme)

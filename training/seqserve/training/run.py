@@ -17,7 +17,7 @@ from seqserve.training.devices import device_of, prepare
 from seqserve.training.diagnosis import Diagnosable, GradientWatch
 from seqserve.training.distributed import Processes, processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
-from seqserve.training.evaluate import UNITS
+from seqserve.training.evaluate import UNITS, Judgement
 from seqserve.training.export import parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.interruption import interruption
@@ -215,8 +215,8 @@ def described(checkpoint: Checkpoint) -> Exportable:
     return exportable
 
 
-def evaluate(model: Path, data: list[Path]) -> dict[str, float]:
-    """Figures of a checkpoint (a file) or a servable (a folder) on data files.
+def evaluate(model: Path, data: list[Path]) -> Judgement:
+    """Judge a checkpoint (a file) or a servable (a folder) on data files.
 
     Raises: CheckpointError, ExportError, DataError.
     """

@@ -21,7 +21,7 @@ def blank_places(batch: SequenceBatch, fraction: float, generator: np.random.Gen
 
 
 def judged_places(batch: SequenceBatch, fraction: float) -> BoolArray:
-    """As ``blank_places``, at least one in every sequence, drawn for each sequence by its place in the data set alone."""
+    """As ``blank_places``, at least one in every sequence, drawn by its place in the data set alone."""
     blank_TB = np.zeros(batch.tokens.shape, dtype=np.bool_)
     for column, (member, length) in enumerate(zip(batch.members, batch.lengths, strict=True)):
         generator = np.random.default_rng((BLANK_SEED, member))

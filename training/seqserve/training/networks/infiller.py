@@ -29,7 +29,7 @@ class Infiller(nn.Module):
         self.middle = nn.Linear(self.context_size, config.embedding_size)
         self.head = nn.Linear(config.embedding_size, vocabulary_size)
         if config.tied_weights:
-            self.head.weight = self.embedding.weight
+            self.embedding.weight = self.head.weight
 
     def initial_state(self, batch: int) -> State:
         """The state of the forward stack, and the context before the first token (1, B, H)."""

@@ -181,12 +181,14 @@ def described(
     )
 
 
-def judge(run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]) -> dict[str, float]:
+def judge(
+    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+) -> evaluate.Judgement:
     """Figures of a classifier on files of labelled texts."""
     config = config_of(manifest, ClassifierConfig)
     judged = numbered(read(data, config), tokenizer, manifest.labels.names, config)
     report_unseen(judged.unseen, ", ".join(map(str, data)))
-    return evaluate.classifier(run, manifest, judged).figures
+    return evaluate.classifier(run, manifest, judged)
 
 
 CLASSIFIER = Task(

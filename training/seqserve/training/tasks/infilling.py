@@ -58,7 +58,7 @@ class InfillingLearner(SequenceLearner[Infiller]):
         train, validation = ([sequence for found in part.values() for sequence in found] for part in parts.values())
         refuse_too_few(config.data[0], len(train), config.batch_size)
         tokenizer = sequence_tokenizer(config, train, special=[MASK])
-        self._mask = np.int32(tokenizer.token_to_id(MASK))
+        self._mask = np.int32(mask_id(tokenizer))
         data, self._validation = (sequence_data(part, tokenizer, word_bytes_max=1) for part in (train, validation))
         super().__init__(config, data, tokenizer, Infiller(config, tokenizer.get_vocab_size()))
         tokens = {part: {path: sum(map(len, found)) for path, found in parts[part].items()} for part in parts}
@@ -88,6 +88,13 @@ class InfillingLearner(SequenceLearner[Infiller]):
         manifest.states.extend(export.carried_states(self.network))
         run = export.TorchInfiller(self.network)
         return evaluate.infilling(run, manifest, self._validation, self._config.blank_fraction)
+
+
+def mask_id(tokenizer: Tokenizer) -> int:
+    """Id of the token that stands for a blank. Raises: ValueError if the tokenizer has none."""
+    if (token := tokenizer.token_to_id(MASK)) is None:
+        raise ValueError("the tokenizer has no token for blanks")
+    return token
 
 
 def read(path: Path, config: InfillingConfig) -> list[tuple[str, ...]]:
@@ -131,17 +138,19 @@ def described(config: InfillingConfig, network: Infiller, tokenizer: Tokenizer) 
         limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
         training=config_record(config),
     )
-    manifest.vocabulary.mask_token = tokenizer.token_to_id(MASK)
+    manifest.vocabulary.mask_token = mask_id(tokenizer)
     manifest.network.bidirectional = config.bidirectional
     return manifest
 
 
-def judge(run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]) -> dict[str, float]:
+def judge(
+    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+) -> evaluate.Judgement:
     """Figures of an infilling model on files of sequences."""
     config = config_of(manifest, InfillingConfig)
     sequences = [sequence for path in files(data) for sequence in read(path, config)]
     numbered = sequence_data(sequences, tokenizer, word_bytes_max=1)
-    return evaluate.infilling(run, manifest, numbered, config.blank_fraction).figures
+    return evaluate.infilling(run, manifest, numbered, config.blank_fraction)
 
 
 INFILLING = Task(

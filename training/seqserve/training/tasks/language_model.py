@@ -220,14 +220,16 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
     return Exportable(model, export.TorchLanguageModel(network), manifest)
 
 
-def judge(run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]) -> dict[str, float]:
+def judge(
+    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+) -> evaluate.Judgement:
     """Figures of a language model on texts, read as the configuration of its training says."""
     config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
     form = replace(TextForm.of(config), characters_max=None)
     text = token_text(Text(files(data), form), tokenizer, config.level)
     if not text.targets:
         raise DataError(data[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
-    return evaluate.language_model(run, manifest.states, text)
+    return evaluate.Judgement(evaluate.language_model(run, manifest.states, text))
 
 
 LANGUAGE_MODEL = Task(

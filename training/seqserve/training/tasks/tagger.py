@@ -139,14 +139,16 @@ def described(
     return manifest
 
 
-def judge(run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]) -> dict[str, float]:
+def judge(
+    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+) -> evaluate.Judgement:
     """Figures of a tagger on files of sentences, with their words as they are cut."""
     config = config_of(manifest, TaggerConfig)
     sentences = [sentence for path in files(data) for sentence in read(path, config)]
     bytes_max = manifest.vocabulary.word_bytes_max or 1
     numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
     report_unseen(numbered.unseen, ", ".join(map(str, data)))
-    return evaluate.tagger(run, manifest, numbered).figures
+    return evaluate.tagger(run, manifest, numbered)
 
 
 TAGGER = Task(

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TrainingConfig
+from seqserve.training.evaluate import Judgement
 from seqserve.training.export.model import ExportedModel
 from seqserve.training.export.parity import TorchRunner
 from seqserve.training.loop import Learner
@@ -70,7 +71,7 @@ class Task(Generic[ConfigT]):
         config: its configuration.
         learner: reads the data and makes the network; raises DataError.
         exportable: makes the graph of a checkpoint's network, and what goes with it.
-        evaluate: figures of a model (its runner, manifest and tokenizer) on data files; raises DataError.
+        evaluate: judges a model (its runner, manifest and tokenizer) on data files; raises DataError.
     """
 
     name: str
@@ -78,4 +79,4 @@ class Task(Generic[ConfigT]):
     config: type[ConfigT]
     learner: Callable[[ConfigT], TaskLearner]
     exportable: Callable[[Checkpoint], Exportable]
-    evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], dict[str, float]]
+    evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], Judgement]
