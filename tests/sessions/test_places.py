@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import redis.asyncio
 
+from benchmarks.redis_server import redis_server
 from seqserve.server.errors import UnusableStoreError
+from seqserve.server.sessions import Shelf
+from seqserve.server.stores import SessionKey
+from seqserve.server.stores.redis import RedisStore
 from seqserve.v1 import session_pb2 as pb
 from tests.calls import refusal
 from tests.sessions.wire import Caller, serving
@@ -71,3 +76,15 @@ async def test_a_request_that_takes_longer_than_a_lease_keeps_its_session(models
         told = await refusal(Caller(there, "ann").generate("x", session_id="long", create_if_absent=True))
         assert told.reason == "ERROR_REASON_SESSION_BUSY"
         stream.cancel()
+
+
+async def test_a_redis_that_goes_before_a_lease_is_given_back_spoils_nothing(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    del redis_url  # there is a redis-server
+    async with AsyncExitStack() as request:
+        with redis_server() as url:
+            shelf = Shelf(RedisStore(url, grace_s=1, lease_s=10))
+            await request.enter_async_context(shelf.hold(SessionKey("me", "one"), "request"))
+    assert "lease of session one was not given back" in caplog.text
+    await shelf.store.close()

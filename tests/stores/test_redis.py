@@ -196,6 +196,26 @@ async def test_calls_that_are_cancelled_do_not_mix_up_answers(url: str) -> None:
                 assert task.cancelled() or task.result() == record
 
 
+async def test_who_is_cancelled_while_taking_or_giving_back_a_lease_leaves_none(url: str) -> None:
+    async with replica(url, LONG_S) as store, replica(url) as other:
+        taken = 0
+        for turn in range(60):
+            key = SessionKey("me", f"{turn}")
+            taking = asyncio.create_task(store.acquire(key, "request"))
+            for _ in range(turn % 20):
+                await asyncio.sleep(0)
+            taking.cancel()
+            await asyncio.wait([taking])
+            if not taking.cancelled():
+                taken += 1
+                giving_back = asyncio.create_task(store.release(taking.result()))
+                await asyncio.sleep(0)
+                giving_back.cancel()
+                await asyncio.wait([giving_back])
+            await other.acquire(key, "other")
+        assert 0 < taken < 60
+
+
 async def test_more_calls_than_connections_take_turns(url: str) -> None:
     async with replica(url) as store:
         answers = await asyncio.gather(*(store.create(a_record(f"{number}")) for number in range(200)))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from seqserve.server.errors import SessionExpiredError, SessionNotFoundError
+from seqserve.server.errors import SessionExpiredError, SessionNotFoundError, StoreUnavailableError
 from seqserve.server.sessions.stored import Session, parse
 from seqserve.server.stores import Lease, Record, SessionKey, Store
 
@@ -65,12 +65,15 @@ class Shelf:
         """Release a lease before its block is left; harmless if it was released or taken over."""
         if self._held.get(lease.key) is lease:
             del self._held[lease.key]
-            await self.store.release(lease)
+            try:
+                await self.store.release(lease)
+            except StoreUnavailableError as error:  # what the request did is done; the lease runs out by itself
+                log.warning("the lease of session %s was not given back: %s", lease.key.id, error)
 
     async def renew(self) -> None:
         """Keep all leases that are held from running out."""
         for lease in list(self._held.values()):
-            if not await self.store.renew(lease):
+            if not await self.store.renew(lease) and self._held.get(lease.key) is lease:  # not given back meanwhile
                 log.warning("session %s was taken over while a request advanced it", lease.key.id)
 
     async def sweep(self) -> None:

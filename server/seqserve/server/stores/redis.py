@@ -7,6 +7,7 @@ replica that lost its lease without knowing cannot undo what another one did. Ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -77,8 +78,15 @@ class RedisStore:
         return _record(key.owner, there) if there else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
-        """See Store.acquire."""
-        fence = await self._run(scripts.ACQUIRE, _member(key), holder, self._lease_ms)
+        """See Store.acquire. One that is cancelled gives back what it may have got, or it would have to run out."""
+        taking = asyncio.create_task(self._run(scripts.ACQUIRE, _member(key), holder, self._lease_ms))
+        try:
+            fence = await _to_its_end(taking)
+        except asyncio.CancelledError:
+            if taking.done() and not taking.exception() and taking.result():
+                with contextlib.suppress(StoreUnavailableError):
+                    await self.release(Lease(key, holder, taking.result()))
+            raise
         if not fence:
             raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
         return Lease(key, holder, fence)
@@ -95,7 +103,7 @@ class RedisStore:
 
     async def release(self, lease: Lease) -> None:
         """See Store.release."""
-        await self._run(scripts.RELEASE, _member(lease.key), lease.fence)
+        await _to_its_end(asyncio.create_task(self._run(scripts.RELEASE, _member(lease.key), lease.fence)))
 
     async def write(self, record: Record, lease: Lease) -> Record:
         """See Store.write."""
@@ -176,6 +184,15 @@ class RedisStore:
             raise StoreUnavailableError(f"the session store failed: {error}", retry_after_s=_RETRY_AFTER_S) from error
         finally:
             self._turns.release()
+
+
+async def _to_its_end(call: asyncio.Task[Any]) -> Any:
+    """The result of a call; who is cancelled meanwhile waits until its outcome is certain."""
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
 
 
 def _member(key: SessionKey) -> str:
