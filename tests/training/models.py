@@ -1,5 +1,6 @@
 """Small networks with random weights, and what the manifest says of their vocabulary."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -37,14 +38,14 @@ def a_language_model(cell: CellKind = CellKind.LSTM, layers: int = 2, **more: ob
     return network.eval()
 
 
-SIZES = {"hidden_size": 6, "embedding_size": 4}
-BYTE_SIZES = {"byte_embedding_size": 3, "byte_hidden_size": 5}
+SIZES: dict[str, object] = {"hidden_size": 6, "embedding_size": 4}
+BYTE_SIZES: dict[str, object] = {"byte_embedding_size": 3, "byte_hidden_size": 5}
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
 
 
-def a_config(kind: type[ConfigT], *sizes: dict[str, int], **more: object) -> ConfigT:
+def a_config(kind: type[ConfigT], *sizes: Mapping[str, object], **more: object) -> ConfigT:
     settings: dict[str, object] = {"data": ["train"], "validation": ["dev"], "layers": 2, "dropout": 0.5}
-    for each in (*sizes, more):
+    for each in [*sizes, more]:
         settings.update(each)
     return kind.model_validate(settings)
 
