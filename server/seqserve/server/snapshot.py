@@ -174,24 +174,25 @@ def _start(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, state: 
 
 
 def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.StateSpec]) -> State:
-    names, wanted = [tensor.name for tensor in tensors], [spec.name for spec in specs]
+    wanted = [spec.name for spec in specs]
+    names = [tensor.name for tensor in tensors[: len(wanted) + 1]]  # there may be millions
     if names != wanted:
-        raise SnapshotInvalidError(f"the snapshot's tensors are {names[:16]}, the model's {wanted}")
+        raise SnapshotInvalidError(f"the snapshot's tensors begin with {names}, the model's are {wanted}")
     return tuple(_tensor(tensor, spec) for tensor, spec in zip(tensors, specs, strict=True))
 
 
 def _tensor(tensor: pb.StateTensor, spec: manifest_pb2.StateSpec) -> npt.NDArray[np.float32]:
     shape, dtype = _shape(spec), _DTYPES[spec.element_type]
-    size = spec.directions * spec.size * dtype.itemsize
-    if (tensor.element_type, len(tensor.data)) == (spec.element_type, size) and list(tensor.shape) == shape:
+    size, given = spec.directions * spec.size * dtype.itemsize, list(tensor.shape[:8])
+    if (tensor.element_type, len(tensor.data)) == (spec.element_type, size) and given == shape:
         array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
         if np.isfinite(array).all():
             return array
         told = "numbers that are not finite"
     elif tensor.element_type != spec.element_type:
         told = f"element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
-    elif list(tensor.shape) != shape:
-        told = f"shape {list(tensor.shape[:8])}, the model's has {shape}"
+    elif given != shape:
+        told = f"shape {given}, the model's has {shape}"
     else:
         told = f"{len(tensor.data)} bytes, its shape needs {size}"
     raise SnapshotInvalidError(f"the snapshot's tensor {spec.name!r} has {told}")
@@ -237,14 +238,16 @@ def _tokens(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Int
 
 def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> TokenCounts:
     told = payload.generation.counts
-    size = len(told.token_ids)
+    size, most = len(told.token_ids), manifest.vocabulary.size
+    if size > most:
+        raise SnapshotInvalidError(f"the snapshot counts {size} tokens, the vocabulary has {most}")
     if not len(told.prompt) == len(told.generated) == size:
         raise SnapshotInvalidError(
             f"the snapshot counts {size} tokens, but has {len(told.prompt)} and {len(told.generated)} counts of them"
         )
     table = np.array([told.token_ids, told.prompt, told.generated], np.int32)
     ids = table[0]
-    if size and (table.min() < 0 or ids[-1] >= manifest.vocabulary.size or (ids[1:] <= ids[:-1]).any()):
+    if size and (table.min() < 0 or ids[-1] >= most or (ids[1:] <= ids[:-1]).any()):
         raise SnapshotInvalidError(
             "the snapshot counts tokens that are not in the vocabulary, not in order, or less than 0 times"
         )
