@@ -47,7 +47,16 @@ def test_tag(server: ScriptedServer) -> None:
     assert "Words/X that/X" in ended.stdout
 
 
-@pytest.mark.parametrize("name", ["generate", "tag"])
+def test_session(server: ScriptedServer) -> None:
+    ended = run("session", server.target)
+    assert ended.stderr == ""
+    assert "ROMEO:\nROMEO:\n\n\nJULIET:\nJULIET:\n" in ended.stdout
+    assert "44 tokens so far" in ended.stdout
+    assert "first ending: YesJULIET:\nYes" in ended.stdout
+    assert server.sessions.kept == {}
+
+
+@pytest.mark.parametrize("name", ["generate", "session", "tag"])
 def test_without_a_server_they_say_so(name: str) -> None:
     ended = run(name, "127.0.0.1:1")
     assert ended.returncode == 1

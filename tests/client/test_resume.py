@@ -221,8 +221,9 @@ def test_the_deadline_holds_over_all_attempts(server: ScriptedServer, generate: 
     assert str(told.error) == f"{server.target} did not finish the call within 0.4 s"
 
 
-def test_a_refusal_of_the_first_call_shows_that_somebody_is_there(server: ScriptedServer) -> None:
-    server.on_generate = breaks((0, DRAINING))
+@pytest.mark.parametrize("failure", [DRAINING, GONE])
+def test_a_first_call_that_breaks_shows_that_somebody_was_there(failure: Failure, server: ScriptedServer) -> None:
+    server.on_generate = breaks((0, failure))
     with Client(server.target, resume_s=20.0) as client:
         assert client.generate("m").text() == TEXT
 

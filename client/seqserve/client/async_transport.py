@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from seqserve.client.errors import CallCancelledError
-from seqserve.client.patience import Patience
+from seqserve.client.patience import Patience, answered
 from seqserve.client.transport import (
     CHANNEL_OPTIONS,
     complete_address,
@@ -50,7 +50,7 @@ class AsyncMessages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args: on_answer: called when the server has answered: with every message, and with a refusal."""
+        """Args: on_answer: called when the server has answered: with a message, or with a failure of its own."""
         self._call = call
         self._on_answer = on_answer
         self._responses = aiter(call)
@@ -74,7 +74,7 @@ class AsyncMessages(Generic[Response]):
             raise silence_error(self._target, self._silence_s or 0.0) from timeout
         except grpc.RpcError as rpc_error:
             error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
-            if error.reason:
+            if answered(error):
                 self._on_answer()
             raise error from rpc_error
         except asyncio.CancelledError as cancelled:
@@ -133,7 +133,7 @@ class AsyncTransport:
                 answer = await method(request, timeout=timeout_s, metadata=self._metadata)
             except grpc.RpcError as rpc_error:
                 error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
-                self._reached |= bool(error.reason)
+                self._reached |= answered(error)
                 pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error

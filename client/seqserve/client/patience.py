@@ -9,7 +9,7 @@ from typing import Final
 
 import grpc
 
-from seqserve.client.errors import QueueFullError, SeqserveError, UnavailableError
+from seqserve.client.errors import DeadlineError, QueueFullError, SeqserveError, UnavailableError, UnreachableError
 
 RESUME_S_DEFAULT: Final = 30.0
 _PAUSE_S, _PAUSE_S_MAX = 0.05, 2.0
@@ -23,6 +23,11 @@ _BROKEN: Final = frozenset(
 def broke(error: SeqserveError) -> bool:
     """Whether a call failed because what should have answered went away: made again, it may find it or another."""
     return isinstance(error, UnavailableError) or (not error.reason and error.code in _BROKEN)
+
+
+def answered(error: SeqserveError) -> bool:
+    """Whether the failure of a call shows that somebody is at the address, or was until now."""
+    return not isinstance(error, UnreachableError | DeadlineError)
 
 
 class Patience:

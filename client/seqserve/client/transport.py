@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import grpc
 
 from seqserve.client.errors import DeadlineError, SeqserveError
-from seqserve.client.patience import Patience
+from seqserve.client.patience import Patience, answered
 from seqserve.client.status import error_from_status
 
 Request = TypeVar("Request")
@@ -176,7 +176,7 @@ class Messages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args: on_answer: called when the server has answered: with every message, and with a refusal."""
+        """Args: on_answer: called when the server has answered: with a message, or with a failure of its own."""
         self._call = call
         self._on_answer = on_answer
         self._target = target
@@ -224,7 +224,7 @@ class Messages(Generic[Response]):
             if self._watch is not None and self._watch.expired and self._silence_s is not None:
                 raise silence_error(self._target, self._silence_s) from rpc_error
             error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
-            if error.reason:
+            if answered(error):
                 self._on_answer()
             raise error from rpc_error
 
@@ -269,7 +269,7 @@ class Transport:
                 answer = method(request, timeout=timeout_s, metadata=self._metadata)
             except grpc.RpcError as rpc_error:
                 error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
-                self._reached |= bool(error.reason)
+                self._reached |= answered(error)
                 pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error
