@@ -10,6 +10,7 @@ import pytest
 
 from seqserve.server.errors import (
     CheckpointNotFoundError,
+    InvalidFieldError,
     PositionMismatchError,
     ServableMismatchError,
     SessionBusyError,
@@ -128,8 +129,10 @@ async def test_a_rewind_can_be_repeated_and_nothing_else_can_go_by_its_id(at: Ro
     await request(at, into(), 3)
     for _ in range(2):
         assert (await rewind(at, "a", expected_position=3, request_id="r")).record.position == 2
-    with pytest.raises(PositionMismatchError, match="has set the session back"):
+    with pytest.raises(InvalidFieldError, match="asked something else"):
         await request(at, into(request_id="r"), 1)
+    with pytest.raises(InvalidFieldError, match="asked something else"):
+        await rewind(at, "b", request_id="r")
     await request(at, into(), 3)
     with pytest.raises(PositionMismatchError):
         await rewind(at, "a", request_id="r")

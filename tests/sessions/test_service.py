@@ -174,6 +174,18 @@ async def test_refusals_that_depend_on_the_session(caller: Caller) -> None:
     assert unknown.reason == "ERROR_REASON_MODEL_NOT_FOUND"
 
 
+async def test_a_request_id_names_one_request(caller: Caller) -> None:
+    first = await caller.generated("the cat", 4, "r", session_id="one", create_if_absent=True)
+    again = await caller.generated("the cat", 4, "r", session_id="one", checkpoint="a")
+    assert (again.text, again.finished.state.already_applied) == (first.text, True)
+    for text, tokens in (("the dog", 4), ("the cat", 5)):
+        refused = await refusal(caller.generate(text, tokens, "r", session_id="one"))
+        assert (refused.code, refused.field) == (grpc.StatusCode.INVALID_ARGUMENT, "request_id")
+    rewind = await refusal(caller.call(pb.RewindSessionRequest(session_id="one", checkpoint="a", request_id="r")))
+    assert rewind.field == "request_id"
+    assert (await caller.call(pb.GetSessionRequest(session_id="one"))).session.position == 11
+
+
 async def test_a_busy_session_is_refused_or_waited_for(caller: Caller) -> None:
     await caller.create("one")
     stream = caller.generate("a", 5000, session_id="one")

@@ -37,11 +37,13 @@ class StoredCheckpoint(_message.Message):
     def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ...) -> None: ...
 
 class AppliedRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "before")
+    __slots__ = ("request_id", "seed", "before", "asked")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     before: _state_pb2.SnapshotPayload
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., before: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ...) -> None: ...
+    asked: bytes
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., before: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ..., asked: _Optional[bytes] = ...) -> None: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import re
 
 from google.protobuf.duration_pb2 import Duration
@@ -23,12 +25,13 @@ _DESTINATIONS = {
 }
 
 
+_MAY_DIFFER = ("model", "outputs", "logprobs", "state", "resume", "priority")  # between the tries of a request
+
+Asking = generation_pb2.GenerateRequest | generation_pb2.ScoreRequest
 Fenced = pb.StateOptions | session_pb2.ForkSessionRequest | session_pb2.RewindSessionRequest
 
 
-def state_spec(
-    request: generation_pb2.GenerateRequest | generation_pb2.ScoreRequest, settings: SessionSettings
-) -> StateSpec | None:
+def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
     """What a request says of its state, checked; None if it says nothing. Raises: InvalidFieldError."""
     if not request.HasField("state"):
         return None
@@ -57,7 +60,20 @@ def state_spec(
         checkpoint=checkpoint(options.checkpoint, "state.checkpoint"),
         keep_tokens=options.keep_tokens,
         request_id=request_id(request.request_id),
+        asked=_asked(request) if request.request_id and destination is Destination.SESSION else b"",
     )
+
+
+def _asked(request: Asking) -> bytes:
+    """A digest of what the answer is a function of, but for the seed: a retry may name it, where the first did not."""
+    same = copy.deepcopy(request)
+    for name in _MAY_DIFFER:
+        if name in same.DESCRIPTOR.fields_by_name:
+            same.ClearField(name)
+    if isinstance(same, generation_pb2.GenerateRequest):
+        same.sampling.ClearField("seed")
+        same.sampling.SetInParent()  # absent and empty mean the same
+    return hashlib.sha256(same.SerializeToString(deterministic=True)).digest()
 
 
 def state_result(result: StateResult) -> pb.StateResult:

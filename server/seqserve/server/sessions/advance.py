@@ -92,7 +92,7 @@ class Storing(Advance):
         """Write the session, or create it."""
         spec, stored, record = self._spec, self._session.stored, self._session.record
         after = following(self.start, ending, keep_tokens=stored.keep_tokens)
-        apply(stored, pack(after, self.model.servable, self._now_s), spec.request_id, ending.seed, spec.checkpoint)
+        apply(stored, pack(after, self.model.servable, self._now_s), spec, ending.seed)
         identity = self.model.servable.id
         record = replace(
             record,

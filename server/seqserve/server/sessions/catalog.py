@@ -13,7 +13,7 @@ from seqserve.server.errors import SessionExistsError, SessionNotFoundError
 from seqserve.server.repository import Repository
 from seqserve.server.sessions.choice import carrying
 from seqserve.server.sessions.shelf import Shelf, live
-from seqserve.server.sessions.stored import Session, check_position, fork, rewind, state_at, was_applied
+from seqserve.server.sessions.stored import Session, check_position, fork, rewind, rewind_asked, state_at, was_applied
 from seqserve.server.settings import SessionSettings
 from seqserve.server.snapshot import mismatch, pack, seal, unpack, unseal
 from seqserve.server.start import Start
@@ -101,12 +101,12 @@ class Catalog:
     ) -> Session:
         """Set a session back to a checkpoint; a request that is repeated finds it as it is.
 
-        Raises: as get; SessionBusyError, PositionMismatchError, CheckpointNotFoundError.
+        Raises: as get; SessionBusyError, PositionMismatchError, CheckpointNotFoundError, InvalidFieldError.
         """
         key = SessionKey(owner, id_)
         async with self._shelf.hold(key, request_id) as lease:
             session = await self._shelf.read(key)
-            if not was_applied(session.stored, request_id):
+            if not was_applied(session.stored, request_id, rewind_asked(checkpoint)):
                 check_position(session.record.position, expected_position)
                 rewind(session.stored, checkpoint, request_id)
                 session = self._shelf.session(await self._shelf.store.write(_record(session), lease))

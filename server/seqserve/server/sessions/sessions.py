@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from seqserve.server.errors import (
     InvalidFieldError,
-    PositionMismatchError,
     SessionBusyError,
     SnapshotInvalidError,
     StoreDataLossError,
@@ -99,7 +98,7 @@ class Sessions:
         """A request that advances a session, or repeats one that did."""
         lease = await self._lease(key, spec, stack)
         session = await (self._shelf.find(key) if spec.create else self._shelf.read(key))
-        if session is not None and was_applied(session.stored, spec.request_id):
+        if session is not None and was_applied(session.stored, spec.request_id, spec.asked):
             return self._repeating(spec, ref, session)
         if lease is None:
             raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
@@ -118,7 +117,7 @@ class Sessions:
                 return await stack.enter_async_context(self._shelf.hold(key, spec.request_id))
             except SessionBusyError:
                 session = await self._shelf.find(key) if spec.request_id else None
-                if session is not None and was_applied(session.stored, spec.request_id):
+                if session is not None and was_applied(session.stored, spec.request_id, spec.asked):
                     return None
                 if not spec.wait:
                     raise
@@ -126,11 +125,6 @@ class Sessions:
 
     def _repeating(self, spec: StateSpec, ref: tuple[str, int | None], session: Session) -> Repeating:
         last = session.stored.last
-        if not last.HasField("before"):
-            raise PositionMismatchError(
-                f"request {spec.request_id!r} has set the session back; give each request an id of its own",
-                metadata={"position": str(session.record.position)},
-            )
         check_position(last.before.position, spec.expected_position)
         model, start = self._goes_on(session, with_tokens(session.stored, last.before), ref)
         return Repeating(model, replace(start, seed=last.seed), session)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from seqserve.server.errors import CheckpointNotFoundError, InvalidFieldError, PositionMismatchError, StoreDataLossError
+from seqserve.server.sessions.spec import StateSpec
 from seqserve.server.stores import Record
 from seqserve.v1 import state_pb2 as pb
 from seqserve.v1 import stored_pb2
@@ -40,10 +41,11 @@ def parse(record: Record) -> stored_pb2.StoredSession:
         ) from error
 
 
-def was_applied(stored: stored_pb2.StoredSession, request_id: str) -> bool:
-    """Whether the last request was this one.
+def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes) -> bool:
+    """Whether the last request was this one. Args: asked: digest of what it asks.
 
-    Raises: PositionMismatchError if it was applied before others: its answer cannot be given again.
+    Raises: PositionMismatchError if it was applied before others: its answer cannot be given again. InvalidFieldError
+        if the last one had its id and asked something else.
     """
     if not request_id:
         return False
@@ -53,7 +55,15 @@ def was_applied(stored: stored_pb2.StoredSession, request_id: str) -> bool:
             f"{stored.state.position}; its answer cannot be given again",
             metadata={"position": str(stored.state.position)},
         )
-    return stored.last.request_id == request_id
+    if stored.last.request_id != request_id:
+        return False
+    if stored.last.asked != asked:
+        raise InvalidFieldError(
+            f"request_id {request_id!r} is that of the session's last request, which asked something else; give each "
+            "request an id of its own",
+            field="request_id",
+        )
+    return True
 
 
 def check_position(position: int, expected: int | None) -> None:
@@ -116,13 +126,11 @@ def bare(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
     return twin
 
 
-def apply(
-    stored: stored_pb2.StoredSession, after: pb.SnapshotPayload, request_id: str, seed: int, checkpoint: str
-) -> None:
-    """Move a session on: a request began where it is now and ended at ``after``. Args: checkpoint: "": keep none."""
-    before = bare(stored.state)
-    _remember(stored, request_id)
-    if request_id:
+def apply(stored: stored_pb2.StoredSession, after: pb.SnapshotPayload, spec: StateSpec, seed: int) -> None:
+    """Move a session on: a request began where it is now and ended at ``after``."""
+    before, checkpoint = bare(stored.state), spec.checkpoint
+    _remember(stored, spec.request_id, spec.asked)
+    if spec.request_id:
         stored.last.seed = seed
         stored.last.before.CopyFrom(before)
     stored.state.CopyFrom(after)
@@ -137,9 +145,14 @@ def rewind(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -
     """Set a session back to a checkpoint and drop the later ones. Raises: CheckpointNotFoundError."""
     index = find_checkpoint(stored, checkpoint)
     back = state_at(stored, checkpoint)
-    _remember(stored, request_id)
+    _remember(stored, request_id, rewind_asked(checkpoint))
     stored.state.CopyFrom(back)
     del stored.checkpoints[index + 1 :]
+
+
+def rewind_asked(checkpoint: str) -> bytes:
+    """What tells a rewind from another request: a few bytes, and never those of a digest."""
+    return f"rewind {checkpoint}".encode()
 
 
 def fork(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> stored_pb2.StoredSession:
@@ -153,10 +166,11 @@ def fork(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> 
     )
 
 
-def _remember(stored: stored_pb2.StoredSession, request_id: str) -> None:
+def _remember(stored: stored_pb2.StoredSession, request_id: str, asked: bytes) -> None:
     """From now on this request is the last one, and the one before is one of those before."""
     if stored.last.request_id:
         stored.applied_before.append(stored.last.request_id)
         del stored.applied_before[:-APPLIED_MAX]
     stored.ClearField("last")
     stored.last.request_id = request_id
+    stored.last.asked = asked
