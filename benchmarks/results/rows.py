@@ -1,5 +1,5 @@
 """All rows, in the order of the page."""
 
-from benchmarks.results import adding, gates, language, running
+from benchmarks.results import adding, gates, language, running, tagging
 
-ROWS = (*language.ROWS, adding.ROW, gates.ROW, *running.ROWS)
+ROWS = (*language.ROWS, *tagging.ROWS, adding.ROW, gates.ROW, *running.ROWS)
