@@ -1,6 +1,6 @@
 """The CRF against all rows of labels there are, one by one."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def score(scores_TL: torch.Tensor, path: tuple[int, ...], chain: crf.ChainScores
     total = chain.start_L[path[0]] + chain.end_L[path[-1]]
     for step, label in enumerate(path):
         total = total + scores_TL[step, label]
-    for before, label in zip(path, path[1:], strict=False):
+    for before, label in pairwise(path):
         total = total + chain.transitions_LL[before, label]
     return float(total)
 
