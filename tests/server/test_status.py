@@ -111,3 +111,16 @@ async def test_a_defect_tells_an_id_that_the_log_has_and_nothing_of_its_cause(
         assert told.message == f"the server failed; its log has the cause under {identifier}"
         assert identifier in caplog.text
         assert "the secret cause" in caplog.text
+
+
+async def test_a_caller_that_went_before_a_write_is_no_defect(
+    channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(*_: object) -> None:
+        raise grpc.aio.InternalError("what gRPC says of a write to a call that has ended")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Repository, "entries", write)
+        told = await refusal(ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest()))
+    assert told.message == "the answer could not be written"
+    assert not caplog.records

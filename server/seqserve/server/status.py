@@ -67,6 +67,8 @@ def _packed(detail: Message) -> AnyMessage:
 async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
     if isinstance(error, NotImplementedError):  # what generated servicers raise
         error = UnimplementedError(f"this server does not implement {method}")
+    elif isinstance(error, grpc.aio.InternalError):  # of a write: the caller has gone, which is no defect
+        error = InternalError("the answer could not be written")
     elif not isinstance(error, ServeError):
         error = InternalError.logged(method, error)
     status = to_status(error)
