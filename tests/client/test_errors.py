@@ -1,5 +1,6 @@
 """Every failure on the wire becomes its exception, the same for both clients."""
 
+import datetime as dt
 import inspect
 import pickle
 from typing import Any
@@ -18,6 +19,7 @@ from seqserve.client import (
     QueueFullError,
     Resource,
     SeqserveError,
+    SessionExpiredError,
     UnavailableError,
     UnreachableError,
     errors,
@@ -154,3 +156,12 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 def test_every_error_but_the_clients_own_can_come_off_the_wire() -> None:
     assert every_class() - set(ERRORS.values()) == {SeqserveError, UnreachableError, ProtocolError}
+
+
+def test_what_a_session_error_knows_is_at_hand() -> None:
+    elsewhere = PositionMismatchError("no", metadata={"position": "7", "expected_position": "5"})
+    assert (elsewhere.position, elsewhere.expected_position) == (7, 5)
+    assert PositionMismatchError("no").position is None
+    expired = SessionExpiredError("no", metadata={"expire_time": "2026-01-02T03:04:05.678+00:00"})
+    assert expired.expire_time == dt.datetime(2026, 1, 2, 3, 4, 5, 678000, dt.UTC)
+    assert SessionExpiredError("no").expire_time is None

@@ -135,7 +135,9 @@ def test_wherever_it_breaks_the_text_is_whole(
     assert second.HasField("resume") == (events > 0)
     assert received(second) == TEXT[: 2 * max(0, events - 1)]
     assert second.resume.seed == (SEED if events else 0)
+    assert second.model.version == (1 if events else 0), "the version that began"
     second.ClearField("resume")
+    second.model.ClearField("version")
     assert first == second
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.client import Piece, ServableMismatchError, UnavailableError
+from seqserve.client import Piece, ProtocolError, ServableMismatchError, UnavailableError
 from seqserve.client.answer import Servable
 from seqserve.client.generate_options import generate_request
 from seqserve.client.generation import GenerationStarted
@@ -19,8 +19,8 @@ def started(seed: int = 7, digest: str = "0", version: int = 1) -> GenerationSta
     return GenerationStarted(Servable("m", version, digest), seed, prompt_tokens=0, position=0, prompt_logprobs=())
 
 
-def piece(*token_ids: int, sample: int = 0) -> Piece:
-    return Piece(sample, text="", token_ids=token_ids, logprobs=(), position=0)
+def piece(*token_ids: int, sample: int = 0, position: int = 0) -> Piece:
+    return Piece(sample, text="", token_ids=token_ids, logprobs=(), position=position)
 
 
 def received(request: generation_pb2.GenerateRequest) -> list[list[int]]:
@@ -81,10 +81,28 @@ def test_however_it_breaks_nothing_is_doubled_and_nothing_is_missing(
         resumption.started(started())
         for size in sizes:
             part, rest = rest[:size], rest[size:]
-            resumption.received(piece(*part))
+            resumption.received(piece(*part, position=len(came)))
             came += part
         assert resumption.pause_s(BROKEN) is not None
     assert came == tokens
+
+
+def test_a_server_that_begins_anew_instead_of_going_on_is_noticed() -> None:
+    resumption = Resumption(generate_request("m"), Patience(30.0))
+    resumption.started(started())
+    resumption.received(piece(1, 2))
+    resumption.started(started())
+    with pytest.raises(ProtocolError, match="went on at position 0 where 2 follows"):
+        resumption.received(piece(1))
+
+
+def test_the_rest_is_asked_of_the_version_that_began_but_a_state_knows_its_own() -> None:
+    plain = Resumption(generate_request("m"), Patience(30.0))
+    carried = Resumption(generate_request("m", snapshot=b"x"), Patience(30.0))
+    for resumption in (plain, carried):
+        resumption.started(started(version=3))
+    assert plain.request.model.version == 3
+    assert not carried.request.model.HasField("version")
 
 
 def test_another_servable_does_not_go_on() -> None:

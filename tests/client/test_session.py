@@ -83,6 +83,7 @@ def test_before_it_is_open_it_says_how(client: Client) -> None:
 def test_each_request_carries_the_position_and_an_id_of_its_own(server: ScriptedServer, client: Client) -> None:
     with client.session("m", "mine") as session:
         session.generate("ab", checkpoint="first").text()
+        session.generate("never read")
         session.generate("c").start()  # and not read to its end
         session.generate("d", wait=True, request_id="once").text()
         session.score("ef")

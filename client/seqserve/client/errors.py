@@ -47,6 +47,7 @@ Mistakes in using the client itself (a closed client, a stream read twice) are R
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -159,7 +160,13 @@ class SessionNotFoundError(NotFoundError):
 
 
 class SessionExpiredError(SessionNotFoundError):
-    """There was such a session; the metadata tell when it expired."""
+    """There was such a session."""
+
+    @property
+    def expire_time(self) -> dt.datetime | None:
+        """When it expired; None if the server did not say."""
+        told = self.metadata.get("expire_time")
+        return None if told is None else dt.datetime.fromisoformat(told)
 
 
 class CheckpointNotFoundError(NotFoundError):
@@ -187,7 +194,19 @@ class ModelNotReadyError(PreconditionError):
 
 
 class PositionMismatchError(PreconditionError):
-    """The session is not at the expected position; the metadata tell both."""
+    """The session is not at the expected position."""
+
+    @property
+    def position(self) -> int | None:
+        """Where the session is; None if the server did not say."""
+        told = self.metadata.get("position")
+        return None if told is None else int(told)
+
+    @property
+    def expected_position(self) -> int | None:
+        """Where the request wanted it to be; None if it did not say."""
+        told = self.metadata.get("expected_position")
+        return None if told is None else int(told)
 
 
 class ServableMismatchError(PreconditionError):

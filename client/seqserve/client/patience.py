@@ -14,15 +14,16 @@ from seqserve.client.errors import DeadlineError, QueueFullError, SeqserveError,
 RESUME_S_DEFAULT: Final = 30.0
 _PAUSE_S, _PAUSE_S_MAX = 0.05, 2.0
 
-_BROKEN: Final = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
-)
+_BROKEN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED})
 """What gRPC and proxies say of a connection or stream that broke; a seqserve server gives a reason with its errors."""
+
+_REMOVED: Final = "Stream removed"  # how gRPC says, with UNKNOWN, that a stream ended without a status
 
 
 def broke(error: SeqserveError) -> bool:
     """Whether a call failed because what should have answered went away: made again, it may find it or another."""
-    return isinstance(error, UnavailableError) or (not error.reason and error.code in _BROKEN)
+    bare = error.code in _BROKEN or (error.code is grpc.StatusCode.UNKNOWN and _REMOVED in error.message)
+    return isinstance(error, UnavailableError) or (bare and not error.reason)
 
 
 def answered(error: SeqserveError) -> bool:

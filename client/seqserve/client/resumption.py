@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from seqserve.client.errors import SeqserveError, ServableMismatchError
+import grpc
+
+from seqserve.client.errors import ProtocolError, SeqserveError, ServableMismatchError
 from seqserve.client.generation import GenerationStarted, Piece
 from seqserve.client.patience import Patience
 from seqserve.v1 import common_pb2, generation_pb2
@@ -42,6 +44,8 @@ class Resumption:
             return self._request
         rest = generation_pb2.GenerateRequest()
         rest.CopyFrom(self._request)
+        if rest.state.WhichOneof("source") is None:  # else the state knows its version
+            rest.model.version = self._started.servable.version  # a newer one may have been loaded meanwhile
         rest.resume.seed = self._started.seed
         samples = max(self._received, default=-1) + 1
         rest.resume.received.extend(common_pb2.TokenIds(ids=self._received.get(n, ())) for n in range(samples))
@@ -66,13 +70,27 @@ class Resumption:
         if started.servable.digest != self._started.servable.digest:
             raise ServableMismatchError(
                 f"the stream broke, and {started.servable.model} version {started.servable.version} would go on with "
-                f"what version {self._started.servable.version} began: ask again for the whole text"
+                f"what version {self._started.servable.version} began: ask again for the whole text",
+                code=grpc.StatusCode.FAILED_PRECONDITION,
+                reason="ERROR_REASON_SERVABLE_MISMATCH",
             )
 
     def received(self, piece: Piece) -> None:
-        """A piece was handed on."""
+        """A piece came.
+
+        Raises:
+            ProtocolError: if it does not follow what came before the break: the server does not know how to resume.
+        """
+        came = self._received.setdefault(piece.sample, [])
+        if self.times and self._started is not None and piece.token_ids:
+            expected = self._started.position + len(came)
+            if piece.position != expected:
+                raise ProtocolError(
+                    f"the stream broke, and the server went on at position {piece.position} where {expected} follows: "
+                    "ask again for the whole text"
+                )
         self._patience.progress()
-        self._received.setdefault(piece.sample, []).extend(piece.token_ids)
+        came.extend(piece.token_ids)
 
     def pause_s(self, error: SeqserveError) -> float | None:
         """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""
@@ -84,5 +102,5 @@ class Resumption:
     def _tells_all(self) -> bool:
         """Whether what came is all that a server needs to know: tokens, of samples that were not chosen at the end."""
         sampling = self._request.sampling
-        ranked = sampling.HasField("beam_width") or sampling.HasField("best_of")
+        ranked = sampling.HasField("beam_width") or sampling.best_of > max(sampling.n, 1)
         return not (self._request.outputs.omit_token_ids or ranked)

@@ -38,7 +38,7 @@ class Session(SessionRecord):
 
     Every request that advances it carries the position it begins from and an id of its own: one that is repeated, or
     resumed on another replica, is applied once. A request whose answer was not read to its end may or may not have
-    been applied; the next one goes on from wherever the session is then.
+    been applied: if it was, the next one raises PositionMismatchError, and after `info()` one goes on from there.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Session(SessionRecord):
             ttl_s: Time to live of the copy in seconds. Default: as this one's.
             keep: Whether the copy stays at the end of its ``with`` block. Default: if it was given an id.
         """
-        request = fork_request(self.id, session_id, checkpoint=checkpoint, position=self._position, ttl_s=ttl_s)
+        request = fork_request(self.id, session_id, checkpoint=checkpoint, position=self.position, ttl_s=ttl_s)
         answer = self._calls.ask(self._calls.sessions.ForkSession, request)
         keep = session_id is not None if keep is None else keep
         return Session(self._calls, info=session_from_wire(answer.session), keep=keep)
@@ -144,7 +144,7 @@ class Session(SessionRecord):
         request = session_pb2.RewindSessionRequest(
             session_id=self.id,
             checkpoint=checkpoint,
-            expected_position=self._position,
+            expected_position=self.position,
             request_id=new_request_id(),
         )
         answer = self._calls.ask(self._calls.sessions.RewindSession, request)

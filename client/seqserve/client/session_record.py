@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import grpc
+
 from seqserve.client.answer import StateResult
 from seqserve.client.errors import ServableMismatchError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
@@ -40,7 +42,9 @@ class Opening:
             return found
         raise ServableMismatchError(
             f"session {found.id!r} is there already and belongs to {servable.model} version {servable.version}: "
-            "open it with that, or choose another id"
+            "open it with that, or choose another id",
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            reason="ERROR_REASON_SERVABLE_MISMATCH",
         )
 
 
@@ -50,7 +54,6 @@ class SessionRecord:
     def __init__(self, opening: Opening | None = None, info: SessionInfo | None = None, *, keep: bool = True) -> None:
         self._opening = opening
         self._info = info
-        self._position = None if info is None else info.position
         self.keep = keep if opening is None else opening.keep
         """Whether the session stays when the ``with`` block ends."""
 
@@ -80,27 +83,25 @@ class SessionRecord:
         return self._info
 
     def _learn(self, info: SessionInfo) -> SessionInfo:
-        self._info, self._position = info, info.position
+        self._info = info
         return info
 
     def _advanced(self, state: StateResult) -> None:
         self._info = replace(
             self._known, position=state.position, expire_time=state.expire_time or self._known.expire_time
         )
-        self._position = state.position
 
     def _generate_request(
         self, prompt: Prompt, checkpoint: str | None, options: GenerateOptions, *, wait: bool
     ) -> generation_pb2.GenerateRequest:
-        """The message that generates on; until its end is read, the position is the server's to say."""
+        """The message that generates on, from the position that is known: one that waits goes on from any."""
         if "snapshot" in options or "return_snapshot" in options:
             raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
         given: GenerateOptions = {"request_id": new_request_id(), **options}
         request = generate_request(self.model, prompt, **given)
         request.state.CopyFrom(
-            advance_options(self.id, position=None if wait else self._position, checkpoint=checkpoint, wait=wait)
+            advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
         )
-        self._position = None
         return request
 
     def _score_request(
@@ -109,9 +110,8 @@ class SessionRecord:
         request = score_request(self.model, [text], logprobs=logprobs)
         request.request_id = new_request_id()
         request.state.CopyFrom(
-            advance_options(self.id, position=None if wait else self._position, checkpoint=checkpoint, wait=wait)
+            advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
         )
-        self._position = None
         return request
 
 

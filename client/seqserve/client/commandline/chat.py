@@ -60,6 +60,8 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
             except SeqserveError as error:
                 complain_about(error)
                 failed = True
+                with contextlib.suppress(SeqserveError):
+                    chat.look()
             except BrokenPipeError:  # nobody reads any more
                 raise
             except (OSError, ValueError) as error:
@@ -98,6 +100,10 @@ class Chat:
             print()
         self._turns += 1
         self._checkpoints.append(checkpoint)
+
+    def look(self) -> None:
+        """Find out where the conversation is: an answer that failed may have been kept."""
+        self._session.info()
 
     def command(self, name: str = "", argument: str = "") -> bool:
         """Do a command. Returns: whether the conversation goes on. Raises: ValueError if there is no such command."""
