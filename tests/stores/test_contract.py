@@ -69,13 +69,23 @@ async def test_a_write_replaces_what_was_read(every: Rig) -> None:
     first = await created(every.store, a_record(ttl_s=LONG_S / 2))
     lease = await every.store.acquire(first.key, "request")
     await every.pass_time(0.01)
-    after = await every.store.write(replace(first, position=8, digest="e", body=b"later", ttl_s=LONG_S), lease)
+    after = await every.store.write(replace(first, position=8, digest="e", body=b"later"), lease, LONG_S)
     assert await every.store.read(first.key) == after
     assert (after.position, after.digest, after.body) == (8, "e", b"later")
     assert after.created_s == first.created_s < after.updated_s
     assert after.expires_s == pytest.approx(after.updated_s + LONG_S, abs=0.1)
     assert [await every.store.live_of(digest) for digest in (first.digest, "e")] == [0, 1]
     assert await every.store.usage() == Usage(1, len(b"later"))
+
+
+async def test_a_touch_while_a_request_runs_outlives_its_write(every: Rig) -> None:
+    first = await created(every.store, a_record(ttl_s=LONG_S / 2))
+    lease = await every.store.acquire(first.key, "request")
+    await every.store.touch(first.key, LONG_S)
+    after = await every.store.write(replace(first, position=8), lease)
+    assert after.ttl_s == LONG_S
+    assert after.expires_s == pytest.approx(after.updated_s + LONG_S, abs=0.1)
+    assert await every.store.read(first.key) == after
 
 
 async def test_a_deleted_session_is_not_written(every: Rig) -> None:

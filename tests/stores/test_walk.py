@@ -19,6 +19,7 @@ from seqserve.server.stores import Lease, Record, SessionKey
 from tests.stores.rig import KINDS, LONG_S, Rig, a_record, rig
 
 OWNERS, IDS, HOLDERS = ("", "me"), ("a", "b", "c"), ("r1", "r2")
+TTLS = st.sampled_from([None, LONG_S, 2 * LONG_S])
 KEYS = st.builds(SessionKey, st.sampled_from(OWNERS), st.sampled_from(IDS))
 RECORDS = st.builds(
     lambda key, **values: a_record(key.id, key.owner, **values),
@@ -93,8 +94,8 @@ class StoreWalk(RuleBasedStateMachine):
         self.taken.append(Taken(lease, self.records.get(key)))
 
     @precondition(lambda self: self.taken)
-    @rule(data=st.data(), body=st.binary(min_size=1, max_size=40), digest=st.sampled_from(["d", "e"]))
-    def write(self, data: st.DataObject, body: bytes, digest: str) -> None:
+    @rule(data=st.data(), body=st.binary(min_size=1, max_size=40), digest=st.sampled_from(["d", "e"]), ttl_s=TTLS)
+    def write(self, data: st.DataObject, body: bytes, digest: str, ttl_s: float | None) -> None:
         taken = data.draw(st.sampled_from(self.taken))
         if taken.read is None or self.held.get(taken.lease.key) is None:
             return  # who has read nothing has nothing to write; who has given back does not write
@@ -107,7 +108,8 @@ class StoreWalk(RuleBasedStateMachine):
             with pytest.raises(LeaseLostError):
                 self.run(self.store.write(record, taken.lease))
         else:
-            self.keep(record, self.run(self.store.write(record, taken.lease)))
+            written = self.run(self.store.write(record, taken.lease, ttl_s))
+            self.keep(replace(record, ttl_s=ttl_s or there.ttl_s), written)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
@@ -123,7 +125,7 @@ class StoreWalk(RuleBasedStateMachine):
         if self.held.get(lease.key) == lease:
             del self.held[lease.key]
 
-    @rule(key=KEYS, ttl_s=st.sampled_from([None, LONG_S, 2 * LONG_S]))
+    @rule(key=KEYS, ttl_s=TTLS)
     def touch(self, key: SessionKey, ttl_s: float | None) -> None:
         there, before = self.run(self.store.touch(key, ttl_s)), self.records.get(key)
         assert (there is None) == (before is None)

@@ -103,7 +103,7 @@ class Storing(Advance):
             body=stored.SerializeToString(),
         )
         if record.created_s:
-            kept = await self._shelf.store.write(record, self._lease)
+            kept = await self._shelf.store.write(record, self._lease, spec.ttl_s)
         else:
             kept, created = await self._shelf.store.create(record)
             if not created:

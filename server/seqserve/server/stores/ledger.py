@@ -76,7 +76,7 @@ class Ledger:
             return record
         return replace(record, body=b"") if self._now() < record.expires_s + self._grace_s else None
 
-    def write(self, record: Record, lease: Lease) -> Record:
+    def write(self, record: Record, lease: Lease, ttl_s: float | None) -> Record:
         """See Store.write."""
         there = self.read(record.key)
         if there is None or not there.body or there.created_s != record.created_s:
@@ -89,7 +89,7 @@ class Ledger:
                 f"another request has taken session {record.key.id!r} over", resource=("session", record.key.id)
             )
         now_s = self._now()
-        return self._put(replace(record, updated_s=now_s), now_s)
+        return self._put(replace(record, ttl_s=there.ttl_s if ttl_s is None else ttl_s, updated_s=now_s), now_s)
 
     def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""

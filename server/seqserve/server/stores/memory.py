@@ -173,9 +173,9 @@ class MemoryStore(LocallyLeased):
         """See Store.read."""
         return self._ledger.read(key)
 
-    async def write(self, record: Record, lease: Lease) -> Record:
+    async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
-        return self._ledger.write(record, lease)
+        return self._ledger.write(record, lease, ttl_s)
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""

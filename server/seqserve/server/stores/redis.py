@@ -105,10 +105,14 @@ class RedisStore:
         """See Store.release."""
         await _to_its_end(asyncio.create_task(self._run(scripts.RELEASE, _member(lease.key), lease.fence)))
 
-    async def write(self, record: Record, lease: Lease) -> Record:
+    async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
         created_s = f"{record.created_s:.6f}"
-        there = await self._run(scripts.WRITE, *_name(record.key), *_content(record), created_s, lease.fence)
+        body, model, digest, position, _ = _content(record)
+        ttl = "" if ttl_s is None else ttl_s
+        there = await self._run(
+            scripts.WRITE, *_name(record.key), body, model, digest, position, ttl, created_s, lease.fence
+        )
         resource = ("session", record.key.id)
         if there == b"gone":
             raise SessionNotFoundError(

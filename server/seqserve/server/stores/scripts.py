@@ -133,6 +133,7 @@ local member, owner, id, body, model, digest, position, ttl_s, created_s, fence 
 local there = redis.call('HMGET', key('session', member), 'created_s', 'fence')
 if there[1] ~= created_s or redis.call('EXISTS', key('body', member)) == 0 then return 'gone' end
 if tonumber(there[2]) > tonumber(fence) then return 'lost' end
+if ttl_s == '' then ttl_s = redis.call('HGET', key('session', member), 'ttl_s') end
 save(member, owner, id, body, model, digest, position, ttl_s, created_s)
 return read(member, 0)
 """)

@@ -73,9 +73,9 @@ class SqliteStore(LocallyLeased):
                 raise
         return lease
 
-    async def write(self, record: Record, lease: Lease) -> Record:
+    async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
-        return await self._change(lambda: self._changing.write(record, lease))
+        return await self._change(lambda: self._changing.write(record, lease, ttl_s))
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""

@@ -98,9 +98,10 @@ class Store(Protocol):
         """Give a lease back; harmless if it is lost."""
         ...
 
-    async def write(self, record: Record, lease: Lease) -> Record:
+    async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """Replace the session that the record was read from (`created_s` tells it from a later one of the same key).
 
+        Args: ttl_s: New time to live; None: as it is there, for it may have been touched since. Not the record's.
         Returns: The record as it is kept. If the store is durable, it survives the end of the process from now on.
         Raises: SessionNotFoundError if it was deleted or has expired; LeaseLostError if a higher fence was given out;
             StoreFullError.

@@ -59,9 +59,9 @@ class TimedStore:
         """See Store."""
         await self._timed("release", self._store.release(lease))
 
-    async def write(self, record: Record, lease: Lease) -> Record:
+    async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store."""
-        return await self._timed("write", self._store.write(record, lease))
+        return await self._timed("write", self._store.write(record, lease, ttl_s))
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store."""
