@@ -233,6 +233,11 @@ def test_a_snapshot_of_another_model_is_refused_with_both_digests(lstm: Servable
         unpack(payload, lstm)
 
 
+def test_no_bytes_at_all_are_told_as_that() -> None:
+    with pytest.raises(SnapshotInvalidError, match="the snapshot is empty"):
+        unseal(b"", None, BYTES_MAX)
+
+
 def test_only_what_the_key_signed_is_taken(lstm: Servable) -> None:
     payload = pack(a_start(lstm), lstm, now_s=0)
     for data, said in (

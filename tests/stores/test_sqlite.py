@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.server.errors import StoreDataLossError, StoreFullError, UnusableStoreError
+from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
 from seqserve.server.stores.sqlite import SqliteStore
 from seqserve.server.stores.store import SessionKey, Usage
 from tests.stores.rig import LONG_S, a_record
@@ -165,3 +165,10 @@ async def test_who_is_cancelled_while_writing_leaves_a_store_that_works(tmp_path
         assert await store.read(record.key) == there  # once the cancelled one has ended, nothing changes any more
     await store.touch(record.key, LONG_S)
     await store.close()
+
+
+async def test_a_store_that_is_closed_keeps_nobody_waiting(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "sessions.db", grace_s=1.0)
+    await store.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await store.create(a_record())

@@ -55,6 +55,8 @@ def unseal(data: bytes, key: bytes | None, bytes_max: int) -> pb.SnapshotPayload
     """
     if len(data) > bytes_max:
         raise SnapshotInvalidError(f"the snapshot has {len(data)} bytes, this server takes at most {bytes_max}")
+    if not data:
+        raise SnapshotInvalidError("the snapshot is empty; send what an export, or an earlier answer, gave")
     try:
         snapshot = pb.Snapshot.FromString(data)
     except DecodeError:

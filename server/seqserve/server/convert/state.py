@@ -125,7 +125,7 @@ def ttl_s(value: Duration | None, settings: SessionSettings, field: str = "ttl")
     seconds = value.seconds + value.nanos * 1e-9
     if not 0 < seconds <= settings.ttl_max_s:
         raise InvalidFieldError(
-            f"{field} is {seconds:g} s; it has to be above 0 and at most {settings.ttl_max_s:g} s", field=field
+            f"{field} is {seconds:.12g} s; it has to be above 0 and at most {settings.ttl_max_s:.12g} s", field=field
         )
     return seconds
 

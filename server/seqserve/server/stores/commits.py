@@ -25,6 +25,7 @@ class GroupCommit:
         """Args: connection: in autocommit mode; it is the thread's until `close` returns."""
         self._connection = connection
         self._loop = asyncio.get_running_loop()
+        self._closed = False
         self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="session-commits", daemon=True)
         self._thread.start()
@@ -35,6 +36,8 @@ class GroupCommit:
         A change that raises a ServeError has changed nothing. One that is cancelled waits until its outcome is certain.
         Raises: What the change raises; sqlite3.Error if the transaction that it was part of failed.
         """
+        if self._closed:  # nobody would ever tell the outcome
+            raise sqlite3.ProgrammingError("it is closed")
         outcome: asyncio.Future[ResultT] = self._loop.create_future()
         self._waiting.put((change, outcome))
         try:
@@ -45,6 +48,7 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Carry out what waits, and end the thread."""
+        self._closed = True
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
 
