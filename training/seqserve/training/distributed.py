@@ -8,9 +8,9 @@ makes the same batches, takes its share of the rows of each, and the gradients a
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # torch leaves the arguments of its collectives open.
 
+import atexit
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -101,23 +101,21 @@ def no_loss(network: nn.Module) -> Tensor:
 
 
 def speaks() -> bool:
-    """Whether this process is the one that writes and speaks, for those who stand outside of ``processes``."""
+    """Whether this process is the one that writes and speaks, for those who have no ``Processes``."""
     return os.environ.get("RANK", "0") == "0"
 
 
-@contextmanager
-def processes(*, cuda: bool) -> Generator[Processes]:
-    """The processes that torchrun started, joined for the time of a ``with`` block; one alone if it started none."""
+def join_processes(*, cuda: bool) -> Processes:
+    """Join the processes that torchrun started, until this one ends; one that it did not start is alone."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield ALONE
-        return
+        return ALONE
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield Processes(Share(distributed.get_rank(), distributed.get_world_size()))
-    finally:
-        distributed.destroy_process_group()
+    # Not before all that was made of `joined` is gone: whoever owns the group last destroys it, and does so holding the
+    # interpreter's lock if it is DistributedDataParallel, while a thread of gloo may need the lock to drop a tensor.
+    atexit.register(distributed.destroy_process_group)
+    return Processes(Share(distributed.get_rank(), distributed.get_world_size()))
 
 
 def _device() -> torch.device:

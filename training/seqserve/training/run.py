@@ -15,7 +15,7 @@ from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.config.file import differences, write_config
 from seqserve.training.devices import device_of, prepare
 from seqserve.training.diagnosis import Diagnosable, GradientWatch
-from seqserve.training.distributed import Processes, processes
+from seqserve.training.distributed import Processes, join_processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
 from seqserve.training.evaluate import UNITS, Judgement
 from seqserve.training.export import parity, servable
@@ -64,17 +64,17 @@ def train(
     """
     device = device_of(config)
     prepare(config)
-    with processes(cuda=device.type == "cuda") as group:
-        run = Run(task, config, command, folder, group)
-        if resume:
-            run.go_on(tell)
-        if group.first:
-            write_config(folder / CONFIG_FILE, config)
-        extra = [run.gradient_watch(tell)] if diagnose and group.first else []
-        with interruption() as asked, watching(run.trainer.steps) if group.first else nullcontext(Watchers()) as watch:
-            run.trainer.fit(keep=run.keep, save=run.save, watch=Watchers([watch, *extra]), asked=asked)
-        if group.first:
-            run.finish()
+    group = join_processes(cuda=device.type == "cuda")
+    run = Run(task, config, command, folder, group)
+    if resume:
+        run.go_on(tell)
+    if group.first:
+        write_config(folder / CONFIG_FILE, config)
+    extra = [run.gradient_watch(tell)] if diagnose and group.first else []
+    with interruption() as asked, watching(run.trainer.steps) if group.first else nullcontext(Watchers()) as watch:
+        run.trainer.fit(keep=run.keep, save=run.save, watch=Watchers([watch, *extra]), asked=asked)
+    if group.first:
+        run.finish()
     return run.path
 
 
