@@ -46,6 +46,8 @@ class Resumption:
         rest.CopyFrom(self._request)
         if rest.state.WhichOneof("source") is None:  # else the state knows its version
             rest.model.version = self._started.servable.version  # a newer one may have been loaded meanwhile
+        elif rest.state.HasField("session_id"):  # also where it was not asked at first
+            rest.state.expected_position = self._started.position - self._started.prompt_tokens
         rest.resume.seed = self._started.seed
         samples = max(self._received, default=-1) + 1
         rest.resume.received.extend(common_pb2.TokenIds(ids=self._received.get(n, ())) for n in range(samples))

@@ -82,7 +82,8 @@ class Session(SessionRecord):
         Args:
             prompt: Text or token ids; none: the text goes on by itself.
             checkpoint: Name under which the state at the end is kept, to fork from or rewind to.
-            wait: Wait in line while another request advances the session. Default: SessionBusyError.
+            wait: Wait in line while another request advances the session, one of one's own that was left early and is
+                still ending among them. Default: SessionBusyError.
             timeout_s: As `Client.generate`.
             deadline_s: As `Client.generate`.
             resume_s: As `Client.generate`.

@@ -14,7 +14,7 @@ from seqserve.client.errors import ServableMismatchError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.scoring import ScoreText, score_request
 from seqserve.client.sessions import SessionInfo, advance_options, new_request_id
-from seqserve.v1 import generation_pb2, session_pb2
+from seqserve.v1 import generation_pb2, session_pb2, state_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,12 @@ class SessionRecord:
     def _generate_request(
         self, prompt: Prompt, checkpoint: str | None, options: GenerateOptions, *, wait: bool
     ) -> generation_pb2.GenerateRequest:
-        """The message that generates on, from the position that is known: one that waits goes on from any."""
+        """The message that generates on."""
         if "snapshot" in options or "return_snapshot" in options:
             raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
         given: GenerateOptions = {"request_id": new_request_id(), **options}
         request = generate_request(self.model, prompt, **given)
-        request.state.CopyFrom(
-            advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
-        )
+        request.state.CopyFrom(self._options(checkpoint, wait=wait))
         return request
 
     def _score_request(
@@ -109,10 +107,12 @@ class SessionRecord:
     ) -> generation_pb2.ScoreRequest:
         request = score_request(self.model, [text], logprobs=logprobs)
         request.request_id = new_request_id()
-        request.state.CopyFrom(
-            advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
-        )
+        request.state.CopyFrom(self._options(checkpoint, wait=wait))
         return request
+
+    def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
+        """What a request says of the session: one that waits in line goes on from wherever it is then."""
+        return advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
 
 
 def write_snapshot(path: Path, snapshot: bytes) -> None:

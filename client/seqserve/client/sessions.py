@@ -14,6 +14,7 @@ from seqserve.client.errors import ProtocolError
 from seqserve.v1 import session_pb2, state_pb2
 
 PAGE_SIZE: Final = 1000
+_DURATION_S_MAX: Final = 315_576_000_000  # what a google.protobuf.Duration holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def duration(seconds: float | None) -> duration_pb2.Duration | None:
     """
     if seconds is None:
         return None
-    if not 0 < seconds < float("inf"):
+    if not 0 < seconds <= _DURATION_S_MAX:
         raise ValueError(f"a time to live is a finite number of seconds above 0, not {seconds}")
     message = duration_pb2.Duration()
     message.FromTimedelta(dt.timedelta(seconds=seconds))

@@ -134,6 +134,7 @@ def _lock(path: Path) -> int:
     beside = path.with_name(f"{path.name}.lock")
     try:
         opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # what sessions say is its owner's
     except OSError as error:
         raise UnusableStoreError(f"the session store {path} cannot be opened: {error}") from error
     try:
