@@ -155,7 +155,7 @@ def test_client_alone_works(client: Environment) -> None:
 
 
 def test_client_alone_brings_nothing_heavy(client: Environment) -> None:
-    assert not client.installed() & {"numpy", "onnx", "onnxruntime", "pydantic", "tokenizers", "torch"}
+    assert not client.installed() & {"numpy", "onnx", "onnxruntime", "pydantic", "redis", "tokenizers", "torch"}
 
 
 def test_server_and_client_work_without_torch(server: Environment) -> None:
@@ -164,6 +164,13 @@ def test_server_and_client_work_without_torch(server: Environment) -> None:
     server.import_all("seqserve.client")
     assert "usage: seqserve-server" in server.run("seqserve-server", "--help").stdout
     assert "usage: seqserve" in server.run("python", "-m", "seqserve.server", "--help").stdout
+
+
+def test_server_loads_redis_only_for_its_store(server: Environment) -> None:
+    program = (
+        "import sys, seqserve.server.__main__; print('redis' in sys.modules, 'seqserve.server.app' in sys.modules)"
+    )
+    assert server.run("python", "-c", program).stdout == "False True\n"
 
 
 def test_image_of_the_server_serves_and_tells_its_health(server: Environment) -> None:
