@@ -24,7 +24,7 @@ from seqserve.client.session_record import Opening
 from seqserve.client.sessions import create_request
 from seqserve.client.streams import AsyncGenerationStream
 from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
-from seqserve.client.transport import TIMEOUT_S_DEFAULT, limit_or_none
+from seqserve.client.transport import TIMEOUT_S_DEFAULT
 from seqserve.v1 import model_pb2, model_pb2_grpc, tagging_pb2_grpc
 
 
@@ -66,7 +66,6 @@ class AsyncClient:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._transport = AsyncTransport(target, channel, principal)
-        self._timeout_s = timeout_s
         self._calls = AsyncCalls(self._transport, timeout_s=timeout_s, resume_s=resume_s)
         self.sessions = AsyncSessions(self._calls)
         """The caller's sessions on the server: list, get, open, delete, restore, load."""
@@ -188,7 +187,9 @@ class AsyncClient:
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
         request = score_request(model, sent, version=version, logprobs=logprobs)
-        answer = await self._transport.call(self._calls.generation.Score, request, timeout_s=self._limit_s(timeout_s))
+        answer = await self._transport.call(
+            self._calls.generation.Score, request, timeout_s=self._calls.limit_s(timeout_s)
+        )
         scores = text_scores_from_wire(answer, len(sent))
         return scores[0] if one else scores
 
@@ -248,7 +249,7 @@ class AsyncClient:
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
         request = tag_request(model, sent, version=version, top_labels=top_labels, spans=spans, offset_unit=offset_unit)
-        answer = await self._transport.call(self._tagging.Tag, request, timeout_s=self._limit_s(timeout_s))
+        answer = await self._transport.call(self._tagging.Tag, request, timeout_s=self._calls.limit_s(timeout_s))
         tagged = tagged_texts_from_wire(sent, answer)
         return tagged[0] if one else tagged
 
@@ -264,7 +265,9 @@ class AsyncClient:
         models: list[Model] = []
         request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
         while request is not None:
-            page = await self._transport.call(self._models.ListModels, request, timeout_s=self._limit_s(timeout_s))
+            page = await self._transport.call(
+                self._models.ListModels, request, timeout_s=self._calls.limit_s(timeout_s)
+            )
             models += [model_from_wire(model) for model in page.models]
             request = next_page(request, page)
         return models
@@ -283,7 +286,7 @@ class AsyncClient:
         """
         request = model_pb2.GetModelRequest(model=model_ref(name, version))
         return details_from_wire(
-            await self._transport.call(self._models.GetModel, request, timeout_s=self._limit_s(timeout_s))
+            await self._transport.call(self._models.GetModel, request, timeout_s=self._calls.limit_s(timeout_s))
         )
 
     async def health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
@@ -304,7 +307,9 @@ class AsyncClient:
         )
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            return health_from_wire(await self._transport.call(check, request, timeout_s=self._limit_s(timeout_s)))
+            return health_from_wire(
+                await self._transport.call(check, request, timeout_s=self._calls.limit_s(timeout_s))
+            )
         except NotFoundError:  # how grpc.health.v1 says it
             return HealthStatus.SERVICE_UNKNOWN
 
@@ -319,6 +324,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _limit_s(self, timeout_s: float | None) -> float | None:
-        return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

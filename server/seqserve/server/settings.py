@@ -102,6 +102,11 @@ class SessionSettings(BaseModel, frozen=True, extra="forbid"):
         "again on the newest. refuse: SERVABLE_MISMATCH.",
     )
 
+    @property
+    def signing_key(self) -> bytes | None:
+        """What signs snapshots; None if nothing does."""
+        return None if self.snapshot_key is None else self.snapshot_key.get_secret_value().encode()
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.path is not None and self.redis is not None:

@@ -38,7 +38,7 @@ class Sessions:
         self._repository = repository
         self._shelf = shelf
         self._settings = settings
-        self._key = None if settings.snapshot_key is None else settings.snapshot_key.get_secret_value().encode()
+        self._key = settings.signing_key
         self._now = now
 
     @asynccontextmanager
