@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from seqserve.client.errors import ProtocolError
 from seqserve.v1 import common_pb2, state_pb2
 
 
@@ -82,3 +83,19 @@ def state_from_wire(message: state_pb2.StateResult) -> StateResult:
 def model_ref(name: str, version: int | None) -> common_pb2.ModelRef:
     """The message that asks for a model; without a version, for its newest."""
     return common_pb2.ModelRef(name=name, version=version)
+
+
+def next_page_token(asked: str, told: str, what: str) -> str | None:
+    """The token of a list's next page; None after the last.
+
+    Args:
+        asked: Token of the page that came.
+        told: What it says of the next.
+        what: What is listed, for the message.
+
+    Raises:
+        ProtocolError: if the server points back to the same page, which would never end.
+    """
+    if told and told == asked:
+        raise ProtocolError(f"the server's list of {what} does not end: a page names itself as the next")
+    return told or None

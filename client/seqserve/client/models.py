@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
-from seqserve.client.answer import Servable, servable_from_wire
-from seqserve.client.errors import ProtocolError
+from seqserve.client.answer import Servable, next_page_token, servable_from_wire
 from seqserve.v1 import manifest_pb2, model_pb2
 
 
@@ -138,11 +137,8 @@ def next_page(
     Raises:
         ProtocolError: if the server points back to the same page, which would never end.
     """
-    if not page.next_page_token:
-        return None
-    if page.next_page_token == request.page_token:
-        raise ProtocolError("the server's list of models does not end: a page names itself as the next")
-    return model_pb2.ListModelsRequest(page_token=page.next_page_token)
+    token = next_page_token(request.page_token, page.next_page_token, "models")
+    return None if token is None else model_pb2.ListModelsRequest(page_token=token)
 
 
 def model_from_wire(message: model_pb2.Model) -> Model:

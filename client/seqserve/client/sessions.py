@@ -9,8 +9,7 @@ from typing import Final
 
 from google.protobuf import duration_pb2
 
-from seqserve.client.answer import Servable, model_ref, servable_from_wire
-from seqserve.client.errors import ProtocolError
+from seqserve.client.answer import Servable, model_ref, next_page_token, servable_from_wire
 from seqserve.v1 import session_pb2, state_pb2
 
 PAGE_SIZE: Final = 1000
@@ -90,13 +89,10 @@ def next_page(
     Raises:
         ProtocolError: if the server points back to the same page, which would never end.
     """
-    if not page.next_page_token:
+    token = next_page_token(request.page_token, page.next_page_token, "sessions")
+    if token is None:
         return None
-    if page.next_page_token == request.page_token:
-        raise ProtocolError("the server's list of sessions does not end: a page names itself as the next")
-    return session_pb2.ListSessionsRequest(
-        page_size=request.page_size, page_token=page.next_page_token, model=request.model
-    )
+    return session_pb2.ListSessionsRequest(page_size=request.page_size, page_token=token, model=request.model)
 
 
 def new_request_id() -> str:
