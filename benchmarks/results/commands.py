@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -16,10 +17,14 @@ from seqserve.v1 import manifest_pb2
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the command as it is shown, the figures on the validation data, and the servable's proof."""
+    """A finished training: the command as it is shown, the figures on the validation data, and the servable's proof.
+
+    last_loss: mean training loss of the last point of the curves, in nats.
+    """
 
     command: str
     metrics: dict[str, float]
+    last_loss: float
     parity: float
     cpu_s: float
     servable: Path
@@ -47,9 +52,11 @@ def train(data: Path, work: Path, name: str, task: str, *arguments: str) -> Trai
         raise RuntimeError(f"{shlex.join(shown)} failed:\n{done.stderr[-2000:]}")
     versions = sorted((work / "models" / name).iterdir(), key=lambda folder: int(folder.name))
     manifest = json_format.Parse((versions[-1] / "manifest.json").read_text(encoding="utf-8"), manifest_pb2.Manifest())
+    report = json.loads((work / "runs" / name / "report" / "metrics.json").read_text(encoding="utf-8"))
     return Trained(
         command=shlex.join(shown),
         metrics={metric.name: metric.value for metric in manifest.metrics if metric.split == "validation"},
+        last_loss=report["points"][-1]["loss"],
         parity=manifest.parity.max_abs_error_outputs,
         cpu_s=after.children_user + after.children_system - before.children_user - before.children_system,
         servable=versions[-1],
