@@ -15,7 +15,15 @@ from seqserve.client.patience import Patience
 from seqserve.client.resumption import Resumption
 from seqserve.client.streams import AsyncGenerationStream
 from seqserve.client.transport import limit_or_none
-from seqserve.v1 import generation_pb2, generation_pb2_grpc, session_pb2_grpc
+from seqserve.v1 import (
+    classification_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+    infilling_pb2_grpc,
+    model_pb2_grpc,
+    session_pb2_grpc,
+    tagging_pb2_grpc,
+)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -36,9 +44,42 @@ class AsyncCalls:
         return generation_pb2_grpc.GenerationServiceStub(self.transport.channel)
 
     @cached_property
+    def tagging(self) -> tagging_pb2_grpc.TaggingServiceAsyncStub:
+        """The stub of TaggingService."""
+        return tagging_pb2_grpc.TaggingServiceStub(self.transport.channel)
+
+    @cached_property
+    def classification(self) -> classification_pb2_grpc.ClassificationServiceAsyncStub:
+        """The stub of ClassificationService."""
+        return classification_pb2_grpc.ClassificationServiceStub(self.transport.channel)
+
+    @cached_property
+    def infilling(self) -> infilling_pb2_grpc.InfillingServiceAsyncStub:
+        """The stub of InfillingService."""
+        return infilling_pb2_grpc.InfillingServiceStub(self.transport.channel)
+
+    @cached_property
     def sessions(self) -> session_pb2_grpc.SessionServiceAsyncStub:
         """The stub of SessionService."""
         return session_pb2_grpc.SessionServiceStub(self.transport.channel)
+
+    @cached_property
+    def models(self) -> model_pb2_grpc.ModelServiceAsyncStub:
+        """The stub of ModelService."""
+        return model_pb2_grpc.ModelServiceStub(self.transport.channel)
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None,
+    ) -> Response:
+        """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
 
     async def ask(
         self,

@@ -12,7 +12,15 @@ from seqserve.client.patience import Patience
 from seqserve.client.resumption import Resumption
 from seqserve.client.streams import GenerationStream
 from seqserve.client.transport import Messages, Transport, limit_or_none
-from seqserve.v1 import generation_pb2, generation_pb2_grpc, session_pb2_grpc
+from seqserve.v1 import (
+    classification_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+    infilling_pb2_grpc,
+    model_pb2_grpc,
+    session_pb2_grpc,
+    tagging_pb2_grpc,
+)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -29,9 +37,26 @@ class Calls:
         """Args: timeout_s, resume_s: as those of the client."""
         self.transport = transport
         self.generation = generation_pb2_grpc.GenerationServiceStub(transport.channel)
+        self.tagging = tagging_pb2_grpc.TaggingServiceStub(transport.channel)
+        self.classification = classification_pb2_grpc.ClassificationServiceStub(transport.channel)
+        self.infilling = infilling_pb2_grpc.InfillingServiceStub(transport.channel)
         self.sessions = session_pb2_grpc.SessionServiceStub(transport.channel)
+        self.models = model_pb2_grpc.ModelServiceStub(transport.channel)
         self._timeout_s = timeout_s
         self._resume_s = resume_s
+
+    def call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None,
+    ) -> Response:
+        """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
 
     def ask(
         self,

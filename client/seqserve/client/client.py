@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, Unpack, overload
+from typing import Self, Unpack
 
 import grpc
-from grpc_health.v1 import health_pb2
 
-from seqserve.client.answer import model_ref
 from seqserve.client.calls import Calls
-from seqserve.client.errors import NotFoundError
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
-from seqserve.client.health import HEALTH_CHECK, HealthStatus, health_from_wire
-from seqserve.client.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
+from seqserve.client.methods.models import ModelMethods
+from seqserve.client.methods.scoring import ScoringMethods
+from seqserve.client.methods.tagging import TaggingMethods
 from seqserve.client.patience import RESUME_S_DEFAULT
-from seqserve.client.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 from seqserve.client.session import Session, Sessions
 from seqserve.client.session_record import Opening
 from seqserve.client.sessions import create_request
 from seqserve.client.streams import GenerationStream
-from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 from seqserve.client.transport import TIMEOUT_S_DEFAULT, Transport
-from seqserve.v1 import model_pb2, model_pb2_grpc, tagging_pb2_grpc
 
 
-class Client:
+class Client(ScoringMethods, TaggingMethods, ModelMethods):
     """Calls a seqserve server and waits for the answers. Safe to share between threads.
 
     >>> from seqserve.client import Client
@@ -64,11 +58,9 @@ class Client:
         channel: grpc.Channel | None = None,
     ) -> None:
         self._transport = Transport(target, channel, principal)
-        self._calls = Calls(self._transport, timeout_s=timeout_s, resume_s=resume_s)
+        super().__init__(Calls(self._transport, timeout_s=timeout_s, resume_s=resume_s))
         self.sessions = Sessions(self._calls)
         """The caller's sessions on the server: list, get, open, delete, restore, load."""
-        self._tagging = tagging_pb2_grpc.TaggingServiceStub(self._transport.channel)
-        self._models = model_pb2_grpc.ModelServiceStub(self._transport.channel)
 
     @property
     def target(self) -> str:
@@ -129,175 +121,6 @@ class Client:
         request = create_request(model, session_id, version=version, ttl_s=ttl_s, keep_tokens=keep_tokens)
         named = session_id is not None
         return Session(self._calls, Opening(request, named, named if keep is None else keep))
-
-    @overload
-    def score(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]
-        self,
-        model: str,
-        texts: str,
-        *,
-        version: int | None = None,
-        logprobs: int | None = None,
-        timeout_s: float | None = None,
-    ) -> TextScore: ...
-
-    @overload
-    def score(
-        self,
-        model: str,
-        texts: Sequence[ScoreText],
-        *,
-        version: int | None = None,
-        logprobs: int | None = None,
-        timeout_s: float | None = None,
-    ) -> list[TextScore]: ...
-
-    def score(
-        self,
-        model: str,
-        texts: str | Sequence[ScoreText],
-        *,
-        version: int | None = None,
-        logprobs: int | None = None,
-        timeout_s: float | None = None,
-    ) -> TextScore | list[TextScore]:
-        """Tell how likely a language model finds one text or several, each for itself.
-
-        Args:
-            model: Name of the model.
-            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str or a
-                list of token ids: ``["ab", "c"]`` are two texts, ``[[1, 2]]`` is one of two tokens.
-            version: Version of the model. Default: the newest that is ready.
-            logprobs: Return each token's log-probability with this many likeliest alternatives, in [0, 20]. Default:
-                totals only.
-            timeout_s: Most seconds for the call. Default: the client's.
-
-        Raises:
-            TypeError: if a text is neither a str nor token ids.
-            SeqserveError: if the call failed.
-        """
-        one = isinstance(texts, str)
-        sent = [texts] if isinstance(texts, str) else texts
-        request = score_request(model, sent, version=version, logprobs=logprobs)
-        answer = self._transport.call(self._calls.generation.Score, request, timeout_s=self._calls.limit_s(timeout_s))
-        scores = text_scores_from_wire(answer, len(sent))
-        return scores[0] if one else scores
-
-    @overload
-    def tag(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]
-        self,
-        model: str,
-        texts: str,
-        *,
-        version: int | None = None,
-        top_labels: int | None = None,
-        spans: bool = False,
-        offset_unit: OffsetUnit | None = None,
-        timeout_s: float | None = None,
-    ) -> TaggedText: ...
-
-    @overload
-    def tag(
-        self,
-        model: str,
-        texts: Sequence[TagText],
-        *,
-        version: int | None = None,
-        top_labels: int | None = None,
-        spans: bool = False,
-        offset_unit: OffsetUnit | None = None,
-        timeout_s: float | None = None,
-    ) -> list[TaggedText]: ...
-
-    def tag(
-        self,
-        model: str,
-        texts: str | Sequence[TagText],
-        *,
-        version: int | None = None,
-        top_labels: int | None = None,
-        spans: bool = False,
-        offset_unit: OffsetUnit | None = None,
-        timeout_s: float | None = None,
-    ) -> TaggedText | list[TaggedText]:
-        """Label every token of one text or of several; each text is one sentence to the model.
-
-        Args:
-            model: Name of the model.
-            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, which
-                the model cuts into tokens, or a list of words, which stay as they are: ``["a b", "c"]`` are two
-                texts, ``[["a", "b"]]`` is one of two words.
-            version: Version of the model. Default: the newest that is ready.
-            top_labels: Best labels to return for each token, in [0, 20]. Default: 0.
-            spans: Also return spans, for models whose labels are BIO or BIOES.
-            offset_unit: Unit of the offsets. Default: characters.
-            timeout_s: Most seconds for the call. Default: the client's.
-
-        Raises:
-            SeqserveError: if the call failed.
-        """
-        one = isinstance(texts, str)
-        sent = [texts] if isinstance(texts, str) else texts
-        request = tag_request(model, sent, version=version, top_labels=top_labels, spans=spans, offset_unit=offset_unit)
-        answer = self._transport.call(self._tagging.Tag, request, timeout_s=self._calls.limit_s(timeout_s))
-        tagged = tagged_texts_from_wire(sent, answer)
-        return tagged[0] if one else tagged
-
-    def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Every version of every model in the server's repository, also those that could not be loaded.
-
-        Args:
-            timeout_s: Most seconds for each page of the list. Default: the client's.
-
-        Raises:
-            SeqserveError: if a call failed.
-        """
-        models: list[Model] = []
-        request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
-        while request is not None:
-            page = self._transport.call(self._models.ListModels, request, timeout_s=self._calls.limit_s(timeout_s))
-            models += [model_from_wire(model) for model in page.models]
-            request = next_page(request, page)
-        return models
-
-    def model(self, name: str, version: int | None = None, *, timeout_s: float | None = None) -> ModelDetails:
-        """All about one version of a model: task, limits, labels, metrics, manifest.
-
-        Args:
-            name: Name of the model.
-            version: Version. Default: the newest that is ready.
-            timeout_s: Most seconds for the call. Default: the client's.
-
-        Raises:
-            ModelNotFoundError: if the server does not have it.
-            SeqserveError: if the call failed otherwise.
-        """
-        request = model_pb2.GetModelRequest(model=model_ref(name, version))
-        return details_from_wire(
-            self._transport.call(self._models.GetModel, request, timeout_s=self._calls.limit_s(timeout_s))
-        )
-
-    def health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
-        """Whether the server, or one of its services, serves.
-
-        Args:
-            service: Full name of a service ("seqserve.v1.TaggingService"). Default: the server as a whole.
-            timeout_s: Most seconds for the call. Default: the client's.
-
-        Raises:
-            UnreachableError: if no server answers.
-            SeqserveError: if the call failed otherwise.
-        """
-        check = self._transport.channel.unary_unary(
-            HEALTH_CHECK,
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
-        request = health_pb2.HealthCheckRequest(service=service)
-        try:
-            return health_from_wire(self._transport.call(check, request, timeout_s=self._calls.limit_s(timeout_s)))
-        except NotFoundError:  # how grpc.health.v1 says it
-            return HealthStatus.SERVICE_UNKNOWN
 
     def close(self) -> None:
         """Cancel what runs and close the connection; a closed client raises RuntimeError."""
