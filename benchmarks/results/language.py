@@ -52,10 +52,10 @@ def time_machine(data: Path, work: Path) -> Outcome:
         cpu_s=sum(run.cpu_s for run in runs),
         parity=max(run.parity for run in runs),
         notes=[
-            "Perplexity as Dive into Deep Learning takes it: of the 32 streams, over the last epoch, while it is learned."
-            " The same text read as one stream of 10,000 characters is harder, for no state was ever trained to last"
-            " so long. Streams begin at the same places in every epoch; the book draws an offset, which is why its"
-            " figures, and the goals, are higher."
+            "Perplexity as Dive into Deep Learning takes it: of the 32 streams, over the last epoch, while it is"
+            " learned. The same text read as one stream of 10,000 characters is harder, for no state was ever trained"
+            " to last so long. Streams begin at the same places in every epoch; the book draws an offset, which makes"
+            " the text harder to learn by heart."
         ],
     )
 
