@@ -22,37 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from seqserve.v1 import common_pb2 as seqserve_dot_v1_dot_common__pb2
 from seqserve.v1 import state_pb2 as seqserve_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seqserve/v1/classification.proto\x12\x0bseqserve.v1\x1a\x18seqserve/v1/common.proto\x1a\x17seqserve/v1/state.proto\"\x8b\x01\n\x0f\x43lassifyRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.seqserve.v1.ClassifyInput\x12\x17\n\ntop_labels\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_top_labels\"\xab\x01\n\rClassifyInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.seqserve.v1.WordsH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12\x30\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x1c.seqserve.v1.FeatureSequenceH\x00\x42\x07\n\x05input\"\x98\x01\n\x10\x43lassifyResponse\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x34\n\x0f\x63lassifications\x18\x02 \x03(\x0b\x32\x1b.seqserve.v1.Classification\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing\"Y\n\x0e\x43lassification\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.seqserve.v1.LabelScore\x12\x0e\n\x06\x63hosen\x18\x02 \x03(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\"\xb7\x02\n\x15StreamClassifyRequest\x12\x33\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.seqserve.v1.StreamClassifyConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.seqserve.v1.WordsH\x00\x12*\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12\x30\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x1c.seqserve.v1.FeatureSequenceH\x00\x12#\n\x05\x66lush\x18\x06 \x01(\x0b\x32\x12.seqserve.v1.FlushH\x00\x12&\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x17.seqserve.v1.EndOfInputH\x00\x42\t\n\x07message\"\xa2\x01\n\x14StreamClassifyConfig\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x17\n\ntop_labels\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05state\x18\x03 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\r\n\x0b_top_labels\"\xc6\x01\n\x16StreamClassifyResponse\x12\x35\n\x07started\x18\x01 \x01(\x0b\x32\".seqserve.v1.StreamClassifyStartedH\x00\x12\x33\n\x06update\x18\x02 \x01(\x0b\x32!.seqserve.v1.StreamClassifyUpdateH\x00\x12\x37\n\x08\x66inished\x18\x03 \x01(\x0b\x32#.seqserve.v1.StreamClassifyFinishedH\x00\x42\x07\n\x05\x65vent\"T\n\x15StreamClassifyStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\"]\n\x14StreamClassifyUpdate\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.seqserve.v1.Classification\x12\x10\n\x08position\x18\x02 \x01(\x03\"\x9b\x01\n\x16StreamClassifyFinished\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.seqserve.v1.Classification\x12\'\n\x05state\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing2\xbf\x01\n\x15\x43lassificationService\x12G\n\x08\x43lassify\x12\x1c.seqserve.v1.ClassifyRequest\x1a\x1d.seqserve.v1.ClassifyResponse\x12]\n\x0eStreamClassify\x12\".seqserve.v1.StreamClassifyRequest\x1a#.seqserve.v1.StreamClassifyResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n seqserve/v1/classification.proto\x12\x0bseqserve.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18seqserve/v1/common.proto\x1a\x17seqserve/v1/state.proto\"\x8b\x01\n\x0f\x43lassifyRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.seqserve.v1.ClassifyInput\x12\x17\n\ntop_labels\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_top_labels\"\xab\x01\n\rClassifyInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.seqserve.v1.WordsH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12\x30\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x1c.seqserve.v1.FeatureSequenceH\x00\x42\x07\n\x05input\"\x98\x01\n\x10\x43lassifyResponse\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x34\n\x0f\x63lassifications\x18\x02 \x03(\x0b\x32\x1b.seqserve.v1.Classification\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing\"Y\n\x0e\x43lassification\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.seqserve.v1.LabelScore\x12\x0e\n\x06\x63hosen\x18\x02 \x03(\t\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\"\xb7\x02\n\x15StreamClassifyRequest\x12\x33\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.seqserve.v1.StreamClassifyConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.seqserve.v1.WordsH\x00\x12*\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12\x30\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x1c.seqserve.v1.FeatureSequenceH\x00\x12#\n\x05\x66lush\x18\x06 \x01(\x0b\x32\x12.seqserve.v1.FlushH\x00\x12&\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x17.seqserve.v1.EndOfInputH\x00\x42\t\n\x07message\"\xd3\x01\n\x14StreamClassifyConfig\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x17\n\ntop_labels\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05state\x18\x03 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0cidle_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_top_labels\"\xc6\x01\n\x16StreamClassifyResponse\x12\x35\n\x07started\x18\x01 \x01(\x0b\x32\".seqserve.v1.StreamClassifyStartedH\x00\x12\x33\n\x06update\x18\x02 \x01(\x0b\x32!.seqserve.v1.StreamClassifyUpdateH\x00\x12\x37\n\x08\x66inished\x18\x03 \x01(\x0b\x32#.seqserve.v1.StreamClassifyFinishedH\x00\x42\x07\n\x05\x65vent\"T\n\x15StreamClassifyStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\"]\n\x14StreamClassifyUpdate\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.seqserve.v1.Classification\x12\x10\n\x08position\x18\x02 \x01(\x03\"\xc3\x01\n\x16StreamClassifyFinished\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.seqserve.v1.Classification\x12\'\n\x05state\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing\x12&\n\x06reason\x18\x04 \x01(\x0e\x32\x16.seqserve.v1.StreamEnd2\xbf\x01\n\x15\x43lassificationService\x12G\n\x08\x43lassify\x12\x1c.seqserve.v1.ClassifyRequest\x1a\x1d.seqserve.v1.ClassifyResponse\x12]\n\x0eStreamClassify\x12\".seqserve.v1.StreamClassifyRequest\x1a#.seqserve.v1.StreamClassifyResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'seqserve.v1.classification_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLASSIFYREQUEST']._serialized_start=101
-  _globals['_CLASSIFYREQUEST']._serialized_end=240
-  _globals['_CLASSIFYINPUT']._serialized_start=243
-  _globals['_CLASSIFYINPUT']._serialized_end=414
-  _globals['_CLASSIFYRESPONSE']._serialized_start=417
-  _globals['_CLASSIFYRESPONSE']._serialized_end=569
-  _globals['_CLASSIFICATION']._serialized_start=571
-  _globals['_CLASSIFICATION']._serialized_end=660
-  _globals['_STREAMCLASSIFYREQUEST']._serialized_start=663
-  _globals['_STREAMCLASSIFYREQUEST']._serialized_end=974
-  _globals['_STREAMCLASSIFYCONFIG']._serialized_start=977
-  _globals['_STREAMCLASSIFYCONFIG']._serialized_end=1139
-  _globals['_STREAMCLASSIFYRESPONSE']._serialized_start=1142
-  _globals['_STREAMCLASSIFYRESPONSE']._serialized_end=1340
-  _globals['_STREAMCLASSIFYSTARTED']._serialized_start=1342
-  _globals['_STREAMCLASSIFYSTARTED']._serialized_end=1426
-  _globals['_STREAMCLASSIFYUPDATE']._serialized_start=1428
-  _globals['_STREAMCLASSIFYUPDATE']._serialized_end=1521
-  _globals['_STREAMCLASSIFYFINISHED']._serialized_start=1524
-  _globals['_STREAMCLASSIFYFINISHED']._serialized_end=1679
-  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1682
-  _globals['_CLASSIFICATIONSERVICE']._serialized_end=1873
+  _globals['_CLASSIFYREQUEST']._serialized_start=133
+  _globals['_CLASSIFYREQUEST']._serialized_end=272
+  _globals['_CLASSIFYINPUT']._serialized_start=275
+  _globals['_CLASSIFYINPUT']._serialized_end=446
+  _globals['_CLASSIFYRESPONSE']._serialized_start=449
+  _globals['_CLASSIFYRESPONSE']._serialized_end=601
+  _globals['_CLASSIFICATION']._serialized_start=603
+  _globals['_CLASSIFICATION']._serialized_end=692
+  _globals['_STREAMCLASSIFYREQUEST']._serialized_start=695
+  _globals['_STREAMCLASSIFYREQUEST']._serialized_end=1006
+  _globals['_STREAMCLASSIFYCONFIG']._serialized_start=1009
+  _globals['_STREAMCLASSIFYCONFIG']._serialized_end=1220
+  _globals['_STREAMCLASSIFYRESPONSE']._serialized_start=1223
+  _globals['_STREAMCLASSIFYRESPONSE']._serialized_end=1421
+  _globals['_STREAMCLASSIFYSTARTED']._serialized_start=1423
+  _globals['_STREAMCLASSIFYSTARTED']._serialized_end=1507
+  _globals['_STREAMCLASSIFYUPDATE']._serialized_start=1509
+  _globals['_STREAMCLASSIFYUPDATE']._serialized_end=1602
+  _globals['_STREAMCLASSIFYFINISHED']._serialized_start=1605
+  _globals['_STREAMCLASSIFYFINISHED']._serialized_end=1800
+  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1803
+  _globals['_CLASSIFICATIONSERVICE']._serialized_end=1994
 # @@protoc_insertion_point(module_scope)

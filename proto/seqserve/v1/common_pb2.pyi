@@ -12,9 +12,18 @@ class OffsetUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OFFSET_UNIT_UNSPECIFIED: _ClassVar[OffsetUnit]
     OFFSET_UNIT_CHARACTER: _ClassVar[OffsetUnit]
     OFFSET_UNIT_BYTE: _ClassVar[OffsetUnit]
+
+class StreamEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STREAM_END_UNSPECIFIED: _ClassVar[StreamEnd]
+    STREAM_END_INPUT: _ClassVar[StreamEnd]
+    STREAM_END_IDLE: _ClassVar[StreamEnd]
 OFFSET_UNIT_UNSPECIFIED: OffsetUnit
 OFFSET_UNIT_CHARACTER: OffsetUnit
 OFFSET_UNIT_BYTE: OffsetUnit
+STREAM_END_UNSPECIFIED: StreamEnd
+STREAM_END_INPUT: StreamEnd
+STREAM_END_IDLE: StreamEnd
 
 class ModelRef(_message.Message):
     __slots__ = ("name", "version")

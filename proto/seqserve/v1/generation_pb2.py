@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from seqserve.v1 import common_pb2 as seqserve_dot_v1_dot_common__pb2
 from seqserve.v1 import state_pb2 as seqserve_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cseqserve/v1/generation.proto\x12\x0bseqserve.v1\x1a\x18seqserve/v1/common.proto\x1a\x17seqserve/v1/state.proto\"\x8a\x03\n\x0fGenerateRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12-\n\x08sampling\x18\x04 \x01(\x0b\x32\x1b.seqserve.v1.SamplingParams\x12-\n\x08stopping\x18\x05 \x01(\x0b\x32\x1b.seqserve.v1.StoppingParams\x12-\n\x07outputs\x18\x06 \x01(\x0b\x32\x1c.seqserve.v1.GenerateOutputs\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12(\n\x06resume\x18\t \x01(\x0b\x32\x18.seqserve.v1.ResumePoint\x12\x10\n\x08priority\x18\n \x01(\x05\x42\x08\n\x06promptJ\x04\x08\x14\x10\x1e\"\x91\x05\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x02H\x06\x88\x01\x01\x12>\n\nlogit_bias\x18\x08 \x03(\x0b\x32*.seqserve.v1.SamplingParams.LogitBiasEntry\x12\x1d\n\x11\x61llowed_token_ids\x18\t \x03(\x05\x42\x02\x10\x01\x12\x1c\n\x10\x62\x61nned_token_ids\x18\n \x03(\x05\x42\x02\x10\x01\x12\x11\n\x04seed\x18\x0b \x01(\x04H\x07\x88\x01\x01\x12\x0e\n\x01n\x18\x0c \x01(\x05H\x08\x88\x01\x01\x12\x14\n\x07\x62\x65st_of\x18\r \x01(\x05H\t\x88\x01\x01\x12\x17\n\nbeam_width\x18\x0e \x01(\x05H\n\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x0f \x01(\x02H\x0b\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x04\n\x02_nB\n\n\x08_best_ofB\r\n\x0b_beam_widthB\x11\n\x0f_length_penalty\"\xb4\x01\n\x0eStoppingParams\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x1a\n\x0estop_token_ids\x18\x04 \x03(\x05\x42\x02\x10\x01\x12\x12\n\nignore_eos\x18\x05 \x01(\x08\x12\x14\n\x0cinclude_stop\x18\x06 \x01(\x08\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokens\"\x7f\n\x0fGenerateOutputs\x12\x15\n\x08logprobs\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0fprompt_logprobs\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\x0eomit_token_ids\x18\x03 \x01(\x08\x42\x0b\n\t_logprobsB\x12\n\x10_prompt_logprobs\"D\n\x0bResumePoint\x12\x0c\n\x04seed\x18\x01 \x01(\x04\x12\'\n\x08received\x18\x02 \x03(\x0b\x32\x15.seqserve.v1.TokenIds\"\xb2\x01\n\x10GenerateResponse\x12\x31\n\x07started\x18\x01 \x01(\x0b\x32\x1e.seqserve.v1.GenerationStartedH\x00\x12-\n\x05piece\x18\x02 \x01(\x0b\x32\x1c.seqserve.v1.GenerationPieceH\x00\x12\x33\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1f.seqserve.v1.GenerationFinishedH\x00\x42\x07\n\x05\x65vent\"\xa9\x01\n\x11GenerationStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x15\n\rprompt_tokens\x18\x03 \x01(\x05\x12\x10\n\x08position\x18\x04 \x01(\x03\x12\x32\n\x0fprompt_logprobs\x18\x05 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\"\x85\x01\n\x0fGenerationPiece\x12\x0e\n\x06sample\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\ttoken_ids\x18\x03 \x03(\x05\x42\x02\x10\x01\x12+\n\x08logprobs\x18\x04 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\x12\x10\n\x08position\x18\x05 \x01(\x03\"\xd8\x01\n\x12GenerationFinished\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.seqserve.v1.SampleFinished\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x18\n\x10generated_tokens\x18\x03 \x01(\x05\x12\x15\n\rcached_tokens\x18\x04 \x01(\x05\x12#\n\x06timing\x18\x05 \x01(\x0b\x32\x13.seqserve.v1.Timing\x12\'\n\x05state\x18\x06 \x01(\x0b\x32\x18.seqserve.v1.StateResult\"\xc1\x01\n\x0eSampleFinished\x12\x0e\n\x06sample\x18\x01 \x01(\x05\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.seqserve.v1.FinishReason\x12\x14\n\x0cmatched_stop\x18\x03 \x01(\t\x12\x1a\n\rmatched_token\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06tokens\x18\x05 \x01(\x05\x12\x14\n\x07logprob\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_matched_tokenB\n\n\x08_logprob\"\xbf\x01\n\x0cScoreRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\'\n\x06inputs\x18\x02 \x03(\x0b\x32\x17.seqserve.v1.ScoreInput\x12\x15\n\x08logprobs\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05state\x18\x04 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x0b\n\t_logprobs\"Q\n\nScoreInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x02 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x42\x07\n\x05input\"\xb4\x01\n\rScoreResponse\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12*\n\x06scores\x18\x02 \x03(\x0b\x32\x1a.seqserve.v1.SequenceScore\x12\'\n\x05state\x18\x03 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x04 \x01(\x0b\x32\x13.seqserve.v1.Timing\"v\n\rSequenceScore\x12\x0f\n\x07logprob\x18\x01 \x01(\x01\x12\x15\n\rscored_tokens\x18\x02 \x01(\x05\x12\x12\n\nperplexity\x18\x03 \x01(\x01\x12)\n\x06tokens\x18\x04 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\"\xda\x01\n\x12StreamScoreRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.seqserve.v1.StreamScoreConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12#\n\x05\x66lush\x18\x04 \x01(\x0b\x32\x12.seqserve.v1.FlushH\x00\x12&\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x17.seqserve.v1.EndOfInputH\x00\x42\t\n\x07message\"\x8d\x01\n\x11StreamScoreConfig\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x14\n\x0ctop_logprobs\x18\x02 \x01(\x05\x12(\n\x05state\x18\x03 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xb8\x01\n\x13StreamScoreResponse\x12\x32\n\x07started\x18\x01 \x01(\x0b\x32\x1f.seqserve.v1.StreamScoreStartedH\x00\x12.\n\x05piece\x18\x02 \x01(\x0b\x32\x1d.seqserve.v1.StreamScorePieceH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .seqserve.v1.StreamScoreFinishedH\x00\x42\x07\n\x05\x65vent\"Q\n\x12StreamScoreStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\"O\n\x10StreamScorePiece\x12)\n\x06tokens\x18\x01 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\x12\x10\n\x08position\x18\x02 \x01(\x03\"\x8e\x01\n\x13StreamScoreFinished\x12)\n\x05total\x18\x01 \x01(\x0b\x32\x1a.seqserve.v1.SequenceScore\x12\'\n\x05state\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing*\xc8\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x01\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x02\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x03\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x04\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x05\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x06\x32\xf4\x01\n\x11GenerationService\x12I\n\x08Generate\x12\x1c.seqserve.v1.GenerateRequest\x1a\x1d.seqserve.v1.GenerateResponse0\x01\x12>\n\x05Score\x12\x19.seqserve.v1.ScoreRequest\x1a\x1a.seqserve.v1.ScoreResponse\x12T\n\x0bStreamScore\x12\x1f.seqserve.v1.StreamScoreRequest\x1a .seqserve.v1.StreamScoreResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cseqserve/v1/generation.proto\x12\x0bseqserve.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18seqserve/v1/common.proto\x1a\x17seqserve/v1/state.proto\"\x8a\x03\n\x0fGenerateRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12-\n\x08sampling\x18\x04 \x01(\x0b\x32\x1b.seqserve.v1.SamplingParams\x12-\n\x08stopping\x18\x05 \x01(\x0b\x32\x1b.seqserve.v1.StoppingParams\x12-\n\x07outputs\x18\x06 \x01(\x0b\x32\x1c.seqserve.v1.GenerateOutputs\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12(\n\x06resume\x18\t \x01(\x0b\x32\x18.seqserve.v1.ResumePoint\x12\x10\n\x08priority\x18\n \x01(\x05\x42\x08\n\x06promptJ\x04\x08\x14\x10\x1e\"\x91\x05\n\x0eSamplingParams\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x02H\x05\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x02H\x06\x88\x01\x01\x12>\n\nlogit_bias\x18\x08 \x03(\x0b\x32*.seqserve.v1.SamplingParams.LogitBiasEntry\x12\x1d\n\x11\x61llowed_token_ids\x18\t \x03(\x05\x42\x02\x10\x01\x12\x1c\n\x10\x62\x61nned_token_ids\x18\n \x03(\x05\x42\x02\x10\x01\x12\x11\n\x04seed\x18\x0b \x01(\x04H\x07\x88\x01\x01\x12\x0e\n\x01n\x18\x0c \x01(\x05H\x08\x88\x01\x01\x12\x14\n\x07\x62\x65st_of\x18\r \x01(\x05H\t\x88\x01\x01\x12\x17\n\nbeam_width\x18\x0e \x01(\x05H\n\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x0f \x01(\x02H\x0b\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x15\n\x13_repetition_penaltyB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x04\n\x02_nB\n\n\x08_best_ofB\r\n\x0b_beam_widthB\x11\n\x0f_length_penalty\"\xb4\x01\n\x0eStoppingParams\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nmin_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0c\n\x04stop\x18\x03 \x03(\t\x12\x1a\n\x0estop_token_ids\x18\x04 \x03(\x05\x42\x02\x10\x01\x12\x12\n\nignore_eos\x18\x05 \x01(\x08\x12\x14\n\x0cinclude_stop\x18\x06 \x01(\x08\x42\r\n\x0b_max_tokensB\r\n\x0b_min_tokens\"\x7f\n\x0fGenerateOutputs\x12\x15\n\x08logprobs\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0fprompt_logprobs\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\x0eomit_token_ids\x18\x03 \x01(\x08\x42\x0b\n\t_logprobsB\x12\n\x10_prompt_logprobs\"D\n\x0bResumePoint\x12\x0c\n\x04seed\x18\x01 \x01(\x04\x12\'\n\x08received\x18\x02 \x03(\x0b\x32\x15.seqserve.v1.TokenIds\"\xb2\x01\n\x10GenerateResponse\x12\x31\n\x07started\x18\x01 \x01(\x0b\x32\x1e.seqserve.v1.GenerationStartedH\x00\x12-\n\x05piece\x18\x02 \x01(\x0b\x32\x1c.seqserve.v1.GenerationPieceH\x00\x12\x33\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1f.seqserve.v1.GenerationFinishedH\x00\x42\x07\n\x05\x65vent\"\xa9\x01\n\x11GenerationStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x15\n\rprompt_tokens\x18\x03 \x01(\x05\x12\x10\n\x08position\x18\x04 \x01(\x03\x12\x32\n\x0fprompt_logprobs\x18\x05 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\"\x85\x01\n\x0fGenerationPiece\x12\x0e\n\x06sample\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\ttoken_ids\x18\x03 \x03(\x05\x42\x02\x10\x01\x12+\n\x08logprobs\x18\x04 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\x12\x10\n\x08position\x18\x05 \x01(\x03\"\xd8\x01\n\x12GenerationFinished\x12,\n\x07samples\x18\x01 \x03(\x0b\x32\x1b.seqserve.v1.SampleFinished\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x18\n\x10generated_tokens\x18\x03 \x01(\x05\x12\x15\n\rcached_tokens\x18\x04 \x01(\x05\x12#\n\x06timing\x18\x05 \x01(\x0b\x32\x13.seqserve.v1.Timing\x12\'\n\x05state\x18\x06 \x01(\x0b\x32\x18.seqserve.v1.StateResult\"\xc1\x01\n\x0eSampleFinished\x12\x0e\n\x06sample\x18\x01 \x01(\x05\x12)\n\x06reason\x18\x02 \x01(\x0e\x32\x19.seqserve.v1.FinishReason\x12\x14\n\x0cmatched_stop\x18\x03 \x01(\t\x12\x1a\n\rmatched_token\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06tokens\x18\x05 \x01(\x05\x12\x14\n\x07logprob\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_matched_tokenB\n\n\x08_logprob\"\xbf\x01\n\x0cScoreRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\'\n\x06inputs\x18\x02 \x03(\x0b\x32\x17.seqserve.v1.ScoreInput\x12\x15\n\x08logprobs\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12(\n\x05state\x18\x04 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x0b\n\t_logprobs\"Q\n\nScoreInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x02 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x42\x07\n\x05input\"\xb4\x01\n\rScoreResponse\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12*\n\x06scores\x18\x02 \x03(\x0b\x32\x1a.seqserve.v1.SequenceScore\x12\'\n\x05state\x18\x03 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x04 \x01(\x0b\x32\x13.seqserve.v1.Timing\"v\n\rSequenceScore\x12\x0f\n\x07logprob\x18\x01 \x01(\x01\x12\x15\n\rscored_tokens\x18\x02 \x01(\x05\x12\x12\n\nperplexity\x18\x03 \x01(\x01\x12)\n\x06tokens\x18\x04 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\"\xda\x01\n\x12StreamScoreRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.seqserve.v1.StreamScoreConfigH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12*\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x15.seqserve.v1.TokenIdsH\x00\x12#\n\x05\x66lush\x18\x04 \x01(\x0b\x32\x12.seqserve.v1.FlushH\x00\x12&\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x17.seqserve.v1.EndOfInputH\x00\x42\t\n\x07message\"\xbe\x01\n\x11StreamScoreConfig\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.seqserve.v1.ModelRef\x12\x14\n\x0ctop_logprobs\x18\x02 \x01(\x05\x12(\n\x05state\x18\x03 \x01(\x0b\x32\x19.seqserve.v1.StateOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0cidle_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb8\x01\n\x13StreamScoreResponse\x12\x32\n\x07started\x18\x01 \x01(\x0b\x32\x1f.seqserve.v1.StreamScoreStartedH\x00\x12.\n\x05piece\x18\x02 \x01(\x0b\x32\x1d.seqserve.v1.StreamScorePieceH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .seqserve.v1.StreamScoreFinishedH\x00\x42\x07\n\x05\x65vent\"Q\n\x12StreamScoreStarted\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\"O\n\x10StreamScorePiece\x12)\n\x06tokens\x18\x01 \x03(\x0b\x32\x19.seqserve.v1.StepLogprobs\x12\x10\n\x08position\x18\x02 \x01(\x03\"\xb6\x01\n\x13StreamScoreFinished\x12)\n\x05total\x18\x01 \x01(\x0b\x32\x1a.seqserve.v1.SequenceScore\x12\'\n\x05state\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.StateResult\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.seqserve.v1.Timing\x12&\n\x06reason\x18\x04 \x01(\x0e\x32\x16.seqserve.v1.StreamEnd*\xc8\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x01\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x02\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x03\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x04\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x05\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x06\x32\xf4\x01\n\x11GenerationService\x12I\n\x08Generate\x12\x1c.seqserve.v1.GenerateRequest\x1a\x1d.seqserve.v1.GenerateResponse0\x01\x12>\n\x05Score\x12\x19.seqserve.v1.ScoreRequest\x1a\x1a.seqserve.v1.ScoreResponse\x12T\n\x0bStreamScore\x12\x1f.seqserve.v1.StreamScoreRequest\x1a .seqserve.v1.StreamScoreResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,50 +44,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPPINGPARAMS'].fields_by_name['stop_token_ids']._serialized_options = b'\020\001'
   _globals['_GENERATIONPIECE'].fields_by_name['token_ids']._loaded_options = None
   _globals['_GENERATIONPIECE'].fields_by_name['token_ids']._serialized_options = b'\020\001'
-  _globals['_FINISHREASON']._serialized_start=3881
-  _globals['_FINISHREASON']._serialized_end=4081
-  _globals['_GENERATEREQUEST']._serialized_start=97
-  _globals['_GENERATEREQUEST']._serialized_end=491
-  _globals['_SAMPLINGPARAMS']._serialized_start=494
-  _globals['_SAMPLINGPARAMS']._serialized_end=1151
-  _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._serialized_start=930
-  _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._serialized_end=978
-  _globals['_STOPPINGPARAMS']._serialized_start=1154
-  _globals['_STOPPINGPARAMS']._serialized_end=1334
-  _globals['_GENERATEOUTPUTS']._serialized_start=1336
-  _globals['_GENERATEOUTPUTS']._serialized_end=1463
-  _globals['_RESUMEPOINT']._serialized_start=1465
-  _globals['_RESUMEPOINT']._serialized_end=1533
-  _globals['_GENERATERESPONSE']._serialized_start=1536
-  _globals['_GENERATERESPONSE']._serialized_end=1714
-  _globals['_GENERATIONSTARTED']._serialized_start=1717
-  _globals['_GENERATIONSTARTED']._serialized_end=1886
-  _globals['_GENERATIONPIECE']._serialized_start=1889
-  _globals['_GENERATIONPIECE']._serialized_end=2022
-  _globals['_GENERATIONFINISHED']._serialized_start=2025
-  _globals['_GENERATIONFINISHED']._serialized_end=2241
-  _globals['_SAMPLEFINISHED']._serialized_start=2244
-  _globals['_SAMPLEFINISHED']._serialized_end=2437
-  _globals['_SCOREREQUEST']._serialized_start=2440
-  _globals['_SCOREREQUEST']._serialized_end=2631
-  _globals['_SCOREINPUT']._serialized_start=2633
-  _globals['_SCOREINPUT']._serialized_end=2714
-  _globals['_SCORERESPONSE']._serialized_start=2717
-  _globals['_SCORERESPONSE']._serialized_end=2897
-  _globals['_SEQUENCESCORE']._serialized_start=2899
-  _globals['_SEQUENCESCORE']._serialized_end=3017
-  _globals['_STREAMSCOREREQUEST']._serialized_start=3020
-  _globals['_STREAMSCOREREQUEST']._serialized_end=3238
-  _globals['_STREAMSCORECONFIG']._serialized_start=3241
-  _globals['_STREAMSCORECONFIG']._serialized_end=3382
-  _globals['_STREAMSCORERESPONSE']._serialized_start=3385
-  _globals['_STREAMSCORERESPONSE']._serialized_end=3569
-  _globals['_STREAMSCORESTARTED']._serialized_start=3571
-  _globals['_STREAMSCORESTARTED']._serialized_end=3652
-  _globals['_STREAMSCOREPIECE']._serialized_start=3654
-  _globals['_STREAMSCOREPIECE']._serialized_end=3733
-  _globals['_STREAMSCOREFINISHED']._serialized_start=3736
-  _globals['_STREAMSCOREFINISHED']._serialized_end=3878
-  _globals['_GENERATIONSERVICE']._serialized_start=4084
-  _globals['_GENERATIONSERVICE']._serialized_end=4328
+  _globals['_FINISHREASON']._serialized_start=4002
+  _globals['_FINISHREASON']._serialized_end=4202
+  _globals['_GENERATEREQUEST']._serialized_start=129
+  _globals['_GENERATEREQUEST']._serialized_end=523
+  _globals['_SAMPLINGPARAMS']._serialized_start=526
+  _globals['_SAMPLINGPARAMS']._serialized_end=1183
+  _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._serialized_start=962
+  _globals['_SAMPLINGPARAMS_LOGITBIASENTRY']._serialized_end=1010
+  _globals['_STOPPINGPARAMS']._serialized_start=1186
+  _globals['_STOPPINGPARAMS']._serialized_end=1366
+  _globals['_GENERATEOUTPUTS']._serialized_start=1368
+  _globals['_GENERATEOUTPUTS']._serialized_end=1495
+  _globals['_RESUMEPOINT']._serialized_start=1497
+  _globals['_RESUMEPOINT']._serialized_end=1565
+  _globals['_GENERATERESPONSE']._serialized_start=1568
+  _globals['_GENERATERESPONSE']._serialized_end=1746
+  _globals['_GENERATIONSTARTED']._serialized_start=1749
+  _globals['_GENERATIONSTARTED']._serialized_end=1918
+  _globals['_GENERATIONPIECE']._serialized_start=1921
+  _globals['_GENERATIONPIECE']._serialized_end=2054
+  _globals['_GENERATIONFINISHED']._serialized_start=2057
+  _globals['_GENERATIONFINISHED']._serialized_end=2273
+  _globals['_SAMPLEFINISHED']._serialized_start=2276
+  _globals['_SAMPLEFINISHED']._serialized_end=2469
+  _globals['_SCOREREQUEST']._serialized_start=2472
+  _globals['_SCOREREQUEST']._serialized_end=2663
+  _globals['_SCOREINPUT']._serialized_start=2665
+  _globals['_SCOREINPUT']._serialized_end=2746
+  _globals['_SCORERESPONSE']._serialized_start=2749
+  _globals['_SCORERESPONSE']._serialized_end=2929
+  _globals['_SEQUENCESCORE']._serialized_start=2931
+  _globals['_SEQUENCESCORE']._serialized_end=3049
+  _globals['_STREAMSCOREREQUEST']._serialized_start=3052
+  _globals['_STREAMSCOREREQUEST']._serialized_end=3270
+  _globals['_STREAMSCORECONFIG']._serialized_start=3273
+  _globals['_STREAMSCORECONFIG']._serialized_end=3463
+  _globals['_STREAMSCORERESPONSE']._serialized_start=3466
+  _globals['_STREAMSCORERESPONSE']._serialized_end=3650
+  _globals['_STREAMSCORESTARTED']._serialized_start=3652
+  _globals['_STREAMSCORESTARTED']._serialized_end=3733
+  _globals['_STREAMSCOREPIECE']._serialized_start=3735
+  _globals['_STREAMSCOREPIECE']._serialized_end=3814
+  _globals['_STREAMSCOREFINISHED']._serialized_start=3817
+  _globals['_STREAMSCOREFINISHED']._serialized_end=3999
+  _globals['_GENERATIONSERVICE']._serialized_start=4205
+  _globals['_GENERATIONSERVICE']._serialized_end=4449
 # @@protoc_insertion_point(module_scope)

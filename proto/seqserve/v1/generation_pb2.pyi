@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from seqserve.v1 import common_pb2 as _common_pb2
 from seqserve.v1 import state_pb2 as _state_pb2
 from google.protobuf.internal import containers as _containers
@@ -256,16 +259,18 @@ class StreamScoreRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamScoreConfig, _Mapping]] = ..., text: _Optional[str] = ..., token_ids: _Optional[_Union[_common_pb2.TokenIds, _Mapping]] = ..., flush: _Optional[_Union[_common_pb2.Flush, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.EndOfInput, _Mapping]] = ...) -> None: ...
 
 class StreamScoreConfig(_message.Message):
-    __slots__ = ("model", "top_logprobs", "state", "request_id")
+    __slots__ = ("model", "top_logprobs", "state", "request_id", "idle_timeout")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
     top_logprobs: int
     state: _state_pb2.StateOptions
     request_id: str
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., top_logprobs: _Optional[int] = ..., state: _Optional[_Union[_state_pb2.StateOptions, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    idle_timeout: _duration_pb2.Duration
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., top_logprobs: _Optional[int] = ..., state: _Optional[_Union[_state_pb2.StateOptions, _Mapping]] = ..., request_id: _Optional[str] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class StreamScoreResponse(_message.Message):
     __slots__ = ("started", "piece", "finished")
@@ -294,11 +299,13 @@ class StreamScorePiece(_message.Message):
     def __init__(self, tokens: _Optional[_Iterable[_Union[_common_pb2.StepLogprobs, _Mapping]]] = ..., position: _Optional[int] = ...) -> None: ...
 
 class StreamScoreFinished(_message.Message):
-    __slots__ = ("total", "state", "timing")
+    __slots__ = ("total", "state", "timing", "reason")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     total: SequenceScore
     state: _state_pb2.StateResult
     timing: _common_pb2.Timing
-    def __init__(self, total: _Optional[_Union[SequenceScore, _Mapping]] = ..., state: _Optional[_Union[_state_pb2.StateResult, _Mapping]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ...) -> None: ...
+    reason: _common_pb2.StreamEnd
+    def __init__(self, total: _Optional[_Union[SequenceScore, _Mapping]] = ..., state: _Optional[_Union[_state_pb2.StateResult, _Mapping]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.StreamEnd, str]] = ...) -> None: ...

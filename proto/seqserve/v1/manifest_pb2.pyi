@@ -47,6 +47,7 @@ class TensorRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TENSOR_ROLE_LABEL_SCORES: _ClassVar[TensorRole]
     TENSOR_ROLE_LABEL_PATH: _ClassVar[TensorRole]
     TENSOR_ROLE_CLASS_LOGITS: _ClassVar[TensorRole]
+    TENSOR_ROLE_CARRY_LENGTHS: _ClassVar[TensorRole]
 
 class TokenLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -95,6 +96,7 @@ TENSOR_ROLE_TOKEN_LOGITS: TensorRole
 TENSOR_ROLE_LABEL_SCORES: TensorRole
 TENSOR_ROLE_LABEL_PATH: TensorRole
 TENSOR_ROLE_CLASS_LOGITS: TensorRole
+TENSOR_ROLE_CARRY_LENGTHS: TensorRole
 TOKEN_LEVEL_UNSPECIFIED: TokenLevel
 TOKEN_LEVEL_CHARACTER: TokenLevel
 TOKEN_LEVEL_BYTE: TokenLevel

@@ -146,15 +146,9 @@ class TokenCounts(_message.Message):
     def __init__(self, token_ids: _Optional[_Iterable[int]] = ..., prompt: _Optional[_Iterable[int]] = ..., generated: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TaggingRemainder(_message.Message):
-    __slots__ = ("partial_text", "characters", "bytes", "undecided_tokens", "path_scores")
-    PARTIAL_TEXT_FIELD_NUMBER: _ClassVar[int]
-    CHARACTERS_FIELD_NUMBER: _ClassVar[int]
-    BYTES_FIELD_NUMBER: _ClassVar[int]
-    UNDECIDED_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    PATH_SCORES_FIELD_NUMBER: _ClassVar[int]
-    partial_text: str
-    characters: int
-    bytes: int
-    undecided_tokens: _containers.RepeatedScalarFieldContainer[int]
-    path_scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, partial_text: _Optional[str] = ..., characters: _Optional[int] = ..., bytes: _Optional[int] = ..., undecided_tokens: _Optional[_Iterable[int]] = ..., path_scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    __slots__ = ("sentence_position", "last_label")
+    SENTENCE_POSITION_FIELD_NUMBER: _ClassVar[int]
+    LAST_LABEL_FIELD_NUMBER: _ClassVar[int]
+    sentence_position: int
+    last_label: int
+    def __init__(self, sentence_position: _Optional[int] = ..., last_label: _Optional[int] = ...) -> None: ...

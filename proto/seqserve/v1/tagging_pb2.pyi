@@ -25,12 +25,6 @@ class SentenceRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SENTENCE_RULE_CLIENT: _ClassVar[SentenceRule]
     SENTENCE_RULE_NEWLINE: _ClassVar[SentenceRule]
     SENTENCE_RULE_PUNCTUATION: _ClassVar[SentenceRule]
-
-class StreamEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    STREAM_END_UNSPECIFIED: _ClassVar[StreamEnd]
-    STREAM_END_INPUT: _ClassVar[StreamEnd]
-    STREAM_END_IDLE: _ClassVar[StreamEnd]
 TAG_FINALITY_UNSPECIFIED: TagFinality
 TAG_FINALITY_IMMEDIATE: TagFinality
 TAG_FINALITY_LOOKAHEAD: TagFinality
@@ -39,9 +33,6 @@ SENTENCE_RULE_UNSPECIFIED: SentenceRule
 SENTENCE_RULE_CLIENT: SentenceRule
 SENTENCE_RULE_NEWLINE: SentenceRule
 SENTENCE_RULE_PUNCTUATION: SentenceRule
-STREAM_END_UNSPECIFIED: StreamEnd
-STREAM_END_INPUT: StreamEnd
-STREAM_END_IDLE: StreamEnd
 
 class TagRequest(_message.Message):
     __slots__ = ("model", "inputs", "outputs")
@@ -210,5 +201,5 @@ class StreamTagFinished(_message.Message):
     tokens: int
     state: _state_pb2.StateResult
     timing: _common_pb2.Timing
-    reason: StreamEnd
-    def __init__(self, tokens: _Optional[int] = ..., state: _Optional[_Union[_state_pb2.StateResult, _Mapping]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., reason: _Optional[_Union[StreamEnd, str]] = ...) -> None: ...
+    reason: _common_pb2.StreamEnd
+    def __init__(self, tokens: _Optional[int] = ..., state: _Optional[_Union[_state_pb2.StateResult, _Mapping]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.StreamEnd, str]] = ...) -> None: ...
