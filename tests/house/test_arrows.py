@@ -31,6 +31,7 @@ SERVER_ROOMS = (
     "prefix",
     "sampling",
     "tagging",
+    "spans",
     "line",
     "stream",
     "courier",
