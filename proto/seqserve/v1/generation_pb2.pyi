@@ -291,12 +291,14 @@ class StreamScoreStarted(_message.Message):
     def __init__(self, servable: _Optional[_Union[_common_pb2.ServableId, _Mapping]] = ..., position: _Optional[int] = ...) -> None: ...
 
 class StreamScorePiece(_message.Message):
-    __slots__ = ("tokens", "position")
+    __slots__ = ("tokens", "position", "offsets")
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
     tokens: _containers.RepeatedCompositeFieldContainer[_common_pb2.StepLogprobs]
     position: int
-    def __init__(self, tokens: _Optional[_Iterable[_Union[_common_pb2.StepLogprobs, _Mapping]]] = ..., position: _Optional[int] = ...) -> None: ...
+    offsets: _containers.RepeatedCompositeFieldContainer[_common_pb2.Offsets]
+    def __init__(self, tokens: _Optional[_Iterable[_Union[_common_pb2.StepLogprobs, _Mapping]]] = ..., position: _Optional[int] = ..., offsets: _Optional[_Iterable[_Union[_common_pb2.Offsets, _Mapping]]] = ...) -> None: ...
 
 class StreamScoreFinished(_message.Message):
     __slots__ = ("total", "state", "timing", "reason")
