@@ -75,9 +75,13 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReadingRequest:
-    """Read a whole input, at least one step, and give the graph's outputs for it."""
+    """Read a whole input, at least one step, and give the graph's outputs for it.
+
+    steps: those whose outputs are wanted, in order; None: all.
+    """
 
     inputs: Inputs
+    steps: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

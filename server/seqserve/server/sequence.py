@@ -96,11 +96,17 @@ class ReadingSequence(ResultSequence):
         self, request: ReadingRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(request.inputs, state, stream, admission, admitted_s)
+        self._steps = request.steps
         self._pieces: list[list[FloatArray]] = []
 
     def read(self, outputs: Listed[FloatArray]) -> None:
-        """Keep a piece's outputs."""
-        self._pieces.append([output.copy() for output in outputs])
+        """Keep a piece's outputs, as far as they are wanted."""
+        if self._steps is None:
+            self._pieces.append([output.copy() for output in outputs])
+        else:
+            start = self.consumed - len(outputs[0])
+            places = [step - start for step in self._steps if start <= step < self.consumed]
+            self._pieces.append([output[places] for output in outputs])
 
     def finish(self, now_s: float) -> Reading:
         """All pieces as one."""

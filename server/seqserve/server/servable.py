@@ -69,7 +69,7 @@ class Servable:
         self._inputs = [(spec.role, spec.name) for spec in manifest.inputs if spec.role != pb.TENSOR_ROLE_LENGTHS]
         self._lengths = next(spec.name for spec in manifest.inputs if spec.role == pb.TENSOR_ROLE_LENGTHS)
         self._outputs = [spec.name for spec in manifest.outputs] + [spec.output for spec in manifest.states]
-        self._output_count = len(manifest.outputs)
+        self._per_step = [spec.role != pb.TENSOR_ROLE_CLASS_LOGITS for spec in manifest.outputs]
         self._state_inputs = [spec.input for spec in manifest.states]
         self._warm_up()
 
@@ -99,7 +99,8 @@ class Servable:
             inputs: B >= 1 inputs, each at least one step.
             state: Arrays (D, B, H); empty for bidirectional models.
         Returns: The graph's outputs in the manifest's order, (T, B, V) each (rows beyond a sequence's length are
-            meaningless), and the state after each sequence's last step.
+            meaningless), with T = 1 for those of a classifier, which answers once, at each sequence's last step; and
+            the state after it.
         Raises: ValueError for no sequences or an empty one.
         """
         arrays, lengths = pad(inputs)
@@ -113,7 +114,12 @@ class Servable:
         feed[self._lengths] = lengths
         feed.update(zip(self._state_inputs, state, strict=True))
         results: list[FloatArray] = self._session.run(self._outputs, feed)
-        return results[: self._output_count], tuple(results[self._output_count :])
+        count = len(self._per_step)
+        outputs = [
+            result if per_step else result[np.newaxis]
+            for result, per_step in zip(results[:count], self._per_step, strict=True)
+        ]
+        return outputs, tuple(results[count:])
 
     def _check_names(self) -> None:
         spec = self.manifest

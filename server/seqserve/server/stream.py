@@ -57,7 +57,11 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the graph gave for a whole input: its outputs in the manifest's order, (T, V) each."""
+    """What the graph gave for a whole input, or for the steps that were asked about.
+
+    arrays: its outputs in the manifest's order, (T, V) each; of a classifier, which answers at the end of each run of
+    the graph, (runs, V): the last row is the answer.
+    """
 
     arrays: tuple[FloatArray, ...]
     times: Times
