@@ -25,6 +25,7 @@ SERVER_ROOMS = (
     "state",
     "start",
     "servable",
+    "payload",
     "snapshot",
     "likelihood",
     "beams",

@@ -319,7 +319,7 @@ def test_what_is_far_too_much_is_refused_without_looking_at_all_of_it(lstm: Serv
 
 def test_memory_stays_flat_however_many_are_refused(lstm: Servable) -> None:
     payload = pack(a_start(lstm, 3), lstm, now_s=0)
-    payload.tagging.partial_text = "x" * (BYTES_MAX // 2)
+    payload.servable.model = "x" * (BYTES_MAX // 2)
     floats(float("nan"))(payload)
     data = seal(payload, None)
 

@@ -42,6 +42,11 @@ def read_manifest(folder: Path) -> pb.Manifest:
     return manifest
 
 
+def reads_ids_alone(manifest: pb.Manifest) -> bool:
+    """Whether token ids are all that the model reads, so that tokens which were kept can be read again."""
+    return {spec.role for spec in manifest.inputs} == {pb.TENSOR_ROLE_TOKENS, pb.TENSOR_ROLE_LENGTHS}
+
+
 def _parse(path: Path) -> pb.Manifest:
     try:
         text = path.read_text("utf-8")

@@ -97,7 +97,35 @@ class ScoringRequest:
     keeps_state: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FeedRequest:
+    """Read inputs as they come, and give the graph's outputs for each step.
+
+    start: where the sequence begins. keeps_state: the final state is wanted; it has consumed everything.
+    lookahead: models that see the future: steps after a step that have to be there before its outputs are final; None:
+    the rest of the sentence. provisional: tell outputs that are not final yet, too.
+    """
+
+    start: Start = _NEW
+    keeps_state: bool = False
+    lookahead: int | None = 0
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFeedRequest:
+    """Tell how likely each token is, as they come, with this many likeliest ones at each step.
+
+    start: where the sequence begins. keeps_state: the final state is wanted; it trails the tokens by one.
+    """
+
+    top: int = 0
+    start: Start = _NEW
+    keeps_state: bool = False
+
+
 Request = GenerationRequest | ReadingRequest | ScoringRequest
+OpenRequest = FeedRequest | ScoreFeedRequest  # their inputs come later, and over time
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +143,6 @@ class Admission:
 
 def fed(start: Start, inputs: Inputs) -> Inputs:
     """What the model is fed: tokens of the sequence that its state has not consumed, and the request's own."""
-    if start.last_token is None:
+    if not len(start.lead):
         return inputs
     return token_inputs([*start.lead.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])

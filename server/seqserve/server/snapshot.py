@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from seqserve.server.errors import ServableMismatchError, SnapshotInvalidError
-from seqserve.server.inputs import IntArray
+from seqserve.server.payload import is_of_task, payload_of, start_of
 from seqserve.server.servable import Servable
-from seqserve.server.start import Start, TokenCounts, no_tokens
-from seqserve.server.state import State
-from seqserve.v1 import common_pb2, manifest_pb2
+from seqserve.server.start import Start
+from seqserve.v1 import common_pb2
 from seqserve.v1 import state_pb2 as pb
 
 FORMAT_VERSION = 1
-_UNDECODED_BYTES_MAX = 3
-_DTYPES: dict[pb.ElementType, np.dtype[Any]] = {
-    pb.ELEMENT_TYPE_FLOAT32: np.dtype("<f4"),
-    pb.ELEMENT_TYPE_UINT8: np.dtype("u1"),
-}
 
 
 def seal(payload: pb.SnapshotPayload, key: bytes | None) -> bytes:
@@ -81,23 +71,12 @@ def unseal(data: bytes, key: bytes | None, bytes_max: int) -> pb.SnapshotPayload
 
 def pack(start: Start, servable: Servable, now_s: float) -> pb.SnapshotPayload:
     """A state as a message. Args: start: without replay or seed; now_s: unix time."""
-    identity = servable.id
-    payload = pb.SnapshotPayload(
-        servable=common_pb2.ServableId(model=identity.model, version=identity.version, digest=identity.digest),
-        position=start.position,
-        last_token=start.last_token,
-        tokenizer_sha256=bytes.fromhex(servable.manifest.graph.tokenizer_sha256),
+    payload, identity = payload_of(start, servable.manifest), servable.id
+    payload.servable.CopyFrom(
+        common_pb2.ServableId(model=identity.model, version=identity.version, digest=identity.digest)
     )
+    payload.tokenizer_sha256 = bytes.fromhex(servable.manifest.graph.tokenizer_sha256)
     payload.create_time.FromMilliseconds(round(now_s * 1e3))
-    for spec, tensor in zip(servable.manifest.states, start.state or (), strict=start.state is not None):
-        data = np.ascontiguousarray(tensor[:, 0], _DTYPES[spec.element_type]).tobytes()
-        payload.tensors.add(name=spec.name, element_type=spec.element_type, shape=_shape(spec), data=data)
-    payload.tokens.extend(start.tokens.tolist())
-    payload.generation.undecoded = start.undecoded
-    counts = payload.generation.counts
-    counts.token_ids.extend(start.counts.ids.tolist())
-    counts.prompt.extend(start.counts.prompt.tolist())
-    counts.generated.extend(start.counts.generated.tolist())
     return payload
 
 
@@ -108,23 +87,30 @@ def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     Raises: ServableMismatchError if it is another servable's; SnapshotInvalidError saying what is broken.
     """
     check_servable(payload, servable)
-    if _begins(payload):
-        return Start.new()
-    return _start(payload, servable.manifest, _state(payload.tensors, servable.manifest.states))
+    return start_of(payload, servable.manifest, with_state=True)
 
 
 def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     """The kept tokens that a message holds, to be read again by a servable that does not know its tensors.
 
-    Raises: ServableMismatchError if none are kept or they mean something else to it; SnapshotInvalidError.
+    Of a tagger those of its sentence are read. Where a CRF is within one they do not tell how it goes on.
+
+    Raises: ServableMismatchError if none are kept, they mean something else to it, or it does something else with them;
+        SnapshotInvalidError.
     """
-    same_tokenizer = payload.tokenizer_sha256.hex() == servable.manifest.graph.tokenizer_sha256
-    if payload.position and not (payload.tokens and same_tokenizer):
+    manifest, tags = servable.manifest, payload.tagging
+    same_tokenizer = payload.tokenizer_sha256.hex() == manifest.graph.tokenizer_sha256
+    decides = manifest.network.crf or tags.HasField("last_label")
+    if payload.position and not (
+        payload.tokens
+        and same_tokenizer
+        and is_of_task(payload, manifest.task)
+        and not (decides and tags.sentence_position < payload.position)
+    ):
         raise mismatch(payload, servable)
-    if _begins(payload):
-        return Start.new()
-    start = _start(payload, servable.manifest, None)
-    return replace(start, replay=start.tokens[:-1])
+    start = start_of(payload, manifest, with_state=False)
+    end = start.position if start.last_token is None else start.position - 1
+    return replace(start, replay=start.tokens[start.sentence.position : end])
 
 
 def check_servable(payload: pb.SnapshotPayload, servable: Servable) -> None:
@@ -150,115 +136,3 @@ def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> Servable
         "version, or begin anew",
         metadata={"state_digest": theirs.digest[:64], "servable_digest": ours.digest},
     )
-
-
-def _begins(payload: pb.SnapshotPayload) -> bool:
-    """Whether it is a sequence without tokens, which has nothing else either."""
-    if payload.position < 0:
-        raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
-    if payload.position:
-        return False
-    rest = payload.generation
-    if payload.tensors or payload.tokens or payload.HasField("last_token") or rest.undecoded or rest.counts.token_ids:
-        raise SnapshotInvalidError("the snapshot is at position 0, where there are neither tensors nor tokens")
-    return True
-
-
-def _start(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, state: State | None) -> Start:
-    return Start(
-        state=state,
-        position=payload.position,
-        last_token=_last_token(payload, manifest),
-        counts=_counts(payload, manifest),
-        undecoded=_undecoded(payload),
-        tokens=_tokens(payload, manifest),
-    )
-
-
-def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.StateSpec]) -> State:
-    wanted = [spec.name for spec in specs]
-    names = [tensor.name for tensor in tensors[: len(wanted) + 1]]  # there may be millions
-    if names != wanted:
-        raise SnapshotInvalidError(f"the snapshot's tensors begin with {names}, the model's are {wanted}")
-    return tuple(_tensor(tensor, spec) for tensor, spec in zip(tensors, specs, strict=True))
-
-
-def _tensor(tensor: pb.StateTensor, spec: manifest_pb2.StateSpec) -> npt.NDArray[np.float32]:
-    shape, dtype = _shape(spec), _DTYPES[spec.element_type]
-    size, given = spec.directions * spec.size * dtype.itemsize, list(tensor.shape[:8])
-    if (tensor.element_type, len(tensor.data)) == (spec.element_type, size) and given == shape:
-        array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
-        if np.isfinite(array).all():
-            return array
-        told = "numbers that are not finite"
-    elif tensor.element_type != spec.element_type:
-        told = f"element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
-    elif given != shape:
-        told = f"shape {given}, the model's has {shape}"
-    else:
-        told = f"{len(tensor.data)} bytes, its shape needs {size}"
-    raise SnapshotInvalidError(f"the snapshot's tensor {spec.name!r} has {told}")
-
-
-def _last_token(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> int | None:
-    if not manifest.HasField("vocabulary"):  # its input is numeric
-        return None
-    if not payload.HasField("last_token"):
-        raise SnapshotInvalidError("the snapshot has no last token, which a position above 0 needs")
-    if not 0 <= payload.last_token < manifest.vocabulary.size:
-        raise SnapshotInvalidError(
-            f"the snapshot's last token is {payload.last_token}, the vocabulary has {manifest.vocabulary.size} tokens"
-        )
-    return payload.last_token
-
-
-def _undecoded(payload: pb.SnapshotPayload) -> bytes:
-    undecoded = payload.generation.undecoded
-    if len(undecoded) > _UNDECODED_BYTES_MAX:
-        raise SnapshotInvalidError(
-            f"the snapshot has {len(undecoded)} bytes that are not whole UTF-8, at most {_UNDECODED_BYTES_MAX} can be"
-        )
-    return undecoded
-
-
-def _tokens(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> IntArray:
-    if not payload.tokens:
-        return no_tokens()
-    if len(payload.tokens) != payload.position:
-        raise SnapshotInvalidError(
-            f"the snapshot keeps {len(payload.tokens)} tokens at position {payload.position}; it keeps all or none"
-        )
-    tokens = np.array(payload.tokens, np.int32)
-    if tokens.min() < 0 or tokens.max() >= manifest.vocabulary.size:
-        raise SnapshotInvalidError(
-            f"the snapshot keeps tokens outside the vocabulary, which has {manifest.vocabulary.size}"
-        )
-    if tokens[-1] != payload.last_token:
-        raise SnapshotInvalidError("the last of the snapshot's tokens is not its last token")
-    return tokens
-
-
-def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> TokenCounts:
-    told = payload.generation.counts
-    size, most = len(told.token_ids), manifest.vocabulary.size
-    if size > most:
-        raise SnapshotInvalidError(f"the snapshot counts {size} tokens, the vocabulary has {most}")
-    if not len(told.prompt) == len(told.generated) == size:
-        raise SnapshotInvalidError(
-            f"the snapshot counts {size} tokens, but has {len(told.prompt)} and {len(told.generated)} counts of them"
-        )
-    table = np.array([told.token_ids, told.prompt, told.generated], np.int32)
-    ids = table[0]
-    if size and (table.min() < 0 or ids[-1] >= most or (ids[1:] <= ids[:-1]).any()):
-        raise SnapshotInvalidError(
-            "the snapshot counts tokens that are not in the vocabulary, not in order, or less than 0 times"
-        )
-    total = int(table[1:].sum(dtype=np.int64))
-    if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL and total != payload.position:
-        raise SnapshotInvalidError(f"the snapshot counts {total} tokens, but is at position {payload.position}")
-    return TokenCounts(ids, table[1], table[2])
-
-
-def _shape(spec: manifest_pb2.StateSpec) -> list[int]:
-    """A tensor's shape without the batch axis."""
-    return [spec.directions, spec.size]

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.sessions import Destination, StateResult, StateSpec
 from seqserve.server.settings import SessionSettings
-from seqserve.v1 import generation_pb2, session_pb2
+from seqserve.v1 import classification_pb2, generation_pb2, session_pb2, tagging_pb2
 from seqserve.v1 import state_pb2 as pb
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -25,14 +25,27 @@ _DESTINATIONS = {
 }
 
 
-_MAY_DIFFER = ("model", "outputs", "logprobs", "state", "resume", "priority")  # between the tries of a request
+# Between the tries of a request: what does not change where it ends.
+_MAY_DIFFER = (
+    *("model", "outputs", "logprobs", "state", "resume", "priority"),
+    *("top_logprobs", "top_labels", "provisional", "idle_timeout"),
+)
 
-Asking = generation_pb2.GenerateRequest | generation_pb2.ScoreRequest
+Asking = (
+    generation_pb2.GenerateRequest
+    | generation_pb2.ScoreRequest
+    | generation_pb2.StreamScoreConfig
+    | tagging_pb2.StreamTagConfig
+    | classification_pb2.StreamClassifyConfig
+)
 Fenced = pb.StateOptions | session_pb2.ForkSessionRequest | session_pb2.RewindSessionRequest
 
 
 def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
-    """What a request says of its state, checked; None if it says nothing. Raises: InvalidFieldError."""
+    """What a request, or a stream's first message, says of its state, checked; None if it says nothing.
+
+    Raises: InvalidFieldError.
+    """
     if not request.HasField("state"):
         return None
     options, named = request.state, request.state.HasField("session_id")
@@ -65,7 +78,10 @@ def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
 
 
 def _asked(request: Asking) -> bytes:
-    """A digest of what the answer is a function of, but for the seed: a retry may name it, where the first did not."""
+    """A digest of what the answer is a function of, but for the seed: a retry may name it, where the first did not.
+
+    What a stream is sent after its first message is not in it.
+    """
     same = copy.deepcopy(request)
     for name in _MAY_DIFFER:
         if name in same.DESCRIPTOR.fields_by_name:

@@ -22,6 +22,7 @@ class Advance:
 
     wants_state: ClassVar[bool] = False  # whether Ending.state is needed; if not, it may be None
     already_applied: ClassVar[bool] = False  # the request is repeated; its end changes nothing
+    keeps_tokens = False  # whether Ending.prompt_tokens is needed of a model that is no language model
 
     def __init__(self, model: Model, start: Start) -> None:
         """Args: model: the version that runs it; it stays loaded until the end."""
@@ -64,11 +65,11 @@ class Sealing(Advance):
         super().__init__(model, start)
         self._key = key
         self._now_s = now_s
-        self._keep_tokens = keep_tokens
+        self.keeps_tokens = keep_tokens
 
     async def commit(self, ending: Ending) -> StateResult:
         """Make the snapshot."""
-        after = following(self.start, ending, keep_tokens=self._keep_tokens)
+        after = following(self.start, ending, keep_tokens=self.keeps_tokens)
         return StateResult(ending.position, snapshot=seal(pack(after, self.model.servable, self._now_s), self._key))
 
 
@@ -87,11 +88,12 @@ class Storing(Advance):
         self._lease = lease
         self._session = session
         self._now_s = now_s
+        self.keeps_tokens = session.stored.keep_tokens
 
     async def commit(self, ending: Ending) -> StateResult:
         """Write the session, or create it."""
         spec, stored, record = self._spec, self._session.stored, self._session.record
-        after = following(self.start, ending, keep_tokens=stored.keep_tokens)
+        after = following(self.start, ending, keep_tokens=self.keeps_tokens)
         apply(stored, pack(after, self.model.servable, self._now_s), spec, ending.seed)
         identity = self.model.servable.id
         record = replace(
@@ -119,8 +121,11 @@ class Storing(Advance):
 
 def following(start: Start, ending: Ending, *, keep_tokens: bool) -> Start:
     """Where the sequence goes on after a request. Raises: ValueError if the ending does not fit the start."""
-    read, made = ending.prompt_tokens, ending.generated_tokens
-    if ending.state is None or ending.position != start.position + len(read) + len(made):
+    if not ending.position:
+        return Start.new()
+    read, made, trails = ending.prompt_tokens, ending.generated_tokens, ending.last_token is not None
+    counted = trails or keep_tokens
+    if ending.state is None or (counted and ending.position != start.position + len(read) + len(made)):
         raise ValueError(
             f"a request from position {start.position} with {len(read)} + {len(made)} tokens ended at {ending.position}"
         )
@@ -128,7 +133,8 @@ def following(start: Start, ending: Ending, *, keep_tokens: bool) -> Start:
         state=ending.state,
         position=ending.position,
         last_token=ending.last_token,
-        counts=start.counts.plus(read, made),
+        counts=start.counts.plus(read, made) if trails else start.counts,
         undecoded=ending.undecoded,
         tokens=np.concatenate([start.tokens, read, made]) if keep_tokens else start.tokens[:0],
+        sentence=ending.sentence,
     )

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from seqserve.server.errors import SessionExistsError, SessionNotFoundError
 from seqserve.server.repository import Repository
-from seqserve.server.sessions.choice import carrying
+from seqserve.server.sessions.choice import carrying, keeping
 from seqserve.server.sessions.shelf import Shelf, live
 from seqserve.server.sessions.stored import Session, check_position, fork, rewind, rewind_asked, state_at, was_applied
 from seqserve.server.settings import SessionSettings
 from seqserve.server.snapshot import mismatch, pack, seal, unpack, unseal
 from seqserve.server.start import Start
 from seqserve.server.stores import Record, SessionKey
-from seqserve.v1 import manifest_pb2, stored_pb2
+from seqserve.v1 import stored_pb2
 
 _ID_BYTES = 18  # of a drawn id: 24 characters
 
@@ -49,9 +49,11 @@ class Catalog:
         """A session at position 0, or the one that the same request created before.
 
         Args: id_: "": draw one. ref: name and version of the model. ttl_s: None: the default.
-        Raises: SessionExistsError, TaskMismatchError; as Repository.model and the store.
+        Raises: SessionExistsError, TaskMismatchError, InvalidFieldError; as Repository.model and the store.
         """
         model = carrying(self._repository.model(*ref))
+        if keep_tokens:
+            keeping(model, "keep_tokens")
         stored = stored_pb2.StoredSession(
             state=pack(Start.new(), model.servable, self._now()), keep_tokens=keep_tokens, create_request_id=request_id
         )
@@ -128,8 +130,6 @@ class Catalog:
             raise mismatch(payload, None)
         start = unpack(payload, carrying(model).servable)
         state = pack(start, model.servable, self._now())
-        if model.manifest.task != manifest_pb2.TASK_LANGUAGE_MODEL:
-            state.tagging.CopyFrom(payload.tagging)
         stored = stored_pb2.StoredSession(
             state=state, keep_tokens=bool(len(start.tokens)), create_request_id=request_id
         )

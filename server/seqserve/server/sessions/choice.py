@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seqserve.server.errors import ModelNotReadyError, ServableMismatchError, TaskMismatchError
+from seqserve.server.errors import InvalidFieldError, ModelNotReadyError, ServableMismatchError, TaskMismatchError
+from seqserve.server.manifest import reads_ids_alone
 from seqserve.server.repository import Model, Repository
 from seqserve.server.snapshot import mismatch, unpack, unpack_tokens
 from seqserve.server.start import Start
@@ -47,9 +48,19 @@ def goes_on(
 
 def carrying(model: Model) -> Model:
     """The model, if its sequences have a state. Raises: TaskMismatchError."""
-    if not model.servable.carries_state:
+    if model.manifest.network.bidirectional:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} reads its input in both directions and carries no state from one "
             "request to the next; choose a one-directional model"
         )
     return model
+
+
+def keeping(model: Model, field: str) -> None:
+    """Raise InvalidFieldError if tokens alone are not what a model could read again."""
+    if not reads_ids_alone(model.manifest):
+        raise InvalidFieldError(
+            f"{field} is set, but model {model.servable.id.model!r} reads more than token ids, so tokens that are kept "
+            "could not be read again; leave it out",
+            field=field,
+        )

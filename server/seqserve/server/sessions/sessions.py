@@ -15,7 +15,7 @@ from seqserve.server.errors import (
 )
 from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions.advance import Advance, Repeating, Sealing, Storing
-from seqserve.server.sessions.choice import carrying, goes_on
+from seqserve.server.sessions.choice import carrying, goes_on, keeping
 from seqserve.server.sessions.shelf import Shelf
 from seqserve.server.sessions.spec import Destination, StateSpec
 from seqserve.server.sessions.stored import Session, check_checkpoint, check_position, was_applied, with_tokens
@@ -89,7 +89,7 @@ class Sessions:
         if spec.destination is Destination.DISCARD:
             return Advance(model, start)
         carrying(model)
-        keeps = _keeps(start, wanted=spec.keep_tokens or keep_tokens)
+        keeps = _keeps(model, start, wanted=spec.keep_tokens or keep_tokens)
         return Sealing(model, start, self._key, self._now(), keep_tokens=keeps)
 
     async def _from_held(
@@ -107,7 +107,7 @@ class Sessions:
         check_position(session.record.position, spec.expected_position)
         check_checkpoint(session.stored, spec.checkpoint, self._settings.checkpoints_max)
         model, start = self._goes_on(session, session.stored.state, ref)
-        session.stored.keep_tokens = _keeps(start, wanted=spec.keep_tokens or session.stored.keep_tokens)
+        session.stored.keep_tokens = _keeps(model, start, wanted=spec.keep_tokens or session.stored.keep_tokens)
         return Storing(model, start, spec, self._shelf, lease, session, self._now())
 
     async def _lease(self, key: SessionKey, spec: StateSpec, stack: AsyncExitStack) -> Lease | None:
@@ -148,8 +148,13 @@ class Sessions:
             ) from error
 
 
-def _keeps(start: Start, *, wanted: bool) -> bool:
-    """Whether the tokens are kept. Raises: InvalidFieldError if they should be, but the ones before were not."""
+def _keeps(model: Model, start: Start, *, wanted: bool) -> bool:
+    """Whether the tokens are kept.
+
+    Raises: InvalidFieldError if they should be, but the ones before were not, or they are not all that it reads.
+    """
+    if wanted:
+        keeping(model, "state.keep_tokens")
     if wanted and start.position and not len(start.tokens):
         raise InvalidFieldError(
             f"keep_tokens is set at position {start.position}, but the tokens before were not kept; set it from the "
