@@ -1,5 +1,5 @@
 """All rows, in the order of the page."""
 
-from benchmarks.results import adding, gates, language, running, tagging
+from benchmarks.results import adding, bidirectional, gates, language, running, tagging
 
-ROWS = (*language.ROWS, *tagging.ROWS, adding.ROW, gates.ROW, *running.ROWS)
+ROWS = (*language.ROWS, bidirectional.ROW, *tagging.ROWS, adding.ROW, gates.ROW, *running.ROWS)
