@@ -15,7 +15,7 @@ from seqserve.v1 import manifest_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Several tokens that are one thing: positions of the first and the last, what it is, the mean score of its tokens."""
+    """Several tokens that are one thing: positions of first and last, what it is, the mean score of its tokens."""
 
     first: int
     last: int
