@@ -32,6 +32,7 @@ SERVER_ROOMS = (
     "prefix",
     "sampling",
     "tagging",
+    "classification",
     "spans",
     "line",
     "stream",

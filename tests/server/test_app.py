@@ -29,7 +29,6 @@ CONTRACT = ("generation", "tagging", "classification", "infilling", "session", "
 LATER = [
     "GenerationService/StreamScore",
     "TaggingService/StreamTag",
-    "ClassificationService/Classify",
     "ClassificationService/StreamClassify",
     "InfillingService/FillIn",
 ]

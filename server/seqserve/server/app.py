@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from seqserve.server.courier import Courier
 from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
 from seqserve.server.repository import EntryState, Repository
+from seqserve.server.servicers.classification import ClassificationServicer
 from seqserve.server.servicers.generation import GenerationServicer
 from seqserve.server.servicers.model import ModelServicer
 from seqserve.server.servicers.session import SessionServicer
@@ -58,10 +59,8 @@ _GENERATION = _service(generation_pb2, "GenerationService")
 _TAGGING = _service(tagging_pb2, "TaggingService")
 _MODEL = _service(model_pb2, "ModelService")
 _SESSION = _service(session_pb2, "SessionService")
-_LATER = (
-    _service(classification_pb2, "ClassificationService"),
-    _service(infilling_pb2, "InfillingService"),
-)
+_CLASSIFICATION = _service(classification_pb2, "ClassificationService")
+_LATER = (_service(infilling_pb2, "InfillingService"),)
 
 
 class Server:
@@ -101,15 +100,24 @@ class Server:
         session_pb2_grpc.add_SessionServiceServicer_to_server(
             SessionServicer(Catalog(self.repository, shelf, settings.sessions), settings.sessions), self._grpc
         )
-        # These answer UNIMPLEMENTED, as generated.
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
-            classification_pb2_grpc.ClassificationServiceServicer(), self._grpc
+            ClassificationServicer(self.repository, limits), self._grpc
         )
+        # This answers UNIMPLEMENTED, as generated.
         infilling_pb2_grpc.add_InfillingServiceServicer_to_server(
             infilling_pb2_grpc.InfillingServiceServicer(), self._grpc
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
-        names = (_GENERATION, _TAGGING, _MODEL, _SESSION, *_LATER, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (
+            _GENERATION,
+            _TAGGING,
+            _CLASSIFICATION,
+            _MODEL,
+            _SESSION,
+            *_LATER,
+            health.SERVICE_NAME,
+            reflection.SERVICE_NAME,
+        )
         reflection.enable_server_reflection(names, self._grpc)
 
     async def start(self) -> str:
@@ -155,6 +163,7 @@ class Server:
         states = {
             _GENERATION: manifest_pb2.TASK_LANGUAGE_MODEL in tasks,
             _TAGGING: manifest_pb2.TASK_TAGGING in tasks,
+            _CLASSIFICATION: manifest_pb2.TASK_CLASSIFICATION in tasks,
             _MODEL: True,
             _SESSION: True,
             "": bool(tasks),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from seqserve.server.convert.fields import check_bytes, check_inputs, refuse, task_name
+from seqserve.server.convert.fields import task_name
+from seqserve.server.convert.texts import text_of, whole_texts
 from seqserve.server.errors import InvalidFieldError, TaskMismatchError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
 from seqserve.server.tagging import LabelChoice
-from seqserve.server.tokenization import Tokenization, Tokenized, check_length
+from seqserve.server.tokenization import Tokenized
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import tagging_pb2 as pb
@@ -18,44 +19,18 @@ _TOP_LABELS_MAX = 20
 def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> list[Tokenized]:
     """Check a request and tokenize its inputs.
 
-    Raises: TaskMismatchError if the model is no tagger; InvalidFieldError, InputTooLongError, OutOfVocabularyError,
-        UnimplementedError.
+    Raises: TaskMismatchError if the model is no tagger; InvalidFieldError, InputTooLongError, OutOfVocabularyError.
     """
     if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_TAGGING:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} is for {task_name(model)}, it has no tags; choose a tagger"
         )
-    refuse(request.outputs, ("spans",), "outputs")
     if not 0 <= request.outputs.top_labels <= _TOP_LABELS_MAX:
         raise InvalidFieldError(
             f"outputs.top_labels is {request.outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
             field="outputs.top_labels",
         )
-    check_inputs(len(request.inputs), limits)
-    tokens_max = model.manifest.limits.tokens_max
-    tokenized: list[Tokenized] = []
-    for index, item in enumerate(request.inputs):
-        tokenized.append(_tokenized(item, model.tokenization, limits, tokens_max, f"inputs[{index}]"))
-        check_length(len(tokenized[-1].inputs), tokens_max, "tokens", f"inputs[{index}]")
-    return tokenized
-
-
-def _tokenized(
-    item: pb.TagInput, tokenization: Tokenization, limits: LimitSettings, tokens_max: int, path: str
-) -> Tokenized:
-    match item.WhichOneof("input"):
-        case "text":
-            check_bytes(item.text, limits, f"{path}.text")
-            return tokenization.tokenize_text(item.text, f"{path}.text", tokens_max)
-        case "words":
-            check_bytes(" ".join(item.words.words), limits, f"{path}.words")
-            return tokenization.tokenize_words(item.words.words, f"{path}.words.words")
-        case "token_ids":
-            return tokenization.tokenize_ids(item.token_ids.ids, f"{path}.token_ids.ids")
-        case "features":
-            raise InvalidFieldError("this model reads tokens, not features", field=f"{path}.features")
-        case _:
-            raise InvalidFieldError(f"{path} is empty; give it text, words or token_ids", field=path)
+    return whole_texts(request.inputs, model.tokenization, limits, model.manifest.limits.tokens_max)
 
 
 def tagged_sequence(
@@ -72,7 +47,7 @@ def tagged_sequence(
         )
         for position, choice in enumerate(choices)
     ]
-    text = item.text if item.WhichOneof("input") == "text" else " ".join(item.words.words)
+    text = text_of(item)
     end_bytes, end = 0, 0
     for tag, token in zip(tags, tokenized.tokens, strict=False):  # no tokens where the caller gave ids
         tag.token = token.text
