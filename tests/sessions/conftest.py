@@ -22,6 +22,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a model of each kind that has sessions: `lstm`, `tagger`, `chain` (with a CRF), `classifier`;
+    and with `speller`, which reads more than tokens, and `both`, which reads in both directions. As `models`.
+    """
+    from tests.servables import make_classifier, make_language_model, make_tagger  # torch takes seconds to import
+
+    root = tmp_path_factory.mktemp("tasks")
+    make_language_model(root / "lstm")
+    make_tagger(root / "tagger", bidirectional=False, spelling=False)
+    make_tagger(root / "chain", bidirectional=False, spelling=False, crf=True)
+    make_classifier(root / "classifier", bidirectional=False, spelling=False, pooling="mean")
+    make_tagger(root / "speller", bidirectional=False)
+    make_classifier(root / "both")
+    return root
+
+
 @pytest.fixture
 def at(models: Path) -> Iterator[Rooms]:
     """Rooms with default settings."""

@@ -15,9 +15,10 @@ from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions import Advance, Catalog, Ending, Keeper, Sessions, Shelf, StateResult, StateSpec
 from seqserve.server.sessions.spec import Destination
 from seqserve.server.settings import ServerSettings, SessionSettings
-from seqserve.server.start import Start
+from seqserve.server.start import Sentence, Start
 from seqserve.server.stores.memory import MemoryStore
 from seqserve.server.testing import ManualClock
+from seqserve.v1 import manifest_pb2 as pb
 
 OWNER = "me"
 LSTM: tuple[str, int | None] = ("lstm", None)
@@ -79,13 +80,21 @@ def some(*tokens: int) -> IntArray:
 
 
 def ending(model: Model, start: Start, read: IntArray, generated: IntArray | None = None, seed: int = 0) -> Ending:
-    """What a request leaves that read these tokens and generated those."""
+    """What a request leaves that read these tokens and generated those.
+
+    A tagger with a CRF always decides for the label after the last token's id.
+    """
     made = some() if generated is None else generated
     fed = np.concatenate([start.lead, read, made])
+    trails = model.manifest.task == pb.TASK_LANGUAGE_MODEL
+    consumed = fed[:-1] if trails else fed
     state = model.servable.initial_state() if start.state is None else start.state
-    if len(fed) > 1:
-        _, state = model.servable.run([token_inputs(fed[:-1])], state)
-    return Ending(state, start.position + len(read) + len(made), int(fed[-1]), read, made, seed=seed)
+    if len(consumed):
+        _, state = model.servable.run([token_inputs(consumed)], state)
+    position, last = start.position + len(read) + len(made), int(fed[-1])
+    label = (last + 1) % len(model.manifest.labels.names) if model.manifest.network.crf else None
+    sentence = Sentence(start.sentence.position, label)
+    return Ending(state, position, last if trails else None, read, made, seed=seed, sentence=sentence)
 
 
 async def commit(advance: Advance, *read: int, seed: int = 0) -> StateResult:
@@ -108,6 +117,7 @@ def same(one: Start, other: Start) -> bool:
         len(states[0]) == len(states[1])
         and all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
         and (one.position, one.last_token, one.undecoded) == (other.position, other.last_token, other.undecoded)
+        and one.sentence == other.sentence
         and all(
             np.array_equal(a, b)
             for a, b in (

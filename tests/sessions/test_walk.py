@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from seqserve.server.errors import PositionMismatchError
 from seqserve.server.sessions import Catalog, Sessions, Shelf, StateSpec
 from seqserve.server.settings import SessionSettings
-from seqserve.server.start import Start
+from seqserve.server.start import Start, TokenCounts
 from seqserve.server.stores.memory import MemoryStore
-from tests.servables import ALPHABET
-from tests.sessions.rig import LSTM, OWNER, Rooms, ending, into, request, rooms, same, some
+from tests.sessions.rig import OWNER, Rooms, ending, into, request, rooms, same, some
 
 NAMES = st.sampled_from(["a", "b", "c"])
 MARKS = st.sampled_from(["", "x", "y"])
-TOKENS = st.lists(st.integers(0, len(ALPHABET) - 1), min_size=1, max_size=4)
+TOKENS = st.lists(st.integers(0, 9), min_size=1, max_size=4)
 
 STEPS = st.one_of(
     st.tuples(st.just("advance"), NAMES, TOKENS, MARKS),
@@ -36,8 +35,8 @@ STEPS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def loaded(models: Path) -> Iterator[Rooms]:
-    with rooms(models) as made:
+def loaded(tasks: Path) -> Iterator[Rooms]:
+    with rooms(tasks) as made:
         yield made
 
 
@@ -51,18 +50,17 @@ class Expected:
     rewound: bool = False
 
 
-def reading(at: Rooms, tokens: list[int]) -> Start:
+def reading(at: Rooms, ref: tuple[str, int | None], tokens: list[int]) -> Start:
     """Where a sequence of these tokens goes on, read in one piece."""
     if not tokens:
         return Start.new()
-    model = at.repository.model(*LSTM)
+    model = at.repository.model(*ref)
     end = ending(model, Start.new(), some(*tokens))
-    return Start(
-        end.state, end.position, end.last_token, Start.new().counts.plus(some(*tokens), some()), tokens=some(*tokens)
-    )
+    counts = TokenCounts() if end.last_token is None else TokenCounts().plus(some(*tokens), some())
+    return Start(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
 
 
-async def walk(at: Rooms, steps: list[tuple[str, str, object, object]]) -> None:
+async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, str, object, object]]) -> None:
     there: dict[str, Expected] = {}
     ids = (f"r{number}" for number in itertools.count())
     for kind, name, first, second in steps:
@@ -72,7 +70,7 @@ async def walk(at: Rooms, steps: list[tuple[str, str, object, object]]) -> None:
             known = there.setdefault(name, Expected())
             request_id, mark = next(ids), str(second)
             spec = into(name, request_id=request_id, checkpoint=mark, keep_tokens=True)
-            result = await request(at, replace(spec, expected_position=len(known.tokens)), *first)
+            result = await request(at, replace(spec, expected_position=len(known.tokens)), *first, ref=ref)
             known.applied.append((request_id, len(known.tokens), first))
             known.tokens = known.tokens + first
             known.rewound = False
@@ -82,7 +80,7 @@ async def walk(at: Rooms, steps: list[tuple[str, str, object, object]]) -> None:
             assert (result.position, result.already_applied) == (len(known.tokens), False)
         elif kind == "fail":
             with pytest.raises(TimeoutError):
-                async with at.sessions.advance(into(name), LSTM, OWNER):
+                async with at.sessions.advance(into(name), ref, OWNER):
                     raise TimeoutError
         elif known is None:
             continue
@@ -92,10 +90,10 @@ async def walk(at: Rooms, steps: list[tuple[str, str, object, object]]) -> None:
             request_id, position, tokens = known.applied[index]
             spec = into(name, request_id=request_id, expected_position=position)
             if index == -1 and not known.rewound:
-                assert (await request(at, spec, *tokens)).already_applied
+                assert (await request(at, spec, *tokens, ref=ref)).already_applied
             else:
                 with pytest.raises(PositionMismatchError):
-                    await request(at, spec, *tokens)
+                    await request(at, spec, *tokens, ref=ref)
         elif kind == "fork" and first not in there and (not second or second in known.marks):
             end = known.marks[str(second)] if second else len(known.tokens)
             await at.catalog.fork(OWNER, name, str(first), str(second), None, None, "")
@@ -122,14 +120,15 @@ async def walk(at: Rooms, steps: list[tuple[str, str, object, object]]) -> None:
         for session in sessions:
             wanted = there[session.record.key.id]
             assert {kept.name: kept.state.position for kept in session.stored.checkpoints} == wanted.marks
-            async with at.sessions.advance(StateSpec(session_id=session.record.key.id), LSTM, OWNER) as advance:
-                assert same(advance.start, reading(at, wanted.tokens))
+            async with at.sessions.advance(StateSpec(session_id=session.record.key.id), ref, OWNER) as advance:
+                assert same(advance.start, reading(at, ref, wanted.tokens))
 
 
-@settings(max_examples=60)
+@pytest.mark.parametrize("name", ["lstm", "tagger", "chain", "classifier"])
+@settings(max_examples=30)
 @given(steps=st.lists(STEPS, max_size=15))
 def test_every_session_is_at_every_moment_what_reading_its_tokens_gives(
-    loaded: Rooms, steps: list[tuple[str, str, object, object]]
+    loaded: Rooms, name: str, steps: list[tuple[str, str, object, object]]
 ) -> None:
     given_ = SessionSettings()
     store = MemoryStore(count_max=100, bytes_max=1 << 20, when_full="refuse", grace_s=10.0, now=loaded.clock)
@@ -141,4 +140,4 @@ def test_every_session_is_at_every_moment_what_reading_its_tokens_gives(
         sessions=Sessions(loaded.repository, shelf, given_, loaded.clock),
         catalog=Catalog(loaded.repository, shelf, given_, loaded.clock),
     )
-    asyncio.run(walk(at, steps))
+    asyncio.run(walk(at, (name, None), steps))
