@@ -41,6 +41,7 @@ SERVER_ROOMS = (
     "requests",
     "sequence",
     "generation",
+    "feeding",
     "scheduler",
     "decoding",
     "engine",

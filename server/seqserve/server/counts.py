@@ -23,3 +23,4 @@ class Counts:
     reading: int = 0
     decoding: int = 0
     paused: int = 0
+    feeds: int = 0

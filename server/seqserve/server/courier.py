@@ -12,15 +12,14 @@ import asyncio
 import time
 from collections import deque
 
-from seqserve.server.errors import ServeError
-from seqserve.server.stream import Output, OutputStream, Result
+from seqserve.server.stream import Item, OutputStream
 
 _TOKENS_MAX = 3  # that gather for one message because of the load
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
 _LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
 
-Published = list[tuple[OutputStream, int | Output | Result | ServeError]]
+Published = list[tuple[OutputStream, Item]]
 
 
 class Courier:

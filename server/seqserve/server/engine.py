@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Listed
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -21,13 +22,30 @@ from seqserve.server.beams import BeamSearch
 from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
 from seqserve.server.decoding import DecodingBatch, barred, sampler_of, uniforms
-from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
+from seqserve.server.errors import (
+    DeadlineError,
+    DrainingError,
+    InternalError,
+    InvalidFieldError,
+    QueueFullError,
+    ServeError,
+)
+from seqserve.server.feeding import Feed, ScoreFeed, StepFeed, run
 from seqserve.server.generation import GenerationSequence
+from seqserve.server.inputs import Inputs
 from seqserve.server.likelihood import log_softmax
 from seqserve.server.prefix import PrefixCache
-from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, ReadingRequest, Request
-from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
-from seqserve.server.sequence import ReadingSequence, ResultSequence, ScoringSequence, Sequence
+from seqserve.server.requests import (
+    Admission,
+    BeamSpec,
+    FeedRequest,
+    GenerationRequest,
+    OpenRequest,
+    ReadingRequest,
+    Request,
+)
+from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler, Step
+from seqserve.server.sequence import KnownSequence, ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
@@ -79,9 +97,14 @@ class Engine:
 
     @property
     def load(self) -> int:
-        """Sequences in line and running."""
+        """Sequences in line and running, and open feeds."""
         scheduler = self._scheduler
-        return len(scheduler.waiting) + len(scheduler.reading) + len(scheduler.decoding)
+        return len(scheduler.waiting) + len(scheduler.reading) + len(scheduler.decoding) + len(scheduler.feeds)
+
+    @property
+    def feeds(self) -> int:
+        """Open feeds."""
+        return len(self._scheduler.feeds)
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -99,7 +122,7 @@ class Engine:
         self._publish([(sequence.stream, _draining()) for sequence in left])
 
     def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
-        """Admit a request: the only way in.
+        """Admit a request whose inputs are known.
 
         Returns: The sequence; its outputs come through its stream.
         Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; InvalidFieldError for
@@ -115,7 +138,7 @@ class Engine:
         start = Start.new() if isinstance(request, ReadingRequest) else request.start
         state = self.servable.initial_state() if start.state is None else start.state
         common = state, stream, admission, now_s
-        sequence: Sequence
+        sequence: KnownSequence
         if isinstance(request, GenerationRequest):
             sequence = GenerationSequence(request, self._table, *common)
         elif isinstance(request, ReadingRequest):
@@ -142,6 +165,57 @@ class Engine:
             self._awake.notify()
         return sequence
 
+    def open(self, request: OpenRequest, admission: Admission = Admission()) -> Feed:  # noqa: B008 - frozen
+        """Admit a request whose inputs come over time: it rests until it is fed.
+
+        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already.
+        """
+        now_s = self.clock()
+        if admission.deadline_s is not None and admission.deadline_s <= now_s:
+            raise _too_late()
+        initial, start = self.servable.initial_state(), request.start
+        common = initial if start.state is None else start.state, OutputStream(), admission, now_s
+        feed = StepFeed(request, initial, *common) if isinstance(request, FeedRequest) else ScoreFeed(request, *common)
+        with self._awake:
+            if self._closing:
+                raise _draining()
+            try:
+                self._scheduler.open(feed)
+            except QueueFullError:
+                self._counts.refused += 1
+                raise
+            self._counts.requests += 1
+            self._awake.notify()
+        return feed
+
+    def feed(self, feed: Feed, inputs: Inputs) -> None:
+        """Give a feed more steps, at least one. From the event loop, as all that is told to a feed."""
+        with self._telling(feed):
+            feed.feed(inputs)
+
+    def end_sentence(self, feed: StepFeed) -> None:
+        """What a feed was given is a whole sentence; what comes next begins from the initial state."""
+        with self._telling(feed):
+            feed.end_sentence()
+
+    def flush(self, feed: Feed) -> None:
+        """Answer what a feed was given, now, as well as can be."""
+        with self._telling(feed):
+            feed.flush()
+
+    def finish(self, feed: Feed, error: ServeError | None = None) -> None:
+        """Nothing more comes: when all that came is answered, its FeedEnd does, or an error for its reader."""
+        with self._telling(feed):
+            feed.finish(error)
+
+    @contextmanager
+    def _telling(self, feed: Feed) -> Iterator[None]:
+        """Hold the scheduler while a feed is told something, and see then whether it has something to do."""
+        with self._awake:
+            yield
+            self._scheduler.call(feed)
+            self._awake.notify()
+
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
         if not all(member.ended for member in sequence.members):
@@ -160,6 +234,7 @@ class Engine:
                 reading=len(self._scheduler.reading),
                 decoding=len(self._scheduler.decoding),
                 paused=len(self._scheduler.paused),
+                feeds=len(self._scheduler.feeds),
             )
 
     def step(self) -> bool:
@@ -172,7 +247,7 @@ class Engine:
         if step is None:
             return False
         try:
-            published = self._read(step) if isinstance(step, ReadStep) else self._decode(step)
+            published = self._run(step)
         except Exception as error:  # noqa: BLE001 - a defect in one step ends its sequences, not the engine
             published = self._fail(step, error)
         with self._awake:
@@ -188,13 +263,18 @@ class Engine:
                     while not self._closing and self._scheduler.idle:
                         self._awake.wait()
 
+    def _run(self, step: Step) -> Published:
+        if isinstance(step, DecodeStep):
+            return self._decode(step)
+        self._counts.read_steps += any(count for _, count in step.rows)
+        self._counts.read_tokens += sum(count for _, count in step.rows)
+        return self._read(step) if isinstance(step, ReadStep) else run(self.servable, step.rows, self.clock)
+
     def _read(self, step: ReadStep) -> Published:
         """Consume known inputs; a prompt that is read gives its first token, another input its result."""
         now_s = self.clock()
         sequences = [sequence for sequence, _ in step.rows]
         inputs = [sequence.take(count, now_s) for sequence, count in step.rows]
-        self._counts.read_steps += 1
-        self._counts.read_tokens += sum(count for _, count in step.rows)
         outputs, state = self.servable.run(inputs, join([sequence.state for sequence in sequences]))
         published: Published = []
         for row, (sequence, count) in enumerate(step.rows):
@@ -290,10 +370,9 @@ class Engine:
                 field="sampling.beam_width",
             )
 
-    def _fail(self, step: ReadStep | DecodeStep, error: Exception) -> Published:
+    def _fail(self, step: Step, error: Exception) -> Published:
         self._counts.failed_steps += 1
-        members = [sequence for sequence, _ in step.rows] if isinstance(step, ReadStep) else step.sequences
-        failed = [sequence for sequence in members if not sequence.ended]
+        failed = [sequence for sequence in step.members if not sequence.ended]
         with self._awake:
             for sequence in failed:
                 self._scheduler.remove(sequence)

@@ -16,13 +16,13 @@ from seqserve.server.likelihood import StepReport, reports
 from seqserve.server.randomness import Uniforms
 from seqserve.server.requests import Admission, GenerationRequest, fed
 from seqserve.server.sampling import History, IdArray
-from seqserve.server.sequence import InputReports, Sequence
+from seqserve.server.sequence import InputReports, KnownSequence
 from seqserve.server.state import FloatArray, State
 from seqserve.server.stream import End, FinishReason, Output, OutputStream, Search
 from seqserve.v1 import manifest_pb2 as pb
 
 
-class GenerationSequence(Sequence):
+class GenerationSequence(KnownSequence):
     """One sample: first it reads the prompt, then it grows. Further samples are forked from the first."""
 
     def __init__(

@@ -60,3 +60,17 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
             batch[:, column][tuple(slice(size) for size in array.shape)] = array
         padded[role] = batch
     return padded, lengths
+
+
+def concatenate(parts: Sequence[Inputs]) -> Inputs:
+    """One sequence's inputs that came in parts, at least one; a single part as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    joined: dict[pb.TensorRole, Array] = {}
+    for role, first in parts[0].arrays.items():
+        arrays = [part.arrays[role] for part in parts]
+        if first.ndim > 1:  # words of one part may be shorter than another's
+            widest = max(array.shape[1] for array in arrays)
+            arrays = [np.pad(array, ((0, 0), (0, widest - array.shape[1]))) for array in arrays]
+        joined[role] = np.concatenate(arrays)
+    return Inputs(joined)

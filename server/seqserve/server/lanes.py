@@ -16,9 +16,12 @@ from dataclasses import fields, replace
 from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
 from seqserve.server.engine import Engine
+from seqserve.server.errors import ServeError
+from seqserve.server.feeding import Feed, StepFeed
+from seqserve.server.inputs import Inputs
 from seqserve.server.prefix import PrefixCache
-from seqserve.server.requests import Admission, Request
-from seqserve.server.scheduler import queue_full
+from seqserve.server.requests import Admission, OpenRequest, Request
+from seqserve.server.scheduler import queue_full, too_many_feeds
 from seqserve.server.sequence import Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
@@ -68,14 +71,48 @@ class Lanes:
         if waiting >= self._settings.queue_depth_max:
             self._refused += 1
             raise queue_full(waiting, self._settings)
-        lane = min(range(len(self.engines)), key=lambda index: self.engines[index].load)
+        lane = self._freest()
         sequence = self.engines[lane].submit(request, admission)
         sequence.lane = lane
         return sequence
 
+    def open(self, request: OpenRequest, admission: Admission = Admission()) -> Feed:  # noqa: B008 - frozen
+        """Admit a request whose inputs come over time: see Engine.
+
+        Raises: QueueFullError if as many are open in all lanes together as may; DrainingError, DeadlineError.
+        """
+        feeds = sum(engine.feeds for engine in self.engines)
+        if feeds >= self._settings.feeds_max:
+            self._refused += 1
+            raise too_many_feeds(feeds, self._settings)
+        lane = self._freest()
+        feed = self.engines[lane].open(request, admission)
+        feed.lane = lane
+        return feed
+
+    def feed(self, feed: Feed, inputs: Inputs) -> None:
+        """Give a feed more steps: see Engine."""
+        self.engines[feed.lane].feed(feed, inputs)
+
+    def end_sentence(self, feed: StepFeed) -> None:
+        """End a feed's sentence: see Engine."""
+        self.engines[feed.lane].end_sentence(feed)
+
+    def flush(self, feed: Feed) -> None:
+        """Answer what a feed was given: see Engine."""
+        self.engines[feed.lane].flush(feed)
+
+    def finish(self, feed: Feed, error: ServeError | None = None) -> None:
+        """Nothing more comes for a feed: see Engine."""
+        self.engines[feed.lane].finish(feed, error)
+
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out: see Engine."""
         self.engines[sequence.lane].cancel(sequence)
+
+    def _freest(self) -> int:
+        """The lane with the fewest."""
+        return min(range(len(self.engines)), key=lambda index: self.engines[index].load)
 
     def counts(self) -> Counts:
         """What all lanes have done, and what they hold."""

@@ -34,6 +34,7 @@ _GAUGES: dict[str, tuple[str, Callable[[Counts], int]]] = {
     "seqserve_reading_sequences": ("Sequences whose inputs are being read.", lambda counts: counts.reading),
     "seqserve_decoding_sequences": ("Sequences in the decoding batch.", lambda counts: counts.decoding),
     "seqserve_paused_sequences": ("Sequences whose readers lag behind.", lambda counts: counts.paused),
+    "seqserve_open_feeds": ("Client streams that are open, resting ones too.", lambda counts: counts.feeds),
 }
 
 

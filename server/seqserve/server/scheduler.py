@@ -3,7 +3,8 @@
 Sequences join and leave between steps (cellular batching: Gao et al., "Low latency RNN inference with cellular
 batching", EuroSys 2018). Known inputs are read in pieces, several sequences of like length together; a short rest of a
 prompt rides along in the decoding batch, a token a step, which for a recurrent model costs less than a run of its own.
-Reading and decoding take turns, so a long prompt delays running streams by one bounded piece at a time.
+What is fed over time is read as it comes, all feeds that have something in one run. Feeding, reading and decoding take
+turns, so a long prompt delays running streams by one bounded piece at a time.
 
 When more want to run than fit, a sequence that has had its slice of tokens goes back in line. Its whole memory is a few
 KB of state, so that costs one copy of a row.
@@ -12,18 +13,24 @@ KB of state, so that costs one copy of a row.
        ▲   └──────────────────▶ │
        ├─── slice used up ──────┤
        └─── paused (its reader lags behind) ◀─┘
+
+    resting ◀──▶ fed ──▶ ended
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 
 from seqserve.server.errors import QueueFullError
+from seqserve.server.feeding import Feed
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.line import Line
-from seqserve.server.sequence import Sequence
+from seqserve.server.sequence import KnownSequence, Sequence
 from seqserve.server.settings import BatchSettings
 
 _DEADLINES_SPARE = 64  # deadlines of ended sequences that may be left before they are looked for
@@ -33,7 +40,24 @@ _DEADLINES_SPARE = 64  # deadlines of ended sequences that may be left before th
 class ReadStep:
     """Consume known inputs: each row a sequence and how many of its steps."""
 
-    rows: list[tuple[Sequence, int]]
+    rows: list[tuple[KnownSequence, int]]
+
+    @property
+    def members(self) -> Listed[Sequence]:
+        """Who takes part."""
+        return [sequence for sequence, _ in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStep:
+    """Consume what was fed: each row a feed and how many of its steps, 0 if it has nothing but an end to tell."""
+
+    rows: list[tuple[Feed, int]]
+
+    @property
+    def members(self) -> Listed[Sequence]:
+        """Who takes part."""
+        return [feed for feed, _ in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +65,14 @@ class DecodeStep:
     """One token for each sequence, the next known one or the last drawn. The same list object: the same members."""
 
     sequences: list[GenerationSequence]
+
+    @property
+    def members(self) -> Listed[Sequence]:
+        """Who takes part."""
+        return self.sequences
+
+
+Step = ReadStep | FeedStep | DecodeStep
 
 
 class Scheduler:
@@ -50,11 +82,13 @@ class Scheduler:
         """Args: cuts: whether an input may be consumed in pieces; false for bidirectional models."""
         self.settings = settings
         self.cuts = cuts
-        self.waiting: Line[Sequence] = Line()
-        self.reading: list[Sequence] = []
+        self.waiting: Line[KnownSequence] = Line()
+        self.reading: list[KnownSequence] = []
         self.decoding: list[GenerationSequence] = []
         self.paused: list[GenerationSequence] = []
-        self._read_last = False
+        self.feeds: set[Feed] = set()  # all that are open
+        self.fed: dict[Feed, None] = {}  # those that have something to do, in order
+        self._turns: deque[Callable[[], Step | None]] = deque([self._feed_step, self._read_step, self._decode_step])
         self._steps_to_check = 0  # decoding steps until a backlog can have reached its limit
         self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
         self._deadlines: list[tuple[float, int, Sequence]] = []
@@ -62,11 +96,11 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to run now; paused sequences wait for their readers."""
+        """Whether there is nothing to run now; paused sequences wait for their readers, resting feeds for input."""
         self._pause_and_resume()
-        return not (self.waiting or self.reading or self.decoding)
+        return not (self.waiting or self.reading or self.decoding or self.fed)
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: KnownSequence) -> None:
         """Put a new sequence in line.
 
         Raises: QueueFullError if the line is at its limit.
@@ -74,6 +108,26 @@ class Scheduler:
         if len(self.waiting) >= self.settings.queue_depth_max:
             raise queue_full(len(self.waiting), self.settings)
         self._wait(sequence)
+        self._limit(sequence)
+
+    def open(self, feed: Feed) -> None:
+        """Take in a feed; it rests until it is fed.
+
+        Raises: QueueFullError if as many are open as may.
+        """
+        if len(self.feeds) >= self.settings.feeds_max:
+            raise too_many_feeds(len(self.feeds), self.settings)
+        self.feeds.add(feed)
+        self._limit(feed)
+        self.call(feed)
+
+    def call(self, feed: Feed) -> None:
+        """Put an open feed in line if it has something to do."""
+        if feed.due and feed in self.feeds:
+            self.fed.setdefault(feed)
+
+    def _limit(self, sequence: Sequence) -> None:
+        """Take note of a deadline."""
         if sequence.admission.deadline_s is not None:
             if len(self._deadlines) > 2 * self._size + _DEADLINES_SPARE:  # most are of sequences that have ended
                 self._deadlines = [entry for entry in self._deadlines if _lives(entry[2])]
@@ -84,7 +138,9 @@ class Scheduler:
         """Take a sequence, and its forks, out wherever they are: they take part in no later step."""
         for member in sequence.members:
             member.ended = True
-            if not self.waiting.remove(member):
+            if isinstance(member, Feed):
+                self._close(member)
+            elif isinstance(member, KnownSequence) and not self.waiting.remove(member):
                 self.reading = [other for other in self.reading if other is not member]
                 self.paused = [other for other in self.paused if other is not member]
             if isinstance(member, GenerationSequence) and member in self._slices:
@@ -97,18 +153,27 @@ class Scheduler:
             self._wait(twin)
         return twins
 
-    def schedule(self) -> ReadStep | DecodeStep | None:
+    def schedule(self) -> Step | None:
         """The next step; None if there is nothing to do."""
         self._pause_and_resume()
         self._admit()
-        if self.reading and not (self._read_last and self.decoding):
-            self._read_last = True
-            return ReadStep(self._pieces())
-        self._read_last = False
-        return DecodeStep(self.decoding) if self.decoding else None
+        for _ in range(len(self._turns)):
+            step = self._turns[0]()
+            self._turns.rotate(-1)
+            if step is not None:
+                return step
+        return None
 
-    def update(self, step: ReadStep | DecodeStep) -> None:
-        """Take note of a step that has run: what has been read decodes, what has ended leaves."""
+    def update(self, step: Step) -> None:
+        """Take note of a step that has run: what has been read decodes or rests, what has ended leaves."""
+        if isinstance(step, FeedStep):
+            for feed, _ in step.rows:
+                self.fed.pop(feed, None)
+                if feed.ended:
+                    self._close(feed)
+                else:
+                    self.call(feed)  # at the end of the line
+            return
         if isinstance(step, ReadStep):
             self.reading = [sequence for sequence in self.reading if sequence.remaining and not sequence.ended]
             for sequence, _ in step.rows:
@@ -131,7 +196,7 @@ class Scheduler:
 
     def clear(self) -> list[Sequence]:
         """Take everything out and return it."""
-        left: list[Sequence] = [*self.waiting, *self.reading, *self.decoding, *self.paused]
+        left: list[Sequence] = [*self.waiting, *self.reading, *self.decoding, *self.paused, *self.feeds]
         for sequence in left:
             self.remove(sequence)
         return left
@@ -139,9 +204,13 @@ class Scheduler:
     @property
     def _size(self) -> int:
         """How many sequences there are."""
-        return len(self.waiting) + len(self.reading) + len(self.decoding) + len(self.paused)
+        return len(self.waiting) + len(self.reading) + len(self.decoding) + len(self.paused) + len(self.feeds)
 
-    def _wait(self, sequence: Sequence) -> None:
+    def _close(self, feed: Feed) -> None:
+        self.feeds.discard(feed)
+        self.fed.pop(feed, None)
+
+    def _wait(self, sequence: KnownSequence) -> None:
         self.waiting.add(sequence, sequence.admission.caller, sequence.admission.priority)
 
     def _join(self, sequences: list[GenerationSequence]) -> None:
@@ -218,34 +287,67 @@ class Scheduler:
             for sequence in ready:
                 self._wait(sequence)
 
-    def _pieces(self) -> list[tuple[Sequence, int]]:
-        """The oldest sequence's next piece, and those of others at least half as long, up to the limits."""
+    def _read_step(self) -> ReadStep | None:
+        if not self.reading:
+            return None
         longest = self._piece(self.reading[0])
-        rows: list[tuple[Sequence, int]] = []
+        rows: list[tuple[KnownSequence, int]] = []
         for sequence in self.reading:
             count = min(self._piece(sequence), longest) if self.cuts else sequence.remaining
             if longest <= 2 * count <= 2 * longest:
                 rows.append((sequence, count))
             if (len(rows) + 1) * longest > self.settings.prefill_tokens_max:
                 break
-        return rows
+        return ReadStep(rows)
 
-    def _piece(self, sequence: Sequence) -> int:
+    def _feed_step(self) -> FeedStep | None:
+        """What the first in line was fed, and what others were that is at least half as long, up to the limits."""
+        if not self.fed:
+            return None
+        alone = len(self.feeds) == 1 and not (self.reading or self.decoding)
+        longest, width = self._longest(alone=alone), 0
+        rows: list[tuple[Feed, int]] = []
+        for feed in self.fed:
+            count = feed.next_run(width or longest)
+            if count == 0 or not width or width <= 2 * count <= 2 * width:
+                rows.append((feed, count))
+                width = width or count
+            if len(rows) >= self.settings.size_max or (len(rows) + 1) * width > self.settings.prefill_tokens_max:
+                break
+        return FeedStep(rows)
+
+    def _decode_step(self) -> DecodeStep | None:
+        return DecodeStep(self.decoding) if self.decoding else None
+
+    def _piece(self, sequence: KnownSequence) -> int:
         """Steps of a sequence's next piece. Prompts are cut at multiples of the block: the cache can keep these."""
         if not self.cuts:
             return sequence.remaining
         block = self.settings.prefill_length_max
-        longest = block if self.decoding else max(block, self.settings.prefill_tokens_max)
+        longest = self._longest(alone=not (self.decoding or self.feeds))
         end = sequence.consumed + min(sequence.remaining, longest)
         if isinstance(sequence, GenerationSequence) and (aligned := end - end % block) > sequence.consumed:
             end = aligned
         return end - sequence.consumed
+
+    def _longest(self, *, alone: bool) -> int:
+        """Steps of a run. Args: alone: whether no stream has to wait for it."""
+        block = self.settings.prefill_length_max
+        return max(block, self.settings.prefill_tokens_max) if alone else block
 
 
 def queue_full(waiting: int, settings: BatchSettings) -> QueueFullError:
     """What a caller is told when so many wait already."""
     return QueueFullError(
         f"{waiting} requests are waiting for this model, the most it takes; try again later",
+        retry_after_s=settings.retry_after_s,
+    )
+
+
+def too_many_feeds(count: int, settings: BatchSettings) -> QueueFullError:
+    """What a caller is told when so many streams are open already."""
+    return QueueFullError(
+        f"{count} client streams are open for this model, the most it takes; try again later",
         retry_after_s=settings.retry_after_s,
     )
 

@@ -1,4 +1,4 @@
-"""One request in progress: known inputs that are to be consumed, and the state after those that are.
+"""One request in progress: inputs that are to be consumed, and the state after those that are.
 
 A generation carries its state one token behind its text: the last token is fed first in the next step. So it can stop
 anywhere, fork, and go on later, without an extra step.
@@ -24,22 +24,15 @@ class Sequence:
     """What every sequence has. Times are moments of the engine's clock, in seconds.
 
     state: arrays (D, 1, H), the sequence's own; while it decodes, the batch has a later one. At the end, if its request
-    wants it: the state after all tokens but the last.
+    wants it: the final one.
     """
 
-    rows_needed = 1  # rows of a batch that it takes once its inputs are read
-
-    def __init__(
-        self, inputs: Inputs, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
+    def __init__(self, state: State, stream: OutputStream, admission: Admission, admitted_s: float) -> None:
         self.state = state
         self.stream = stream
         self.admission = admission
         self.ended = False
         self.lane = 0  # which engine of its servable runs it
-        self.consumed = 0
-        self._inputs = inputs
-        self._length = len(inputs)
         self._admitted_s = admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
@@ -49,25 +42,10 @@ class Sequence:
         """It and its forks, by sample."""
         return (self,)
 
-    @property
-    def remaining(self) -> int:
-        """Known steps that are not consumed yet."""
-        return self._length - self.consumed
-
-    @property
-    def backlog(self) -> int:
-        """Tokens generated that the reader has not taken."""
-        return 0
-
-    def take(self, count: int, now_s: float) -> Inputs:
-        """The next ``count`` known steps; from now on they count as consumed."""
+    def started(self, now_s: float) -> None:
+        """Note when the first step began."""
         if self._started_s is None:
             self._started_s = now_s
-        start, self.consumed = self.consumed, self.consumed + count
-        return self._inputs.cut(start, self.consumed)
-
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """See what the graph gave for the steps just taken: (T, V) each. They are copied if they are kept."""
 
     def times(self, now_s: float) -> Times:
         """Its moments, if it ends now."""
@@ -81,7 +59,35 @@ class Sequence:
             self._first_output_s = now_s
 
 
-class ResultSequence(Sequence):
+class KnownSequence(Sequence):
+    """A sequence whose inputs are known when it begins."""
+
+    rows_needed = 1  # rows of a batch that it takes once its inputs are read
+
+    def __init__(
+        self, inputs: Inputs, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+    ) -> None:
+        super().__init__(state, stream, admission, admitted_s)
+        self.consumed = 0
+        self._inputs = inputs
+        self._length = len(inputs)
+
+    @property
+    def remaining(self) -> int:
+        """Known steps that are not consumed yet."""
+        return self._length - self.consumed
+
+    def take(self, count: int, now_s: float) -> Inputs:
+        """The next ``count`` known steps; from now on they count as consumed."""
+        self.started(now_s)
+        start, self.consumed = self.consumed, self.consumed + count
+        return self._inputs.cut(start, self.consumed)
+
+    def read(self, outputs: Listed[FloatArray]) -> None:
+        """See what the graph gave for the steps just taken: (T, V) each. They are copied if they are kept."""
+
+
+class ResultSequence(KnownSequence):
     """A sequence that ends with a result once its inputs are read."""
 
     def finish(self, now_s: float) -> Result:

@@ -55,6 +55,12 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
     tokens_ahead_max: int = Field(
         default=256, ge=2, description="Tokens generated ahead of a reader before its sequence pauses."
     )
+    feeds_max: int = Field(
+        default=1024, ge=1, description="Client streams open at a time, resting ones too, before QUEUE_FULL."
+    )
+    steps_ahead_max: int = Field(
+        default=256, ge=1, description="Steps of a client stream, read or not, ahead of its reader; then it waits."
+    )
     prefix_cache_bytes_max: int = Field(
         default=64 << 20, ge=0, description="Bytes of states kept by prompt prefix; 0: none."
     )
@@ -66,6 +72,10 @@ class LimitSettings(BaseModel, frozen=True, extra="forbid"):
     text_bytes_max: int = Field(default=1 << 20, ge=1, description="Bytes of UTF-8 in one input.")
     inputs_max: int = Field(default=256, ge=1, description="Inputs in one request.")
     samples_max: int = Field(default=64, ge=1, description="Samples, or beams, of one request.")
+    stream_idle_s: float = Field(
+        default=300, gt=0, description="Seconds without input after which a client stream ends, cleanly."
+    )
+    stream_idle_max_s: float = Field(default=86400, gt=0, description="Most seconds that a caller may ask for instead.")
     message_bytes_max: int = Field(
         default=17 << 20, ge=1 << 16, description="Bytes of one message on the wire; more than a snapshot's."
     )

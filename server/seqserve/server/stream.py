@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from seqserve.server.beams import Hypothesis
 from seqserve.server.errors import ServeError
@@ -89,6 +89,46 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """What the graph gave for some steps of a feed, in order.
+
+    first: index of the first of them, counted from the feed's beginning. outputs: the graph's, in the manifest's order,
+    (T, V) each; none where the end of a sentence alone is news. provisional: the same steps come again, until they are
+    final. ends_sentence: the last step so far was its sentence's last.
+    """
+
+    first: int
+    outputs: tuple[FloatArray, ...]
+    provisional: bool = False
+    ends_sentence: bool = False
+
+    def __len__(self) -> int:
+        return len(self.outputs[0]) if self.outputs else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one step gave a feed. rests: nothing is left to be read now, so the reader need not wait for more."""
+
+    answers: list[Steps] | list[StepReport]
+    count: int  # of steps that are answered for good
+    rests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEnd:
+    """How a feed ended: everything that was fed has been answered.
+
+    steps: that were fed. state: after them, arrays (D, 1, H), if that is wanted; that of a language model trails by one
+    token.
+    """
+
+    steps: int
+    times: Times
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What one step gave one sequence.
 
@@ -115,8 +155,9 @@ class Gathered:
     end: End | None = None
 
 
-Result = Reading | Scores | Search
+Result = Reading | Scores | Search | FeedEnd
 ResultT = TypeVar("ResultT", bound=Result)
+Item = int | Output | Answers | Result | ServeError
 
 
 class OutputStream:
@@ -130,11 +171,13 @@ class OutputStream:
         self.prompt: list[StepReport] = []
         self._on_take = on_take
         self._gathered: dict[int, Gathered] = {}
+        self._answers: list[Steps | StepReport] = []
         self._error: ServeError | None = None
         self._begun = False
         self._reader: asyncio.Future[None] | None = None
+        self._feeder: asyncio.Future[None] | None = None
 
-    def put(self, output: int | Output | Result | ServeError) -> bool:
+    def put(self, output: Item) -> bool:
         """Add an output; the reader sees it once `wake` is called. An int is a token of sample 0 and nothing else.
 
         Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
@@ -142,6 +185,10 @@ class OutputStream:
         if isinstance(output, ServeError):
             self._error = output
             return True
+        if isinstance(output, Answers):
+            self._answers += output.answers
+            self.gathered += output.count
+            return output.rests
         if not isinstance(output, int | Output):
             self.result = output
             return True
@@ -183,17 +230,49 @@ class OutputStream:
 
         Raises: ServeError once the sequence failed and everything before was taken.
         """
-        if not (self._gathered or self.result or self._error):
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        if not self._gathered and self._error is not None:
-            raise self._error
+        await self._something()
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
         for sample, outputs in gathered.items():
             self.taken[sample] += len(outputs.tokens)
         self._on_take()
         return gathered
+
+    async def take_steps(self) -> list[Steps]:
+        """Wait for what a feed gives, and take all of it. Empty once it has ended: then the result is its FeedEnd.
+
+        Raises: ServeError once the feed failed and everything before was taken.
+        """
+        return cast("list[Steps]", await self._take_answers())
+
+    async def take_reports(self) -> list[StepReport]:
+        """As take_steps, of a feed that is scored."""
+        return cast("list[StepReport]", await self._take_answers())
+
+    async def until_taken(self) -> None:
+        """Wait until the reader takes something."""
+        if self._feeder is None or self._feeder.done():
+            self._feeder = asyncio.get_running_loop().create_future()
+        await self._feeder
+
+    async def _take_answers(self) -> list[Steps | StepReport]:
+        await self._something()
+        answers, self._answers = self._answers, []
+        self.taken[0] += self.gathered
+        self.gathered = 0
+        if self._feeder is not None:
+            if not self._feeder.done():
+                self._feeder.set_result(None)
+            self._feeder = None
+        return answers
+
+    async def _something(self) -> None:
+        """Wait until there is something to take, or a result. Raises: the error, if there is nothing else."""
+        if not (self._gathered or self._answers or self.result or self._error):
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if self._error is not None and not (self._gathered or self._answers):
+            raise self._error
