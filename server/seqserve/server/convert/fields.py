@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc.aio
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from seqserve.server.errors import InputTooLongError, InvalidFieldError, UnimplementedError
@@ -14,11 +15,14 @@ from seqserve.server.requests import Admission
 from seqserve.server.servable import ServableId
 from seqserve.server.settings import LimitSettings
 from seqserve.server.stream import Times
+from seqserve.v1 import classification_pb2, generation_pb2, manifest_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import manifest_pb2
 
 PRINCIPAL_KEY = "seqserve-principal"  # metadata key that names who calls
 _NAME_CHARACTERS_MAX = 128
+
+StreamConfig = tagging_pb2.StreamTagConfig | classification_pb2.StreamClassifyConfig | generation_pb2.StreamScoreConfig
+"""The first message of a client stream."""
 
 
 def number(message: Message, name: str, default: float, low: float, high: float, path: str) -> float:
@@ -42,6 +46,23 @@ def integer(message: Message, name: str, default: int, low: int, high: int, path
     if not low <= value <= high:
         raise _outside(path, name, str(value), str(low), str(high))
     return value
+
+
+def seconds(value: Duration, most_s: float, field: str) -> float:
+    """A span of time. Raises: InvalidFieldError if it is not above 0, or over the limit."""
+    span_s = value.seconds + value.nanos * 1e-9
+    if not 0 < span_s <= most_s:
+        raise InvalidFieldError(
+            f"{field} is {span_s:.12g} s; it has to be above 0 and at most {most_s:.12g} s", field=field
+        )
+    return span_s
+
+
+def idle_s(config: StreamConfig, limits: LimitSettings) -> float:
+    """After how long without input a client stream ends. Raises: InvalidFieldError."""
+    if not config.HasField("idle_timeout"):
+        return limits.stream_idle_s
+    return seconds(config.idle_timeout, limits.stream_idle_max_s, "config.idle_timeout")
 
 
 def _outside(path: str, name: str, value: str, low: str, high: str) -> InvalidFieldError:

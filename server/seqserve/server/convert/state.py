@@ -9,10 +9,11 @@ import re
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from seqserve.server.convert.fields import StreamConfig, seconds
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.sessions import Destination, StateResult, StateSpec
 from seqserve.server.settings import SessionSettings
-from seqserve.v1 import classification_pb2, generation_pb2, session_pb2, tagging_pb2
+from seqserve.v1 import generation_pb2, session_pb2
 from seqserve.v1 import state_pb2 as pb
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -31,13 +32,7 @@ _MAY_DIFFER = (
     *("top_logprobs", "top_labels", "provisional", "idle_timeout"),
 )
 
-Asking = (
-    generation_pb2.GenerateRequest
-    | generation_pb2.ScoreRequest
-    | generation_pb2.StreamScoreConfig
-    | tagging_pb2.StreamTagConfig
-    | classification_pb2.StreamClassifyConfig
-)
+Asking = generation_pb2.GenerateRequest | generation_pb2.ScoreRequest | StreamConfig
 Fenced = pb.StateOptions | session_pb2.ForkSessionRequest | session_pb2.RewindSessionRequest
 
 
@@ -138,12 +133,7 @@ def ttl_s(value: Duration | None, settings: SessionSettings, field: str = "ttl")
     """A time to live in seconds, or None. Raises: InvalidFieldError if it is not above 0, or over the limit."""
     if value is None:
         return None
-    seconds = value.seconds + value.nanos * 1e-9
-    if not 0 < seconds <= settings.ttl_max_s:
-        raise InvalidFieldError(
-            f"{field} is {seconds:.12g} s; it has to be above 0 and at most {settings.ttl_max_s:.12g} s", field=field
-        )
-    return seconds
+    return seconds(value, settings.ttl_max_s, field)
 
 
 def timestamp(time_s: float) -> Timestamp:
