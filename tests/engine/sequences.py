@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from seqserve.server.feeding import Feed, StepFeed
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.inputs import token_inputs
-from seqserve.server.requests import Admission, BeamSpec, GenerationRequest, Received, StoppingSpec
+from seqserve.server.requests import Admission, BeamSpec, FeedRequest, GenerationRequest, Received, StoppingSpec
 from seqserve.server.sampling import SamplingSpec
-from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
+from seqserve.server.scheduler import Scheduler
 from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
+from seqserve.server.steps import DecodeStep, FeedStep, Step
 from seqserve.server.stream import OutputStream
 
 _NEW = Start.new()
@@ -70,7 +72,12 @@ def a_generation(
     return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
 
 
-def carry_out(scheduler: Scheduler, step: ReadStep | DecodeStep) -> int:
+def a_feed(*, caller: str = "", deadline_s: float | None = None) -> StepFeed:
+    """A feed that is not open yet."""
+    return StepFeed(FeedRequest(), (), (), OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0)
+
+
+def carry_out(scheduler: Scheduler, step: Step) -> int:
     """Do what an engine does with a step, but for the graph: every token drawn is 0.
 
     Returns: How many times the graph would have run over a row of the batch, one after the other: its steps in time.
@@ -83,6 +90,11 @@ def carry_out(scheduler: Scheduler, step: ReadStep | DecodeStep) -> int:
                 _grow(member)
         scheduler.update(step)
         return 1
+    if isinstance(step, FeedStep):
+        for feed, count in step.rows:
+            _answer(feed, count)
+        scheduler.update(step)
+        return max(count for _, count in step.rows)
     for sequence, count in step.rows:
         sequence.take(count, 0.0)
         if isinstance(sequence, GenerationSequence) and sequence.generated:
@@ -93,6 +105,16 @@ def carry_out(scheduler: Scheduler, step: ReadStep | DecodeStep) -> int:
             sequence.ended = True
     scheduler.update(step)
     return max(count for _, count in step.rows)
+
+
+def _answer(feed: Feed, count: int) -> None:
+    if count:
+        feed.take(count)
+        feed.read([np.repeat(_NO_LOGITS[None], count, axis=0)])
+    if (answers := feed.settle()) is not None:
+        feed.stream.put(answers)
+    if feed.done:
+        feed.stream.put(feed.end(0.0))
 
 
 def _begin(scheduler: Scheduler, sequence: GenerationSequence) -> None:
@@ -123,7 +145,7 @@ def scheduler_of(**settings: int | float) -> Scheduler:
     return Scheduler(BatchSettings(**({"tokens_ahead_max": ENDLESS} | settings)), cuts=True)  # type: ignore[arg-type]
 
 
-def one_step(scheduler: Scheduler) -> ReadStep | DecodeStep:
+def one_step(scheduler: Scheduler) -> Step:
     step = scheduler.schedule()
     assert step is not None
     carry_out(scheduler, step)

@@ -9,9 +9,10 @@ from seqserve.server.errors import QueueFullError
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.inputs import token_inputs
 from seqserve.server.requests import Admission, ReadingRequest, ScoringRequest
-from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler
+from seqserve.server.scheduler import Scheduler
 from seqserve.server.sequence import ReadingSequence, ScoringSequence
 from seqserve.server.settings import BatchSettings
+from seqserve.server.steps import DecodeStep, ReadStep
 from seqserve.server.stream import OutputStream
 from seqserve.server.testing import ManualClock
 from tests.engine.sequences import ENDLESS, a_generation, carry_out, decode_steps, one_step, scheduler_of
@@ -64,7 +65,7 @@ def test_a_long_prompt_delays_running_streams_by_one_bounded_piece_at_a_time(blo
             pause_s += steps
             assert pause_s <= block
         else:
-            assert set(streams) <= set(step.sequences)
+            assert set(streams) <= set(step.members)
             pause_s, decodes = 0.0, decodes + 1
     assert decodes >= 2000 // block - 1
     assert clock.now_s <= 2 * 2000 + decodes  # and the prompts are read at a good pace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seqserve.server.scheduler import DecodeStep
+from seqserve.server.steps import DecodeStep
 from tests.engine.sequences import ENDLESS, a_generation, decode_steps, one_step, read_all, scheduler_of
 
 

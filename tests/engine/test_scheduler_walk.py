@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seqserve.server.errors import QueueFullError
+from seqserve.server.feeding import StepFeed
 from seqserve.server.generation import GenerationSequence
+from seqserve.server.inputs import token_inputs
 from seqserve.server.requests import Received
-from seqserve.server.scheduler import DecodeStep, Scheduler
+from seqserve.server.scheduler import Scheduler
 from seqserve.server.sequence import Sequence
 from seqserve.server.settings import BatchSettings
-from tests.engine.sequences import a_generation, carry_out, read_all
+from tests.engine.sequences import a_feed, a_generation, carry_out, read_all
 
 
 class SchedulerWalk(RuleBasedStateMachine):
@@ -24,31 +26,20 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.scheduler = Scheduler(BatchSettings(), cuts=True)
         self.now_s = 0.0
         self.live: list[GenerationSequence] = []  # first samples of those who are in, by the test's own account
+        self.feeds: list[StepFeed] = []  # the same, of those whose inputs come over time
 
     @initialize(
         size_max=st.integers(1, 6),
-        block=st.integers(1, 5),
-        tokens_max=st.integers(1, 12),
-        ride=st.integers(0, 6),
+        queue_depth_max=st.integers(1, 6),
+        prefill_length_max=st.integers(1, 5),
+        prefill_tokens_max=st.integers(1, 12),
+        ride_length_max=st.integers(0, 6),
         slice_tokens=st.integers(1, 5),
-        ahead=st.integers(2, 9),
-        queue=st.integers(1, 6),
+        tokens_ahead_max=st.integers(2, 9),
+        feeds_max=st.integers(1, 5),
     )
-    def begin(
-        self, size_max: int, block: int, tokens_max: int, ride: int, slice_tokens: int, ahead: int, queue: int
-    ) -> None:
-        self.scheduler = Scheduler(
-            BatchSettings(
-                size_max=size_max,
-                queue_depth_max=queue,
-                prefill_length_max=block,
-                prefill_tokens_max=tokens_max,
-                ride_length_max=ride,
-                slice_tokens=slice_tokens,
-                tokens_ahead_max=ahead,
-            ),
-            cuts=True,
-        )
+    def begin(self, **chosen: int) -> None:
+        self.scheduler = Scheduler(BatchSettings(**chosen), cuts=True)
 
     @rule(
         prompt=st.integers(1, 12),
@@ -92,6 +83,34 @@ class SchedulerWalk(RuleBasedStateMachine):
             self.scheduler.add(sequence)
             self.live.append(sequence)
 
+    @rule(caller=st.sampled_from("ab"), patience=st.sampled_from([None, None, 2]))
+    def open(self, caller: str, patience: int | None) -> None:
+        feed = a_feed(caller=caller, deadline_s=None if patience is None else self.now_s + patience)
+        if len(self.feeds) >= self.scheduler.settings.feeds_max:
+            with pytest.raises(QueueFullError, match="client streams are open"):
+                self.scheduler.open(feed)
+        else:
+            self.scheduler.open(feed)
+            self.feeds.append(feed)
+
+    @rule(which=st.integers(0, 100), steps=st.integers(0, 9), ends=st.sampled_from(["", "", "sentence", "all"]))
+    @precondition(lambda self: self.feeds)
+    def feed(self, which: int, steps: int, ends: str) -> None:
+        feed = self.feeds[which % len(self.feeds)]
+        if not feed.finished:
+            if steps:
+                feed.feed(token_inputs([0] * steps))
+            if ends == "sentence":
+                feed.end_sentence()
+            if ends == "all":
+                feed.finish(None)
+            self.scheduler.call(feed)
+
+    @rule(which=st.integers(0, 100))
+    @precondition(lambda self: self.feeds)
+    def close(self, which: int) -> None:
+        self.scheduler.remove(self.feeds.pop(which % len(self.feeds)))
+
     @rule(count=st.integers(1, 8))
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -101,13 +120,11 @@ class SchedulerWalk(RuleBasedStateMachine):
         step = self.scheduler.schedule()
         if step is None:
             return False
-        members: list[Sequence] = (
-            [*step.sequences] if isinstance(step, DecodeStep) else [sequence for sequence, _ in step.rows]
-        )
+        members = step.members
         assert len({id(member) for member in members}) == len(members)
         assert len(members) <= self.scheduler.settings.size_max
         assert not any(member.ended for member in members)
-        assert all(member in self.everybody() for member in members)
+        assert all(member in [*self.everybody(), *self.feeds] for member in members)
         carry_out(self.scheduler, step)
         self.forget_the_ended()
         self.check()
@@ -126,11 +143,11 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.now_s += seconds
         due = {
             sequence
-            for sequence in self.live
+            for sequence in (*self.live, *self.feeds)
             if sequence.admission.deadline_s is not None and sequence.admission.deadline_s <= self.now_s
         }
         assert set(self.scheduler.expired(self.now_s)) == due
-        assert all(member.ended for sequence in due for member in sequence.family)
+        assert all(member.ended for sequence in due for member in sequence.members)
         self.forget_the_ended()
 
     @rule(which=st.integers(0, 100))
@@ -140,6 +157,7 @@ class SchedulerWalk(RuleBasedStateMachine):
 
     def forget_the_ended(self) -> None:
         self.live = [sequence for sequence in self.live if not all(member.ended for member in sequence.family)]
+        self.feeds = [feed for feed in self.feeds if not feed.ended]
 
     def everybody(self) -> list[Sequence]:
         return list(itertools.chain.from_iterable(sequence.members for sequence in self.live))
@@ -157,16 +175,22 @@ class SchedulerWalk(RuleBasedStateMachine):
         assert rows <= scheduler.settings.size_max, "more rows than a batch has"
         assert set(scheduler._slices) == set(scheduler.decoding)
         assert not any(sequence.remaining for sequence in scheduler.paused)
+        assert scheduler.feeds == set(self.feeds)
+        assert set(scheduler.fed) == {feed for feed in self.feeds if feed.due}, "forgotten, or in line for nothing"
         assert all(sequence.backlog <= scheduler.settings.tokens_ahead_max for sequence in self.everybody())
 
     def teardown(self) -> None:
         """With readers that read, everybody comes to an end; and then nothing is left."""
+        for feed in self.feeds:
+            feed.finish(None)
+            self.scheduler.call(feed)
         for _ in range(10_000):
             for sequence in self.live:
                 read_all(sequence)
             if not self.one_step():
                 break
         assert not self.live
+        assert not self.feeds
         assert self.scheduler.idle
         assert not self.scheduler._slices
         self.scheduler.expired(1e9)

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from collections.abc import Sequence as Listed
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
-
-from seqserve.server.beams import BeamSearch
 from seqserve.server.counts import Counts
 from seqserve.server.courier import Published
-from seqserve.server.decoding import DecodingBatch, barred, sampler_of, uniforms
 from seqserve.server.errors import (
     DeadlineError,
     DrainingError,
@@ -32,8 +28,8 @@ from seqserve.server.errors import (
 )
 from seqserve.server.feeding import Feed, ScoreFeed, StepFeed, run
 from seqserve.server.generation import GenerationSequence
+from seqserve.server.growth import Growth
 from seqserve.server.inputs import Inputs
-from seqserve.server.likelihood import log_softmax
 from seqserve.server.prefix import PrefixCache
 from seqserve.server.requests import (
     Admission,
@@ -44,12 +40,12 @@ from seqserve.server.requests import (
     ReadingRequest,
     Request,
 )
-from seqserve.server.scheduler import DecodeStep, ReadStep, Scheduler, Step
+from seqserve.server.scheduler import Scheduler
 from seqserve.server.sequence import KnownSequence, ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
-from seqserve.server.state import FloatArray, join, rows
+from seqserve.server.steps import DecodeStep, ReadStep, Step
 from seqserve.server.stream import OutputStream
 from seqserve.v1 import manifest_pb2 as pb
 
@@ -82,8 +78,8 @@ class Engine:
         self._counts = Counts()
         self._table = table
         self._publish = publish
-        self._scheduler = Scheduler(settings, cuts=servable.carries_state)
-        self._decoding = DecodingBatch(servable)
+        self._scheduler = Scheduler(settings, cuts=not servable.sees_future)
+        self._growth = Growth(servable, self.prefixes, self._fork, self._counts, clock)
         self._awake = threading.Condition()  # guards the scheduler and _closing
         self._closing = False
         name = f"engine {servable.id.model}/{servable.id.version}"
@@ -209,7 +205,7 @@ class Engine:
             feed.finish(error)
 
     @contextmanager
-    def _telling(self, feed: Feed) -> Iterator[None]:
+    def _telling(self, feed: Feed) -> Generator[None]:
         """Hold the scheduler while a feed is told something, and see then whether it has something to do."""
         with self._awake:
             yield
@@ -265,102 +261,10 @@ class Engine:
 
     def _run(self, step: Step) -> Published:
         if isinstance(step, DecodeStep):
-            return self._decode(step)
+            return self._growth.decode(step.sequences)
         self._counts.read_steps += any(count for _, count in step.rows)
         self._counts.read_tokens += sum(count for _, count in step.rows)
-        return self._read(step) if isinstance(step, ReadStep) else run(self.servable, step.rows, self.clock)
-
-    def _read(self, step: ReadStep) -> Published:
-        """Consume known inputs; a prompt that is read gives its first token, another input its result."""
-        now_s = self.clock()
-        sequences = [sequence for sequence, _ in step.rows]
-        inputs = [sequence.take(count, now_s) for sequence, count in step.rows]
-        outputs, state = self.servable.run(inputs, join([sequence.state for sequence in sequences]))
-        published: Published = []
-        for row, (sequence, count) in enumerate(step.rows):
-            sequence.state = rows(state, [row])
-            if sequence.ended:  # cancelled while the step ran
-                continue
-            sequence.read([output[:count, row] for output in outputs])
-            if isinstance(sequence, GenerationSequence) and sequence.generated:
-                published += self._recall(sequence, outputs[0][:count, row])
-            elif isinstance(sequence, GenerationSequence):
-                self.prefixes.keep(sequence.prefix_keys, sequence.consumed, sequence.state)
-                if not sequence.remaining:
-                    published += self._begin(sequence, outputs[0][count - 1, row : row + 1])
-            elif isinstance(sequence, ResultSequence) and not sequence.remaining:
-                published.append((sequence.stream, sequence.finish(self.clock())))
-        return published
-
-    def _begin(self, sequence: GenerationSequence, logits_1V: FloatArray) -> Published:
-        """The first tokens after a prompt: one for each sample, drawn or received before, or the first beams."""
-        if sequence.beams is not None:
-            while len(sequence.family) < sequence.beams.width:
-                sequence.fork(len(sequence.family))
-            return self._advance_search(sequence.beams, sequence.family, logits_1V)
-        with self._awake:
-            self._scheduler.fork(sequence, sequence.request.samples)
-        published: Published = []
-        for member in sequence.family:
-            if member.recalls:
-                published += self._recall(member, logits_1V)
-        family = [member for member in sequence.family if not member.generated]
-        if not family:
-            return published
-        logits_BV = np.repeat(logits_1V, len(family), axis=0)
-        tokens_B = sampler_of(family).draw(logits_BV, uniforms(family, 1)[:, 0], barred(list(enumerate(family))))
-        return published + self._accept(family, tokens_B.tolist(), logits_BV)
-
-    def _recall(self, sequence: GenerationSequence, logits_TV: FloatArray) -> Published:
-        """Append what the caller has received already; there is nothing to tell but the end, if that is one."""
-        output = sequence.recall(logits_TV, self.clock())
-        return [] if output is None else [(sequence.stream, output)]
-
-    def _decode(self, step: DecodeStep) -> Published:
-        self._counts.decode_steps += 1
-        tokens_B, logits_BV = self._decoding.step(step.sequences, self.clock())
-        searches = [(search, family) for search, family in self._decoding.searches if not family[0].ended]
-        if not searches:
-            published = self._accept(step.sequences, tokens_B.tolist(), logits_BV)
-            self._decoding.give_back()
-            return published
-        rows_of = {sequence: row for row, sequence in enumerate(step.sequences)}
-        plain = [sequence for sequence in step.sequences if sequence.beams is None]
-        places = [rows_of[sequence] for sequence in plain]
-        published = self._accept(plain, tokens_B[places].tolist(), logits_BV[places])
-        self._decoding.give_back()
-        index, tokens = list(range(len(step.sequences))), tokens_B.tolist()
-        for search, family in searches:
-            places = [rows_of[member] for member in family]
-            published += self._advance_search(search, family, logits_BV[places])
-            for member, parent in zip(family, family[0].parents, strict=True):
-                index[rows_of[member]], tokens[rows_of[member]] = places[parent], member.last_token
-        self._decoding.reorder(index, tokens)
-        return published
-
-    def _advance_search(self, search: BeamSearch, family: list[GenerationSequence], logits_RV: FloatArray) -> Published:
-        """One step of a beam search: which beams go on, from which rows; its result at the end."""
-        first = family[0]
-        choice = search.advance(log_softmax(logits_RV))
-        if choice is None:
-            for member in family:
-                member.ended = True
-            return [(first.stream, first.search_result(search, self.clock()))]
-        first.parents = choice.parents
-        for member, token in zip(family, choice.tokens, strict=True):
-            member.last_token = token
-            member.generated += 1
-        return []
-
-    def _accept(self, sequences: list[GenerationSequence], tokens: list[int], logits_BV: FloatArray) -> Published:
-        now_s = self.clock()
-        published: Published = [
-            (sequence.stream, sequence.accept(token, logits, now_s))
-            for sequence, token, logits in zip(sequences, tokens, logits_BV, strict=True)
-            if not (sequence.ended or sequence.remaining)  # cancelled while the step ran; still reading its prompt
-        ]
-        self._counts.generated_tokens += len(published)
-        return published
+        return self._growth.read(step.rows) if isinstance(step, ReadStep) else run(self.servable, step.rows, self.clock)
 
     def _check_beams(self, request: GenerationRequest, beams: BeamSpec) -> None:
         most = min(self._scheduler.settings.size_max, len(self._table) - len(request.stopping.ends))
@@ -377,9 +281,14 @@ class Engine:
             for sequence in failed:
                 self._scheduler.remove(sequence)
         if isinstance(step, DecodeStep):
-            self._decoding = DecodingBatch(self.servable)  # its state is unknown now, and its members have failed
+            self._growth.forget()  # the state of its batch is unknown now
         told = InternalError.logged(f"a step of {self._thread.name}", error)
         return [(sequence.stream, told) for sequence in failed]
+
+    def _fork(self, sequence: GenerationSequence) -> None:
+        """Put the further samples of a prompt in line."""
+        with self._awake:
+            self._scheduler.fork(sequence, sequence.request.samples)
 
     def _room_again(self) -> None:
         """A reader has taken something: a paused sequence may go on."""

@@ -19,60 +19,17 @@ KB of state, so that costs one copy of a row.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections import deque
 from collections.abc import Callable
-from collections.abc import Sequence as Listed
-from dataclasses import dataclass
 
+from seqserve.server.deadlines import Deadlines
 from seqserve.server.errors import QueueFullError
 from seqserve.server.feeding import Feed
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.line import Line
 from seqserve.server.sequence import KnownSequence, Sequence
 from seqserve.server.settings import BatchSettings
-
-_DEADLINES_SPARE = 64  # deadlines of ended sequences that may be left before they are looked for
-
-
-@dataclass(frozen=True, slots=True)
-class ReadStep:
-    """Consume known inputs: each row a sequence and how many of its steps."""
-
-    rows: list[tuple[KnownSequence, int]]
-
-    @property
-    def members(self) -> Listed[Sequence]:
-        """Who takes part."""
-        return [sequence for sequence, _ in self.rows]
-
-
-@dataclass(frozen=True, slots=True)
-class FeedStep:
-    """Consume what was fed: each row a feed and how many of its steps, 0 if it has nothing but an end to tell."""
-
-    rows: list[tuple[Feed, int]]
-
-    @property
-    def members(self) -> Listed[Sequence]:
-        """Who takes part."""
-        return [feed for feed, _ in self.rows]
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeStep:
-    """One token for each sequence, the next known one or the last drawn. The same list object: the same members."""
-
-    sequences: list[GenerationSequence]
-
-    @property
-    def members(self) -> Listed[Sequence]:
-        """Who takes part."""
-        return self.sequences
-
-
-Step = ReadStep | FeedStep | DecodeStep
+from seqserve.server.steps import DecodeStep, FeedStep, ReadStep, Step
 
 
 class Scheduler:
@@ -91,8 +48,7 @@ class Scheduler:
         self._turns: deque[Callable[[], Step | None]] = deque([self._feed_step, self._read_step, self._decode_step])
         self._steps_to_check = 0  # decoding steps until a backlog can have reached its limit
         self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
-        self._deadlines: list[tuple[float, int, Sequence]] = []
-        self._order = itertools.count()
+        self._deadlines = Deadlines()
 
     @property
     def idle(self) -> bool:
@@ -108,7 +64,7 @@ class Scheduler:
         if len(self.waiting) >= self.settings.queue_depth_max:
             raise queue_full(len(self.waiting), self.settings)
         self._wait(sequence)
-        self._limit(sequence)
+        self._deadlines.add(sequence)
 
     def open(self, feed: Feed) -> None:
         """Take in a feed; it rests until it is fed.
@@ -118,21 +74,13 @@ class Scheduler:
         if len(self.feeds) >= self.settings.feeds_max:
             raise too_many_feeds(len(self.feeds), self.settings)
         self.feeds.add(feed)
-        self._limit(feed)
+        self._deadlines.add(feed)
         self.call(feed)
 
     def call(self, feed: Feed) -> None:
         """Put an open feed in line if it has something to do."""
         if feed.due and feed in self.feeds:
             self.fed.setdefault(feed)
-
-    def _limit(self, sequence: Sequence) -> None:
-        """Take note of a deadline."""
-        if sequence.admission.deadline_s is not None:
-            if len(self._deadlines) > 2 * self._size + _DEADLINES_SPARE:  # most are of sequences that have ended
-                self._deadlines = [entry for entry in self._deadlines if _lives(entry[2])]
-                heapq.heapify(self._deadlines)
-            heapq.heappush(self._deadlines, (sequence.admission.deadline_s, next(self._order), sequence))
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence, and its forks, out wherever they are: they take part in no later step."""
@@ -186,12 +134,9 @@ class Scheduler:
 
     def expired(self, now_s: float) -> list[Sequence]:
         """Take out and return the sequences whose deadline has passed."""
-        late: list[Sequence] = []
-        while self._deadlines and (self._deadlines[0][0] <= now_s or not _lives(self._deadlines[0][2])):
-            sequence = heapq.heappop(self._deadlines)[2]
-            if _lives(sequence):
-                self.remove(sequence)
-                late.append(sequence)
+        late = self._deadlines.passed(now_s)
+        for sequence in late:
+            self.remove(sequence)
         return late
 
     def clear(self) -> list[Sequence]:
@@ -200,11 +145,6 @@ class Scheduler:
         for sequence in left:
             self.remove(sequence)
         return left
-
-    @property
-    def _size(self) -> int:
-        """How many sequences there are."""
-        return len(self.waiting) + len(self.reading) + len(self.decoding) + len(self.paused) + len(self.feeds)
 
     def _close(self, feed: Feed) -> None:
         self.feeds.discard(feed)
@@ -350,8 +290,3 @@ def too_many_feeds(count: int, settings: BatchSettings) -> QueueFullError:
         f"{count} client streams are open for this model, the most it takes; try again later",
         retry_after_s=settings.retry_after_s,
     )
-
-
-def _lives(sequence: Sequence) -> bool:
-    """Whether it, or one of its forks, has not ended."""
-    return not all(member.ended for member in sequence.members)

@@ -42,6 +42,11 @@ class Sequence:
         """It and its forks, by sample."""
         return (self,)
 
+    @property
+    def backlog(self) -> int:
+        """What its reader has not taken: tokens generated, or steps of a feed that can be answered."""
+        return 0
+
     def started(self, now_s: float) -> None:
         """Note when the first step began."""
         if self._started_s is None:
