@@ -6,13 +6,15 @@
 ...         print(piece.text, end="", flush=True)
 
 `Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `session`, `models`, `model`, `health`,
-and under `sessions` those for sessions that are there. A stream that breaks is resumed by itself. What fails raises a
+and under `sessions` those for sessions that are there. A generation that breaks is resumed by itself. `stream_tag` and
+`stream_score` answer a text while it comes. What fails raises a
 `SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
 for tests of code that uses the client. The command `seqserve` does the same from a shell.
 """
 
 from seqserve.client.answer import Servable, StateResult, Timing
 from seqserve.client.async_client import AsyncClient
+from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
 from seqserve.client.async_session import AsyncSession, AsyncSessions
 from seqserve.client.client import Client
 from seqserve.client.errors import (
@@ -58,26 +60,53 @@ from seqserve.client.errors import (
     UnreachableError,
     VersionNotFoundError,
 )
+from seqserve.client.feed import FLUSH, SENTENCE_END, Mark, StreamEnd, StreamStarted
+from seqserve.client.feed_stream import FeedStream
 from seqserve.client.generate_options import GenerateOptions, Prompt
 from seqserve.client.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
 from seqserve.client.health import HealthStatus
 from seqserve.client.logprobs import StepLogprobs, TokenLogprob
 from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
+from seqserve.client.score_stream import (
+    AsyncScoreStream,
+    ScoredToken,
+    ScoreFinished,
+    ScoreItem,
+    ScorePiece,
+    ScoreStream,
+    ScoreStreamOptions,
+)
 from seqserve.client.scoring import ScoreText, TextScore
 from seqserve.client.session import Session, Sessions
 from seqserve.client.sessions import Checkpoint, SessionInfo
 from seqserve.client.streams import AsyncGenerationStream, GenerationStream
+from seqserve.client.tag_stream import (
+    AsyncTagStream,
+    SentenceRule,
+    TagFinality,
+    TagFinished,
+    TagItem,
+    TagPiece,
+    TagStream,
+    TagStreamOptions,
+)
 from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
 from seqserve.client.transport import CHANNEL_OPTIONS
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "FLUSH",
+    "SENTENCE_END",
     "AbortedError",
     "AlreadyExistsError",
     "AsyncClient",
+    "AsyncFeedStream",
     "AsyncGenerationStream",
+    "AsyncScoreStream",
     "AsyncSession",
     "AsyncSessions",
+    "AsyncSource",
+    "AsyncTagStream",
     "CallCancelledError",
     "Checkpoint",
     "CheckpointNotFoundError",
@@ -87,6 +116,7 @@ __all__ = [
     "DrainingError",
     "EmptyPromptError",
     "ExhaustedError",
+    "FeedStream",
     "FieldViolation",
     "FinishReason",
     "GenerateOptions",
@@ -99,6 +129,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidFieldError",
     "LabelScore",
+    "Mark",
     "Model",
     "ModelDetails",
     "ModelNotFoundError",
@@ -115,7 +146,14 @@ __all__ = [
     "QueueFullError",
     "Resource",
     "SampleFinished",
+    "ScoreFinished",
+    "ScoreItem",
+    "ScorePiece",
+    "ScoreStream",
+    "ScoreStreamOptions",
     "ScoreText",
+    "ScoredToken",
+    "SentenceRule",
     "SeqserveError",
     "Servable",
     "ServableMismatchError",
@@ -134,10 +172,18 @@ __all__ = [
     "StoreDataLossError",
     "StoreFullError",
     "StoreUnavailableError",
+    "StreamEnd",
     "StreamIdleError",
     "StreamOrderError",
+    "StreamStarted",
     "Tag",
+    "TagFinality",
+    "TagFinished",
+    "TagItem",
+    "TagPiece",
     "TagSpan",
+    "TagStream",
+    "TagStreamOptions",
     "TagText",
     "TaggedText",
     "Task",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 
+from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
 from seqserve.client.async_transport import AsyncMessages, AsyncTransport
 from seqserve.client.calls import no_one
+from seqserve.client.feed import Dialect, FinishedT, PartT, PieceT, check_source
 from seqserve.client.generation import GenerationFinished
 from seqserve.client.patience import Patience
 from seqserve.client.resumption import Resumption
@@ -121,6 +123,21 @@ class AsyncCalls:
             )
 
         return AsyncGenerationStream(self.transport, open_call, resumption, on_finished)
+
+    def feed(
+        self,
+        method: Callable[[], grpc.aio.StreamStreamMultiCallable[Any, Any]],
+        dialect: Dialect[PieceT, PartT, FinishedT],
+        source: AsyncSource[object],
+        timeout_s: float | None,
+        on_finished: Callable[[FinishedT], None] = no_one,
+    ) -> AsyncFeedStream[PieceT, PartT, FinishedT]:
+        """A stream that a source feeds. Args: method: gives the method to call; else as `Calls.feed`."""
+        check_source(source)
+        silence_s = self.limit_s(timeout_s)
+        return AsyncFeedStream(
+            lambda: self.transport.converse(method(), silence_s=silence_s), dialect, source, on_finished
+        )
 
     def patience(self, resume_s: float | None = None) -> Patience:
         """How long a call is made again. Args: resume_s: Default: the client's."""

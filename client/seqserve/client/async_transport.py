@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -43,7 +43,7 @@ class AsyncMessages(Generic[Response]):
 
     def __init__(
         self,
-        call: grpc.aio.UnaryStreamCall[Any, Response],
+        call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response],
         *,
         target: str,
         silence_s: float | None,
@@ -67,8 +67,7 @@ class AsyncMessages(Generic[Response]):
             asyncio.CancelledError: if the task that reads is cancelled; the call is then cancelled too.
         """
         try:
-            async with asyncio.timeout(self._silence_s):
-                message = await anext(self._responses, None)
+            message = await self._next()
         except TimeoutError as timeout:
             self._call.cancel()
             raise silence_error(self._target, self._silence_s or 0.0) from timeout
@@ -91,6 +90,64 @@ class AsyncMessages(Generic[Response]):
         """End the call on both sides; once it has ended this does nothing."""
         self._cancelled = True
         self._call.cancel()
+
+    async def _next(self) -> Response | None:
+        async with asyncio.timeout(self._silence_s):
+            return await anext(self._responses, None)
+
+
+class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
+    """A call in which both sides talk: written and read at once, by a task each.
+
+    It is the server's turn until its first message, and after the caller's last; only then does the time-out run.
+    """
+
+    def __init__(
+        self,
+        call: grpc.aio.StreamStreamCall[Request, Response],
+        *,
+        target: str,
+        silence_s: float | None,
+        on_answer: Callable[[], None],
+    ) -> None:
+        """Args: silence_s: longest wait for each next message, while it is the server's turn; None for no limit."""
+        super().__init__(call, target=target, silence_s=silence_s, deadline_s=None, on_answer=on_answer)
+        self._writing = call
+        self._limit: asyncio.Timeout | None = None  # of the read in progress
+        self._owed = True
+        self._ended = False
+
+    async def write(self, request: Request) -> bool:
+        """Send a message, when the server has room for it. Returns: False if the call has ended; a read tells how."""
+        return await self._say(self._writing.write(request))
+
+    async def end_input(self) -> None:
+        """Say that nothing more comes."""
+        self._ended = self._owed = True
+        if self._limit is not None and self._silence_s is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._silence_s)
+        await self._say(self._writing.done_writing())
+
+    async def _next(self) -> Response | None:
+        async with asyncio.timeout(self._silence_s if self._owed else None) as limit:
+            self._limit = limit
+            try:
+                message = await anext(self._responses, None)
+            finally:
+                self._limit = None
+        self._owed = self._ended
+        return message
+
+    async def _say(self, saying: Awaitable[None]) -> bool:
+        try:
+            await saying
+        except (grpc.RpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            return False
+        except asyncio.CancelledError:
+            if self_was_cancelled():
+                raise
+            return False
+        return True
 
 
 class AsyncTransport:
@@ -161,6 +218,14 @@ class AsyncTransport:
         return AsyncMessages(
             call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
         )
+
+    def converse(
+        self, method: grpc.aio.StreamStreamMultiCallable[Request, Response], *, silence_s: float | None
+    ) -> AsyncConversation[Request, Response]:
+        """Begin a call in which both sides talk. Arguments and exceptions as in `Transport.converse`."""
+        self._require_open()
+        call = method(metadata=self._metadata)
+        return AsyncConversation(call, target=self.target, silence_s=silence_s, on_answer=self._note_answer)
 
     async def close(self) -> None:
         """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""

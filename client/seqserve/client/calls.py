@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import grpc
 
+from seqserve.client.feed import Dialect, FinishedT, PartT, PieceT, check_source
+from seqserve.client.feed_stream import FeedStream
 from seqserve.client.generation import GenerationFinished
 from seqserve.client.patience import Patience
 from seqserve.client.resumption import Resumption
@@ -26,8 +28,8 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-def no_one(finished: GenerationFinished) -> None:
-    """Nobody wants to know how a generation ended."""
+def no_one(finished: object) -> None:
+    """Nobody wants to know how a stream ended."""
 
 
 class Calls:
@@ -98,6 +100,35 @@ class Calls:
             )
 
         return GenerationStream(self.transport, open_call, resumption, on_finished)
+
+    def feed(
+        self,
+        method: grpc.StreamStreamMultiCallable[Any, Any],
+        dialect: Dialect[PieceT, PartT, FinishedT],
+        source: Iterable[object],
+        timeout_s: float | None,
+        on_finished: Callable[[FinishedT], None] = no_one,
+    ) -> FeedStream[PieceT, PartT, FinishedT]:
+        """A stream that a source feeds; it is not resumed, for nobody has kept what the source gave.
+
+        Args:
+            method: The method to call.
+            dialect: How it is spoken.
+            source: Where the pieces come from.
+            timeout_s: Longest wait for the server, while it is its turn. Default: the client's.
+            on_finished: Told of its end.
+
+        Raises:
+            TypeError: if the source is one text.
+        """
+        check_source(source)
+        silence_s = self.limit_s(timeout_s)
+        return FeedStream(
+            lambda requests: self.transport.converse(method, requests, silence_s=silence_s),
+            dialect,
+            source,
+            on_finished,
+        )
 
     def patience(self, resume_s: float | None = None) -> Patience:
         """How long a call is made again. Args: resume_s: Default: the client's."""

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 
 from seqserve.client.answer import model_ref
-from seqserve.v1 import common_pb2, generation_pb2, state_pb2
+from seqserve.client.feed import check_options
+from seqserve.client.sessions import carried_state
+from seqserve.v1 import common_pb2, generation_pb2
 
 Prompt = str | Sequence[int]
 """A prompt as text, or as token ids."""
@@ -94,9 +96,7 @@ def generate_request(
     """
     if isinstance(prompt, bytes):
         raise TypeError("the prompt is bytes: give text (str), or token ids as a list")
-    unknown = options.keys() - GenerateOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"generate() has no option {', '.join(sorted(unknown))}")
+    check_options(options, GenerateOptions, "generate")
     seed = options.get("seed")
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"seed has to be in [0, 2**64), not {seed}")
@@ -131,14 +131,8 @@ def generate_request(
         prompt_logprobs=options.get("prompt_logprobs"),
         omit_token_ids=options.get("omit_token_ids") or False,
     )
-    snapshot = options.get("snapshot")
-    carried = snapshot is not None or options.get("return_snapshot")
-    state = state_pb2.StateOptions(
-        snapshot=snapshot,
-        destination=state_pb2.STATE_DESTINATION_SNAPSHOT if options.get("return_snapshot") else None,
-    )
     return generation_pb2.GenerateRequest(
-        state=state if carried else None,
+        state=carried_state(options.get("snapshot"), returned=options.get("return_snapshot") or False),
         model=model_ref(model, options.get("version")),
         text=prompt if prompt and isinstance(prompt, str) else None,
         token_ids=common_pb2.TokenIds(ids=prompt) if prompt and not isinstance(prompt, str) else None,

@@ -100,8 +100,8 @@ def new_request_id() -> str:
     return uuid.uuid4().hex
 
 
-def duration(seconds: float | None) -> duration_pb2.Duration | None:
-    """Seconds as a message; None stays None.
+def duration(seconds: float | None, what: str = "a time to live") -> duration_pb2.Duration | None:
+    """Seconds as a message; None stays None. Args: what: what it is, for the message.
 
     Raises:
         ValueError: if it is not a finite number above 0.
@@ -109,7 +109,7 @@ def duration(seconds: float | None) -> duration_pb2.Duration | None:
     if seconds is None:
         return None
     if not 0 < seconds <= _DURATION_S_MAX:
-        raise ValueError(f"a time to live is a finite number of seconds above 0, not {seconds}")
+        raise ValueError(f"{what} is a finite number of seconds above 0, not {seconds}")
     message = duration_pb2.Duration()
     message.FromTimedelta(dt.timedelta(seconds=seconds))
     return message
@@ -165,4 +165,18 @@ def advance_options(
         expected_position=position,
         checkpoint=checkpoint or "",
         busy_policy=state_pb2.BUSY_POLICY_WAIT if wait else state_pb2.BUSY_POLICY_UNSPECIFIED,
+    )
+
+
+def carried_state(snapshot: bytes | None, *, returned: bool) -> state_pb2.StateOptions | None:
+    """What a request says of a state that its caller carries; None if there is none.
+
+    Args:
+        snapshot: Go on from this state; None: a new sequence.
+        returned: Return the state at the end.
+    """
+    if snapshot is None and not returned:
+        return None
+    return state_pb2.StateOptions(
+        snapshot=snapshot, destination=state_pb2.STATE_DESTINATION_SNAPSHOT if returned else None
     )

@@ -54,10 +54,12 @@ class Tag:
         token: Text of the token, from the caller's own text.
         label: The chosen label.
         score: Its probability in [0, 1].
-        start: Where the token starts in the text; words are counted as joined by single spaces.
+        start: Where the token starts in the text, in a stream counted from its beginning; words are counted as joined
+            by single spaces.
         end: Where it ends, the first place after it.
-        position: Position of the token in its text, counted from 0.
+        position: Position of the token in its text or stream, counted from 0; in a session from its beginning.
         top: The best labels, best first, if asked for.
+        provisional: In a stream that asked for such: the label may change, the tag comes again.
     """
 
     token: str
@@ -67,6 +69,7 @@ class Tag:
     end: int
     position: int
     top: tuple[LabelScore, ...] = ()
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +129,21 @@ def tag_request(
         TypeError: if a text is neither a str nor a sequence of them.
         ValueError: if a number does not fit its field.
     """
-    outputs = tagging_pb2.TagOutputs(
-        top_labels=top_labels, spans=spans, offset_unit=_UNITS[offset_unit] if offset_unit is not None else None
-    )
     return tagging_pb2.TagRequest(
         model=model_ref(model, version),
         inputs=[_input(text) for text in texts],
-        outputs=outputs if outputs.ListFields() else None,
+        outputs=tag_outputs(top_labels, offset_unit, spans=spans),
     )
+
+
+def tag_outputs(
+    top_labels: int | None, offset_unit: OffsetUnit | None, *, spans: bool
+) -> tagging_pb2.TagOutputs | None:
+    """What the answers are to hold; None if nothing is said about it."""
+    outputs = tagging_pb2.TagOutputs(
+        top_labels=top_labels, spans=spans, offset_unit=_UNITS[offset_unit] if offset_unit is not None else None
+    )
+    return outputs if outputs.ListFields() else None
 
 
 def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagResponse) -> list[TaggedText]:
@@ -148,8 +158,8 @@ def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagRes
     return [
         TaggedText(
             text=text if isinstance(text, str) else " ".join(text),
-            tags=tuple(_tag(tag) for tag in sequence.tags),
-            spans=tuple(_span(span) for span in sequence.spans),
+            tags=tuple(tag_from_wire(tag) for tag in sequence.tags),
+            spans=tuple(span_from_wire(span) for span in sequence.spans),
             servable=servable,
             timing=timing,
         )
@@ -157,13 +167,8 @@ def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagRes
     ]
 
 
-def _input(text: TagText) -> tagging_pb2.TagInput:
-    if isinstance(text, str):
-        return tagging_pb2.TagInput(text=text)
-    return tagging_pb2.TagInput(words=common_pb2.Words(words=text))
-
-
-def _tag(message: tagging_pb2.Tag) -> Tag:
+def tag_from_wire(message: tagging_pb2.Tag) -> Tag:
+    """The tag that a message tells."""
     return Tag(
         token=message.token,
         label=message.label,
@@ -172,10 +177,12 @@ def _tag(message: tagging_pb2.Tag) -> Tag:
         end=message.offsets.end,
         position=message.position,
         top=tuple(LabelScore(one.label, one.score) for one in message.top),
+        provisional=message.provisional,
     )
 
 
-def _span(message: tagging_pb2.TagSpan) -> TagSpan:
+def span_from_wire(message: tagging_pb2.TagSpan) -> TagSpan:
+    """The span that a message tells."""
     return TagSpan(
         label=message.label,
         text=message.text,
@@ -185,3 +192,9 @@ def _span(message: tagging_pb2.TagSpan) -> TagSpan:
         first_position=message.first_position,
         last_position=message.last_position,
     )
+
+
+def _input(text: TagText) -> tagging_pb2.TagInput:
+    if isinstance(text, str):
+        return tagging_pb2.TagInput(text=text)
+    return tagging_pb2.TagInput(words=common_pb2.Words(words=text))

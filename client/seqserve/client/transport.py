@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
@@ -133,10 +133,12 @@ class SilenceWatch:
     thread a stream does it from outside. It looks at the clock only when the time-out could have passed.
     """
 
-    def __init__(self, limit_s: float, cancel: Callable[[], object]) -> None:
+    def __init__(self, limit_s: float, cancel: Callable[[], object], owed_since_s: Callable[[], float | None]) -> None:
+        """Args: owed_since_s: tells since when it is the server's turn to speak; None: it is not."""
         self.expired = False
         self._limit_s = limit_s
         self._cancel = cancel
+        self._owed_since_s = owed_since_s
         self._waiting_since_s: float | None = None
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="seqserve-silence-watch", daemon=True).start()
@@ -156,12 +158,32 @@ class SilenceWatch:
     def _watch(self) -> None:
         pause_s = self._limit_s
         while not self._closed.wait(pause_s):
-            since_s = self._waiting_since_s
-            pause_s = self._limit_s if since_s is None else since_s + self._limit_s - time.monotonic()
+            waiting_s, owed_s = self._waiting_since_s, self._owed_since_s()
+            if waiting_s is None or owed_s is None:
+                pause_s = self._limit_s
+                continue
+            pause_s = max(waiting_s, owed_s) + self._limit_s - time.monotonic()
             if pause_s <= 0:
                 self.expired = True
                 self._cancel()
                 return
+
+
+class Turns:
+    """Whose turn it is in a stream of both ways: the server's until its first message, and after the caller's last."""
+
+    def __init__(self) -> None:
+        self.answered = False
+        self._ended_s: float | None = None
+
+    def noting_the_end(self, requests: Iterator[Request]) -> Iterator[Request]:
+        """The same requests."""
+        yield from requests
+        self._ended_s = time.monotonic()
+
+    def owed_since_s(self) -> float | None:
+        """Since when it is the server's turn; None while it is the caller's."""
+        return self._ended_s if self.answered else -math.inf
 
 
 class Messages(Generic[Response]):
@@ -175,15 +197,25 @@ class Messages(Generic[Response]):
         silence_s: float | None,
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
+        owed_since_s: Callable[[], float | None] = lambda: -math.inf,
     ) -> None:
-        """Args: on_answer: called when the server has answered: with a message, or with a failure of its own."""
+        """Make them of a running call.
+
+        Args:
+            call: The call.
+            target: Its server, for messages.
+            silence_s: Longest wait for each next message, while it is the server's turn; None for no limit.
+            deadline_s: Most seconds for the whole, for messages.
+            on_answer: Called when the server has answered: with a message, or with a failure of its own.
+            owed_since_s: Since when it is the server's turn; None: it is not. Default: it always is.
+        """
         self._call = call
         self._on_answer = on_answer
         self._target = target
         self._silence_s = silence_s
         self._deadline_s = deadline_s
         self._cancelled = False
-        self._watch = SilenceWatch(silence_s, call.cancel) if silence_s is not None else None
+        self._watch = SilenceWatch(silence_s, call.cancel, owed_since_s) if silence_s is not None else None
 
     def read(self) -> Response | None:
         """The next message; None at the end, and after `cancel`.
@@ -303,6 +335,40 @@ class Transport:
         call = method(request, timeout=left_s, metadata=self._metadata)
         return Messages(
             call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+        )
+
+    def converse(
+        self,
+        method: grpc.StreamStreamMultiCallable[Request, Response],
+        requests: Iterator[Request],
+        *,
+        silence_s: float | None,
+    ) -> Messages[Response]:
+        """Ask in a stream for a stream of answers; failures come with the first read.
+
+        Args:
+            method: The method to call.
+            requests: What to say, read in a thread as fast as the server takes it.
+            silence_s: Longest wait for each next message, while it is the server's turn; None for no limit.
+
+        Raises:
+            RuntimeError: if the client is closed.
+        """
+        self._require_open()
+        turns = Turns()
+        call = method(turns.noting_the_end(requests), metadata=self._metadata)
+
+        def on_answer() -> None:
+            turns.answered = True
+            self._note_answer()
+
+        return Messages(
+            call,
+            target=self.target,
+            silence_s=silence_s,
+            deadline_s=None,
+            on_answer=on_answer,
+            owed_since_s=turns.owed_since_s,
         )
 
     def close(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
+from typing import Unpack, overload
 
+from seqserve.client.async_feed_stream import AsyncSource
 from seqserve.client.async_methods import AsyncMethods
+from seqserve.client.tag_stream import AsyncTagStream, TagItem, TagStreamOptions, tag_dialect
 from seqserve.client.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 
 
@@ -71,3 +73,29 @@ class AsyncTaggingMethods(AsyncMethods):
         answer = await self._calls.call(self._calls.tagging.Tag, request, timeout_s)
         tagged = tagged_texts_from_wire(sent, answer)
         return tagged[0] if one else tagged
+
+    def stream_tag(
+        self,
+        model: str,
+        source: AsyncSource[TagItem],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[TagStreamOptions],
+    ) -> AsyncTagStream:
+        """Label the tokens of a text as it comes. The call is made when the stream is first read.
+
+        Args:
+            model: Name of the model.
+            source: The pieces: text cut anywhere (str), words (a list of str), token ids (a list of int), SENTENCE_END
+                or FLUSH. It is read as it goes, so it may wait for input, or for the answers.
+            timeout_s: Longest wait for the server, in seconds: until it admits the stream, and, once the source has
+                ended, for each next message. Default: the client's.
+            options: As `TagStreamOptions` says: lookahead, sentence_rule, spans, and so on.
+
+        Raises:
+            TypeError, ValueError: if the source is one text, or an option does not fit its field. What the server
+                refuses comes as a SeqserveError from the first read. A stream that breaks is not resumed: what the
+                source gave is gone.
+        """
+        dialect = tag_dialect(model, **options)
+        return self._calls.feed(lambda: self._calls.tagging.StreamTag, dialect, source, timeout_s)

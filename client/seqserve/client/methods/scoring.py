@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Iterable, Sequence
+from typing import Unpack, overload
 
 from seqserve.client.methods import Methods
+from seqserve.client.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions, score_dialect
 from seqserve.client.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
 
@@ -64,3 +65,26 @@ class ScoringMethods(Methods):
         answer = self._calls.call(self._calls.generation.Score, request, timeout_s)
         scores = text_scores_from_wire(answer, len(sent))
         return scores[0] if one else scores
+
+    def stream_score(
+        self,
+        model: str,
+        source: Iterable[ScoreItem],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ScoreStreamOptions],
+    ) -> ScoreStream:
+        """Tell how likely a language model finds each token of a text as it comes, after all that came before.
+
+        Args:
+            model: Name of the model.
+            source: The pieces: text cut anywhere (str), token ids (a list of int) or FLUSH. It is read as it goes, so
+                it may wait for input, or for the answers.
+            timeout_s: As in `stream_tag`.
+            options: As `ScoreStreamOptions` says: logprobs, idle_timeout_s, and so on.
+
+        Raises:
+            TypeError, ValueError, SeqserveError: as in `stream_tag`.
+        """
+        dialect = score_dialect(model, **options)
+        return self._calls.feed(self._calls.generation.StreamScore, dialect, source, timeout_s)

@@ -2,9 +2,9 @@
 
 It is a real gRPC server on a free loopback port, so that time-outs, cancellation and errors are the real ones; only
 what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, `score` with a
-probability of 1/e for every character, and `tag` with the label "X" for every word, and keeps sessions in memory;
-replace ``on_generate``, ``on_score``, ``on_tag``, ``on_session``, ``on_list_models`` or ``on_get_model`` with a
-function of the request, and raise `Failure` in it to answer with an error.
+probability of 1/e for every character, and `tag` with the label "X" for every word, their streams with the same as it
+comes, and keeps sessions in memory; replace ``on_generate``, ``on_score``, ``on_stream_tag`` and so on with a function
+of the request, or of the requests as they come, and raise `Failure` in it to answer with an error.
 
 >>> from seqserve.client import Client
 >>> from seqserve.client.testing import ScriptedServer
@@ -25,8 +25,9 @@ from seqserve.client.testing.scripts import (
     started,
     tag_words,
 )
-from seqserve.client.testing.server import Script, ScriptedServer
+from seqserve.client.testing.server import Script, ScriptedServer, StreamScript
 from seqserve.client.testing.sessions import ScriptedSessions
+from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
 
 __all__ = [
     "SERVABLE",
@@ -34,12 +35,16 @@ __all__ = [
     "Script",
     "ScriptedServer",
     "ScriptedSessions",
+    "StreamScript",
+    "classify_as_it_comes",
     "echo",
     "finished",
     "get_one",
     "list_one",
     "piece",
+    "score_as_it_comes",
     "score_characters",
     "started",
+    "tag_as_it_comes",
     "tag_words",
 ]

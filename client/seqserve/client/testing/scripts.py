@@ -68,7 +68,7 @@ async def score_characters(request: generation_pb2.ScoreRequest) -> generation_p
                 logprob=-len(text),
                 scored_tokens=len(text),
                 perplexity=math.e if text else 1.0,
-                tokens=_steps(text, request.logprobs) if request.HasField("logprobs") else (),
+                tokens=score_steps(text, request.logprobs) if request.HasField("logprobs") else (),
             )
             for text in texts
         ],
@@ -102,19 +102,22 @@ _MODEL = model_pb2.Model(
 )
 
 
-def _steps(text: str, top: int) -> list[common_pb2.StepLogprobs]:
+def score_steps(text: str, top: int) -> list[common_pb2.StepLogprobs]:
+    """A log-probability of -1 nat for every character; ``top`` alternatives, at most one."""
     tokens = [common_pb2.TokenLogprob(token_id=ord(one), token=one, logprob=-1.0, rank=1) for one in text]
     return [common_pb2.StepLogprobs(chosen=token, top=[token] * min(top, 1)) for token in tokens]
 
 
+def word_tag(word: re.Match[str], position: int, before: int = 0) -> tagging_pb2.Tag:
+    """The label "X" for a word. Args: before: characters of text before the one that it was found in."""
+    return tagging_pb2.Tag(
+        token=word[0],
+        label="X",
+        score=0.5,
+        offsets=common_pb2.Offsets(start=before + word.start(), end=before + word.end()),
+        position=position,
+    )
+
+
 def _tags(text: str) -> list[tagging_pb2.Tag]:
-    return [
-        tagging_pb2.Tag(
-            token=word[0],
-            label="X",
-            score=0.5,
-            offsets=common_pb2.Offsets(start=word.start(), end=word.end()),
-            position=position,
-        )
-        for position, word in enumerate(re.finditer(r"\S+", text))
-    ]
+    return [word_tag(word, position) for position, word in enumerate(re.finditer(r"\S+", text))]

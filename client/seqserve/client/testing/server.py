@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -17,14 +17,18 @@ from grpc_health.v1 import health_pb2
 from seqserve.client.testing.failure import Context, Failure
 from seqserve.client.testing.scripts import echo, get_one, list_one, score_characters, tag_words
 from seqserve.client.testing.sessions import METHODS, ScriptedSessions
+from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
 from seqserve.client.transport import PRINCIPAL_KEY
-from seqserve.v1 import generation_pb2, model_pb2, tagging_pb2
+from seqserve.v1 import classification_pb2, generation_pb2, model_pb2, state_pb2, tagging_pb2
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 Script: TypeAlias = Callable[[Asked], Awaitable[Answered]]
 """A unary method: a request in, an answer or a `Failure` out."""
+
+StreamScript: TypeAlias = Callable[[AsyncIterator[Asked]], AsyncGenerator[Answered, None]]
+"""A method of streams both ways: requests in as they come, events or a `Failure` out."""
 
 
 class ScriptedServer:
@@ -39,6 +43,9 @@ class ScriptedServer:
         on_generate: Answers Generate; as it comes, `echo`.
         on_score: Answers Score; as it comes, `score_characters`.
         on_tag: Answers Tag; as it comes, `tag_words`.
+        on_stream_tag: Answers StreamTag; as it comes, `tag_as_it_comes`.
+        on_stream_score: Answers StreamScore; as it comes, `score_as_it_comes`.
+        on_stream_classify: Answers StreamClassify; as it comes, `classify_as_it_comes`.
         on_list_models: Answers ListModels; as it comes, `list_one`.
         on_get_model: Answers GetModel; as it comes, `get_one`.
         on_session: Answers all methods of SessionService; as it comes, ``sessions``.
@@ -56,6 +63,13 @@ class ScriptedServer:
         ] = echo
         self.on_score: Script[generation_pb2.ScoreRequest, generation_pb2.ScoreResponse] = score_characters
         self.on_tag: Script[tagging_pb2.TagRequest, tagging_pb2.TagResponse] = tag_words
+        self.on_stream_tag: StreamScript[tagging_pb2.StreamTagRequest, tagging_pb2.StreamTagResponse] = tag_as_it_comes
+        self.on_stream_score: StreamScript[generation_pb2.StreamScoreRequest, generation_pb2.StreamScoreResponse] = (
+            score_as_it_comes
+        )
+        self.on_stream_classify: StreamScript[
+            classification_pb2.StreamClassifyRequest, classification_pb2.StreamClassifyResponse
+        ] = classify_as_it_comes
         self.on_list_models: Script[model_pb2.ListModelsRequest, model_pb2.ListModelsResponse] = list_one
         self.on_get_model: Script[model_pb2.GetModelRequest, model_pb2.GetModelResponse] = get_one
         self.sessions = ScriptedSessions()
@@ -106,12 +120,23 @@ class ScriptedServer:
             "seqserve.v1.GenerationService": {
                 "Generate": generate,
                 "Score": self._unary("_score", generation_pb2.ScoreRequest, generation_pb2.ScoreResponse),
+                "StreamScore": self._stream(
+                    "on_stream_score", generation_pb2.StreamScoreRequest, generation_pb2.StreamScoreResponse
+                ),
             },
             "seqserve.v1.SessionService": {
                 name: self._unary("on_session", asked, answered) for name, (asked, answered) in METHODS.items()
             },
             "seqserve.v1.TaggingService": {
-                "Tag": self._unary("on_tag", tagging_pb2.TagRequest, tagging_pb2.TagResponse)
+                "Tag": self._unary("on_tag", tagging_pb2.TagRequest, tagging_pb2.TagResponse),
+                "StreamTag": self._stream("on_stream_tag", tagging_pb2.StreamTagRequest, tagging_pb2.StreamTagResponse),
+            },
+            "seqserve.v1.ClassificationService": {
+                "StreamClassify": self._stream(
+                    "on_stream_classify",
+                    classification_pb2.StreamClassifyRequest,
+                    classification_pb2.StreamClassifyResponse,
+                ),
             },
             "seqserve.v1.ModelService": {
                 "ListModels": self._unary("on_list_models", model_pb2.ListModelsRequest, model_pb2.ListModelsResponse),
@@ -137,6 +162,36 @@ class ScriptedServer:
                 raise
 
         return grpc.unary_unary_rpc_method_handler(answer, request_type.FromString, answer_type.SerializeToString)
+
+    def _stream(
+        self, script: str, request_type: type[protobuf.Message], answer_type: type[protobuf.Message]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(requests: AsyncIterator[Any], context: Context) -> None:
+            state = state_pb2.StateOptions()
+
+            async def noted() -> AsyncIterator[Any]:
+                async for request in requests:
+                    self._note(request, context)
+                    if request.HasField("config"):
+                        state.CopyFrom(request.config.state)
+                        self.sessions.check(state)
+                    yield request
+
+            try:
+                script_now: StreamScript[Any, Any] = getattr(self, script)
+                async with contextlib.aclosing(script_now(noted())) as events:
+                    async for event in events:
+                        if event.HasField("finished"):
+                            end = event.finished.state
+                            self.sessions.advance(state, end, end.position)
+                        await context.write(event)
+            except Failure as failure:
+                await failure.answer(context)
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+
+        return grpc.stream_stream_rpc_method_handler(answer, request_type.FromString, answer_type.SerializeToString)
 
     async def _generate(self, request: generation_pb2.GenerateRequest, context: Context) -> None:
         self._note(request, context)
