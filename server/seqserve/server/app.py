@@ -101,7 +101,7 @@ class Server:
             SessionServicer(Catalog(self.repository, shelf, settings.sessions), settings.sessions), self._grpc
         )
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
-            ClassificationServicer(self.repository, limits), self._grpc
+            ClassificationServicer(self.repository, self.sessions, settings), self._grpc
         )
         # This answers UNIMPLEMENTED, as generated.
         infilling_pb2_grpc.add_InfillingServiceServicer_to_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
@@ -9,26 +10,33 @@ import numpy as np
 
 from seqserve.server.classification import label_probabilities
 from seqserve.server.convert import classification as convert
-from seqserve.server.convert import fields
+from seqserve.server.convert import fields, state
+from seqserve.server.convert.pieces import Pieces
+from seqserve.server.feeding import Feed
+from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Repository
-from seqserve.server.requests import ReadingRequest
+from seqserve.server.requests import FeedRequest, ReadingRequest
+from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import results
-from seqserve.server.settings import LimitSettings
-from seqserve.server.stream import Reading
+from seqserve.server.sessions import Sessions
+from seqserve.server.settings import ServerSettings
+from seqserve.server.stream import FeedEnd, Reading
 from seqserve.v1 import classification_pb2 as pb
 from seqserve.v1.classification_pb2_grpc import ClassificationServiceServicer
 
+Context = grpc.aio.ServicerContext[Any, Any]
+
 
 class ClassificationServicer(ClassificationServiceServicer):
-    """Answers ClassificationService. StreamClassify is not implemented yet."""
+    """Answers ClassificationService."""
 
-    def __init__(self, repository: Repository, limits: LimitSettings) -> None:
+    def __init__(self, repository: Repository, sessions: Sessions, settings: ServerSettings) -> None:
         self._repository = repository
-        self._limits = limits
+        self._sessions = sessions
+        self._settings = settings
+        self._limits = settings.limits
 
-    async def Classify(
-        self, request: pb.ClassifyRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ClassifyResponse:
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
         """Classify whole texts; the texts of one request, and of others, share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
         tokenized, top = convert.classify_inputs(request, model, self._limits), convert.top_labels(request, model)
@@ -45,3 +53,37 @@ class ClassificationServicer(ClassificationServiceServicer):
             ],
             timing=fields.timing_of([reading.times for reading in readings]),
         )
+
+    async def StreamClassify(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamClassifyRequest], context: Context
+    ) -> None:
+        """Classify what came so far anew after each piece."""
+        incoming = Incoming(request_iterator)
+        config = (await incoming.configuring(self._limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model)
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            pieces = convert.pieces(advance.model, self._limits, keeps_tokens=advance.keeps_tokens)
+            answer = convert.RunningAnswer(config, advance.model, advance.start)
+            engine = advance.model.engine
+            feed = engine.open(
+                FeedRequest(advance.start, keeps_state=advance.wants_state), fields.admission(context, engine)
+            )
+            async with feeding(engine, feed, _read(incoming, idle_s, pieces, engine, feed)):
+                await context.write(answer.started())
+                while steps := await feed.stream.take_steps():
+                    if not feed.backlog:  # a piece was read to its end
+                        await context.write(answer.update(steps[-1].outputs[0], feed.fed))
+                end = await feed.stream.take_result(FeedEnd)
+                result = await advance.commit(answer.ending(end, pieces.tokens))
+                await context.write(answer.finished(end, state.state_result(result), incoming.reason))
+
+
+async def _read(
+    incoming: Incoming[pb.StreamClassifyRequest], idle_s: float, pieces: Pieces, engine: Lanes, feed: Feed
+) -> None:
+    """Feed the caller's pieces one after the other: each is answered before the next is read."""
+    async for message in incoming.input(idle_s):
+        if inputs := pieces.steps(message):
+            engine.feed(feed, inputs)
+            await feed.until_below(1)
