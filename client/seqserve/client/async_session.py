@@ -9,8 +9,10 @@ from typing import Self, Unpack
 
 from seqserve.client.answer import state_from_wire
 from seqserve.client.async_calls import AsyncCalls
+from seqserve.client.async_feed_stream import AsyncSource
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.generate_options import GenerateOptions, Prompt
+from seqserve.client.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions
 from seqserve.client.scoring import ScoreText, TextScore, text_scores_from_wire
 from seqserve.client.session_record import Opening, SessionRecord, write_snapshot
 from seqserve.client.sessions import (
@@ -24,6 +26,7 @@ from seqserve.client.sessions import (
     session_from_wire,
 )
 from seqserve.client.streams import AsyncGenerationStream
+from seqserve.client.tag_stream import AsyncTagStream, TagItem, TagStreamOptions
 from seqserve.v1 import session_pb2
 
 
@@ -91,9 +94,7 @@ class AsyncSession(SessionRecord):
             options: As `GenerateOptions` says.
         """
         request = self._generate_request(prompt, checkpoint, options, wait=wait)
-        return self._calls.generate(
-            request, timeout_s, deadline_s, resume_s, lambda finished: self._advanced(finished.state)
-        )
+        return self._calls.generate(request, timeout_s, deadline_s, resume_s, self._ended)
 
     async def score(
         self,
@@ -109,6 +110,52 @@ class AsyncSession(SessionRecord):
         answer = await self._calls.ask(self._calls.generation.Score, request, timeout_s)
         self._advanced(state_from_wire(answer.state))
         return text_scores_from_wire(answer, 1)[0]
+
+    def stream_tag(
+        self,
+        source: AsyncSource[TagItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[TagStreamOptions],
+    ) -> AsyncTagStream:
+        """Go on with a text that comes piece by piece, and label its tokens; the session is advanced at its end.
+
+        Args:
+            source: As in `AsyncClient.stream_tag`.
+            checkpoint: As in `generate`.
+            wait: As in `generate`.
+            timeout_s: As in `AsyncClient.stream_tag`.
+            options: As `TagStreamOptions` says.
+        """
+        dialect = self._tag_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(
+            lambda: self._calls.tagging.StreamTag,
+            dialect,
+            source,
+            timeout_s,
+            self._ended,
+        )
+
+    def stream_score(
+        self,
+        source: AsyncSource[ScoreItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ScoreStreamOptions],
+    ) -> AsyncScoreStream:
+        """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
+        dialect = self._score_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(
+            lambda: self._calls.generation.StreamScore,
+            dialect,
+            source,
+            timeout_s,
+            self._ended,
+        )
 
     async def info(self) -> SessionInfo:
         """What the server knows of it; this does not count as use."""

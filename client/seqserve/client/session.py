@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
@@ -10,6 +11,7 @@ from seqserve.client.answer import state_from_wire
 from seqserve.client.calls import Calls
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.generate_options import GenerateOptions, Prompt
+from seqserve.client.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions
 from seqserve.client.scoring import ScoreText, TextScore, text_scores_from_wire
 from seqserve.client.session_record import Opening, SessionRecord, write_snapshot
 from seqserve.client.sessions import (
@@ -23,6 +25,7 @@ from seqserve.client.sessions import (
     session_from_wire,
 )
 from seqserve.client.streams import GenerationStream
+from seqserve.client.tag_stream import TagItem, TagStream, TagStreamOptions
 from seqserve.v1 import session_pb2
 
 
@@ -90,9 +93,7 @@ class Session(SessionRecord):
             options: As `GenerateOptions` says.
         """
         request = self._generate_request(prompt, checkpoint, options, wait=wait)
-        return self._calls.generate(
-            request, timeout_s, deadline_s, resume_s, lambda finished: self._advanced(finished.state)
-        )
+        return self._calls.generate(request, timeout_s, deadline_s, resume_s, self._ended)
 
     def score(
         self,
@@ -108,6 +109,46 @@ class Session(SessionRecord):
         answer = self._calls.ask(self._calls.generation.Score, request, timeout_s)
         self._advanced(state_from_wire(answer.state))
         return text_scores_from_wire(answer, 1)[0]
+
+    def stream_tag(
+        self,
+        source: Iterable[TagItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[TagStreamOptions],
+    ) -> TagStream:
+        """Go on with a text that comes piece by piece, and label its tokens; the session is advanced at its end.
+
+        Args:
+            source: As in `Client.stream_tag`.
+            checkpoint: As in `generate`.
+            wait: As in `generate`.
+            timeout_s: As in `Client.stream_tag`.
+            options: As `TagStreamOptions` says.
+        """
+        dialect = self._tag_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.tagging.StreamTag, dialect, source, timeout_s, self._ended)
+
+    def stream_score(
+        self,
+        source: Iterable[ScoreItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ScoreStreamOptions],
+    ) -> ScoreStream:
+        """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
+        dialect = self._score_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(
+            self._calls.generation.StreamScore,
+            dialect,
+            source,
+            timeout_s,
+            self._ended,
+        )
 
     def info(self) -> SessionInfo:
         """What the server knows of it; this does not count as use."""

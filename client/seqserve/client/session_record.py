@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import grpc
 
 from seqserve.client.answer import StateResult
 from seqserve.client.errors import ServableMismatchError
+from seqserve.client.feed import Dialect, Ended
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.score_stream import ScoredToken, ScoreFinished, ScorePiece, ScoreStreamOptions, score_dialect
 from seqserve.client.scoring import ScoreText, score_request
 from seqserve.client.sessions import SessionInfo, advance_options, new_request_id
+from seqserve.client.tag_stream import TagFinished, TagPiece, TagStreamOptions, tag_dialect
+from seqserve.client.tagging import Tag
 from seqserve.v1 import generation_pb2, session_pb2, state_pb2
 
 
@@ -91,12 +96,14 @@ class SessionRecord:
             self._known, position=state.position, expire_time=state.expire_time or self._known.expire_time
         )
 
+    def _ended(self, finished: Ended) -> None:
+        self._advanced(finished.state)
+
     def _generate_request(
         self, prompt: Prompt, checkpoint: str | None, options: GenerateOptions, *, wait: bool
     ) -> generation_pb2.GenerateRequest:
         """The message that generates on."""
-        if "snapshot" in options or "return_snapshot" in options:
-            raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
+        _refuse_snapshots(options)
         given: GenerateOptions = {"request_id": new_request_id(), **options}
         request = generate_request(self.model, prompt, **given)
         request.state.CopyFrom(self._options(checkpoint, wait=wait))
@@ -110,9 +117,26 @@ class SessionRecord:
         request.state.CopyFrom(self._options(checkpoint, wait=wait))
         return request
 
+    def _tag_dialect(
+        self, checkpoint: str | None, options: TagStreamOptions, *, wait: bool
+    ) -> Dialect[TagPiece, Tag, TagFinished]:
+        _refuse_snapshots(options)
+        return tag_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+
+    def _score_dialect(
+        self, checkpoint: str | None, options: ScoreStreamOptions, *, wait: bool
+    ) -> Dialect[ScorePiece, ScoredToken, ScoreFinished]:
+        _refuse_snapshots(options)
+        return score_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+
     def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
         """What a request says of the session: one that waits in line goes on from wherever it is then."""
         return advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
+
+
+def _refuse_snapshots(options: Mapping[str, object]) -> None:
+    if "snapshot" in options or "return_snapshot" in options:
+        raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
 
 
 def write_snapshot(path: Path, snapshot: bytes) -> None:

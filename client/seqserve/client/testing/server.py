@@ -167,17 +167,18 @@ class ScriptedServer:
         self, script: str, request_type: type[protobuf.Message], answer_type: type[protobuf.Message]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(requests: AsyncIterator[Any], context: Context) -> None:
-            state = state_pb2.StateOptions()
+            first = await anext(requests)
+            state: state_pb2.StateOptions = first.config.state
 
-            async def noted() -> AsyncIterator[Any]:
+            async def noted() -> AsyncGenerator[Any, None]:
+                yield first
                 async for request in requests:
                     self._note(request, context)
-                    if request.HasField("config"):
-                        state.CopyFrom(request.config.state)
-                        self.sessions.check(state)
                     yield request
 
+            self._note(first, context)
             try:
+                self.sessions.check(state)
                 script_now: StreamScript[Any, Any] = getattr(self, script)
                 async with contextlib.aclosing(script_now(noted())) as events:
                     async for event in events:
