@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,3 +53,30 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
         )
         for token, logprob, rank, scores, best in zip(tokens, chosen_T, ranks_T, scores_TV, best_TK, strict=True)
     ]
+
+
+class ExactSum:
+    """A sum that comes over time, rounded once: the same as math.fsum over all terms, whatever their number.
+
+    Shewchuk, "Adaptive precision floating-point arithmetic and fast robust geometric predicates", 1997: numbers that do
+    not overlap, whose sum is exact.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[float] = []
+
+    @property
+    def value(self) -> float:
+        """The sum so far."""
+        return math.fsum(self._parts)
+
+    def add(self, terms: Iterable[float]) -> None:
+        """Add terms."""
+        for term in terms:
+            kept: list[float] = []
+            for part in self._parts:
+                large, small = (term, part) if abs(term) >= abs(part) else (part, term)
+                term = large + small
+                if lost := small - (term - large):
+                    kept.append(lost)
+            self._parts = [*kept, term]

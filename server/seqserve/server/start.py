@@ -97,11 +97,12 @@ class Ending:
 
     state: after all tokens of the sequence but last_token, arrays (D, 1, H); None only where nobody wants it.
     position: tokens in the sequence. last_token: language models: the last of them; None at position 0.
-    prompt_tokens: int32 (P,), the tokens that this request read, a model's start token included. Models that are no
-        language models: only where tokens are kept.
+    prompt_tokens: int32 (P,), the tokens that this request read, a model's start token included. Of streams, and models
+        that are no language models: only where tokens are kept.
     generated_tokens: int32 (G,), the tokens that it generated after them, the ones that ended it included.
     undecoded: bytes at the sequence's end that are not yet whole UTF-8, at most 3. seed: that it drew with; 0: it drew
         nothing. sentence: where a tagger is in it.
+    counts: language models: of all tokens of the sequence, if they were counted as they came; None: those above tell.
     """
 
     state: State | None
@@ -112,3 +113,4 @@ class Ending:
     undecoded: bytes = b""
     seed: int = 0
     sentence: Sentence = field(default_factory=Sentence)
+    counts: TokenCounts | None = None

@@ -19,7 +19,7 @@ from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2
 
 _STOPS_MAX, _STOP_CHARACTERS_MAX, _STOP_TOKENS_MAX, _BIASES_MAX = 16, 256, 64, 1024
-_LOGPROBS_MAX, _PRIORITY_MAX = 20, 100
+LOGPROBS_MAX, _PRIORITY_MAX = 20, 100
 _TOKENS_DEFAULT = 16
 _TOKENS_MAX = 1 << 20  # where the manifest names no limit
 
@@ -57,7 +57,7 @@ def generation_request(
     stopping = _stopping(request.stopping, model.manifest, tokenization)
     samples = integer(request.sampling, "n", 1, 1, limits.samples_max, "sampling")
     beams = _beams(request, model.manifest, limits, samples)
-    prompt_logprobs = integer(request.outputs, "prompt_logprobs", -1, 0, _LOGPROBS_MAX, "outputs")
+    prompt_logprobs = integer(request.outputs, "prompt_logprobs", -1, 0, LOGPROBS_MAX, "outputs")
     best_of = integer(request.sampling, "best_of", samples, samples, limits.samples_max, "sampling")
     received = resume.received(request.resume, stopping, samples, tokenization, model.table)
     if received and (beams or best_of > samples):
@@ -84,7 +84,7 @@ def scoring_requests(
     """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
     tokenization = language_model(model)
     check_inputs(len(request.inputs), limits)
-    top = integer(request, "logprobs", 0, 0, _LOGPROBS_MAX, "")
+    top = integer(request, "logprobs", 0, 0, LOGPROBS_MAX, "")
     asked: list[ScoringRequest] = []
     for index, item in enumerate(request.inputs):
         tokens = _tokens(item, tokenization, limits, start, f"inputs[{index}].")
@@ -163,7 +163,7 @@ def _sampling(
     possible = (allowed or frozenset(range(manifest.vocabulary.size))) - banned
     if not possible - (stopping.ends if stopping.min_tokens else frozenset()):
         raise InvalidFieldError("sampling allows no token at all: see allowed_token_ids, banned_token_ids", field=path)
-    logprobs = integer(request.outputs, "logprobs", 0 if ranked else -1, 0, _LOGPROBS_MAX, "outputs")
+    logprobs = integer(request.outputs, "logprobs", 0 if ranked else -1, 0, LOGPROBS_MAX, "outputs")
     return SamplingSpec(
         seed=resume.seed(request, start),
         temperature=number(params, "temperature", default, 0, 100, path),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
 
 from seqserve.server.convert import events, fields, state
 from seqserve.server.convert import generation as convert
+from seqserve.server.convert.score_stream import ScoreStream
+from seqserve.server.feeding import Feed
+from seqserve.server.inputs import token_inputs
+from seqserve.server.lanes import Lanes
 from seqserve.server.requests import GenerationRequest
 from seqserve.server.sequence import Sequence
+from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import results
 from seqserve.server.sessions import Advance, Sessions
 from seqserve.server.settings import ServerSettings
-from seqserve.server.stream import Scores, Search
+from seqserve.server.stream import FeedEnd, Scores, Search
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
@@ -22,7 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GenerationServicer(GenerationServiceServicer):
-    """Answers GenerationService. StreamScore is not implemented yet."""
+    """Answers GenerationService."""
 
     def __init__(self, sessions: Sessions, settings: ServerSettings) -> None:
         self._sessions = sessions
@@ -69,6 +75,42 @@ class GenerationServicer(GenerationServiceServicer):
                 state=result,
                 timing=fields.timing_of([score.times for score in scores]),
             )
+
+    async def StreamScore(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
+    ) -> None:
+        """Score tokens as they come; each message holds what has gathered since the one before."""
+        limits, incoming = self._settings.limits, Incoming(request_iterator)
+        config = (await incoming.configuring(limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model)
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            engine, scoring = advance.model.engine, ScoreStream(config, advance, limits)
+            feed = engine.open(scoring.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, scoring, engine, feed)
+            async with feeding(engine, feed, reading):
+                await context.write(scoring.started())
+                while reports := await feed.stream.take_reports():
+                    await context.write(scoring.piece(reports))
+                end = await feed.stream.take_result(FeedEnd)
+                result = await advance.commit(scoring.ending(end))
+                await context.write(scoring.finished(end, state.state_result(result), incoming.reason))
+
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamScoreRequest],
+        idle_s: float,
+        scoring: ScoreStream,
+        engine: Lanes,
+        feed: Feed,
+    ) -> None:
+        """Read the caller's messages and feed their tokens, no further ahead of its reading than may be."""
+        limit = self._settings.batch.steps_ahead_max
+        async for message in incoming.input(idle_s):
+            tokens = scoring.tokens(message)
+            for first in range(0, len(tokens), limit):
+                await feed.until_below(limit)
+                engine.feed(feed, token_inputs(tokens[first : first + limit]))
 
 
 async def _stream(

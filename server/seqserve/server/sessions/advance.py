@@ -124,7 +124,7 @@ def following(start: Start, ending: Ending, *, keep_tokens: bool) -> Start:
     if not ending.position:
         return Start.new()
     read, made, trails = ending.prompt_tokens, ending.generated_tokens, ending.last_token is not None
-    counted = trails or keep_tokens
+    counted = (trails and ending.counts is None) or keep_tokens
     if ending.state is None or (counted and ending.position != start.position + len(read) + len(made)):
         raise ValueError(
             f"a request from position {start.position} with {len(read)} + {len(made)} tokens ended at {ending.position}"
@@ -133,7 +133,7 @@ def following(start: Start, ending: Ending, *, keep_tokens: bool) -> Start:
         state=ending.state,
         position=ending.position,
         last_token=ending.last_token,
-        counts=start.counts.plus(read, made) if trails else start.counts,
+        counts=ending.counts or (start.counts.plus(read, made) if trails else start.counts),
         undecoded=ending.undecoded,
         tokens=np.concatenate([start.tokens, read, made]) if keep_tokens else start.tokens[:0],
         sentence=ending.sentence,

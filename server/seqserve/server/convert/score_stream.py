@@ -1,0 +1,166 @@
+"""StreamScore: what the caller's messages mean, and what answers them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqserve.server.convert.events import step_logprobs
+from seqserve.server.convert.fields import check_bytes, servable_id, timing
+from seqserve.server.convert.generation import LOGPROBS_MAX, language_model
+from seqserve.server.detokenization import unfinished_after
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.inputs import IntArray
+from seqserve.server.likelihood import ExactSum, StepReport
+from seqserve.server.requests import ScoreFeedRequest
+from seqserve.server.sessions import Advance
+from seqserve.server.settings import LimitSettings
+from seqserve.server.start import Ending, no_tokens
+from seqserve.server.stream import FeedEnd
+from seqserve.server.tokenization import check_length
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import manifest_pb2, state_pb2
+
+_COUNT_AT = 4096  # tokens that gather before they are counted
+_NOWHERE = common.Offsets()  # where a token stands that came as an id
+
+
+class ScoreStream:
+    """One stream: its tokens with their places as they come, and its answers."""
+
+    def __init__(self, config: pb.StreamScoreConfig, advance: Advance, limits: LimitSettings) -> None:
+        """Raises: TaskMismatchError if the model is no language model; InvalidFieldError."""
+        if not 0 <= config.top_logprobs <= LOGPROBS_MAX:
+            raise InvalidFieldError(
+                f"config.top_logprobs is {config.top_logprobs}; it has to be in [0, {LOGPROBS_MAX}]",
+                field="config.top_logprobs",
+            )
+        self._model = advance.model
+        self._tokenization = language_model(advance.model)
+        self._limits = limits
+        self._start = advance.start
+        self._last_token = advance.start.last_token
+        self._characters = 0  # of text so far
+        self._offsets: deque[common.Offsets] = deque()  # of the tokens that are to be told
+        self._position = self._start.position + (self._last_token is None)  # of the next one to be told
+        self._sum = ExactSum()
+        self._scored = 0
+        self._read = _Remembered(advance) if advance.wants_state else None
+        self.request = ScoreFeedRequest(config.top_logprobs, advance.start, advance.wants_state)
+
+    def tokens(self, message: pb.StreamScoreRequest) -> Sequence[int]:
+        """The tokens that a message adds.
+
+        Raises: InvalidFieldError for an empty piece, or an id that is not in the vocabulary; InputTooLongError;
+            OutOfVocabularyError, with the offset in the stream.
+        """
+        match message.WhichOneof("message"):
+            case "text":
+                tokens, offsets = self._of_text(message.text)
+            case "token_ids":
+                tokens, offsets = self._of_ids(list(message.token_ids.ids))
+            case _:
+                return []
+        start_token = self._tokenization.vocabulary.start_token
+        if self._last_token is None and tokens:
+            if self._tokenization.vocabulary.HasField("start_token") and tokens[0] != start_token:
+                tokens = [start_token, *tokens]
+            else:
+                offsets = offsets[1:]  # a sequence's first token has no probability
+        self._offsets.extend(offsets)
+        if tokens:
+            self._last_token = tokens[-1]
+            if self._read is not None:
+                self._read.add(tokens)
+        return tokens
+
+    def _of_text(self, text: str) -> tuple[list[int], list[common.Offsets]]:
+        if not text:
+            raise InvalidFieldError("text is empty; send something, or flush, or end", field="text")
+        check_bytes(text, self._limits, "text")
+        tokenized = self._tokenization.tokenize_text(text, "text", origin=self._characters)
+        self._characters += len(text)
+        offsets = [common.Offsets(start=token.start, end=token.end) for token in tokenized.tokens]
+        return tokenized.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist(), offsets
+
+    def _of_ids(self, ids: list[int]) -> tuple[list[int], list[common.Offsets]]:
+        if not ids:
+            raise InvalidFieldError("token_ids is empty; send something, or flush, or end", field="token_ids.ids")
+        check_length(len(ids), self._model.manifest.limits.tokens_max, "tokens", "token_ids")
+        self._tokenization.check_ids(ids, "token_ids.ids")
+        return ids, [_NOWHERE] * len(ids)
+
+    def started(self) -> pb.StreamScoreResponse:
+        """The stream was admitted."""
+        return pb.StreamScoreResponse(
+            started=pb.StreamScoreStarted(servable=servable_id(self._model.servable.id), position=self._start.position)
+        )
+
+    def piece(self, reports: list[StepReport]) -> pb.StreamScoreResponse:
+        """Scores of the next tokens."""
+        table = self._model.table
+        position, self._position = self._position, self._position + len(reports)
+        self._scored += len(reports)
+        self._sum.add(report.chosen.logprob for report in reports)
+        return pb.StreamScoreResponse(
+            piece=pb.StreamScorePiece(
+                tokens=[step_logprobs(report, table) for report in reports],
+                position=position,
+                offsets=[self._offsets.popleft() for _ in reports],
+            )
+        )
+
+    def ending(self, end: FeedEnd) -> Ending:
+        """What the stream leaves."""
+        position = self._start.position + end.steps
+        if self._read is None:
+            return Ending(None, position, self._last_token, no_tokens())
+        return self._read.ending(end, position, self._last_token)
+
+    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamScoreResponse:
+        """The end."""
+        total = self._sum.value
+        perplexity = math.exp(-total / self._scored) if self._scored else 1.0
+        return pb.StreamScoreResponse(
+            finished=pb.StreamScoreFinished(
+                total=pb.SequenceScore(logprob=total, scored_tokens=self._scored, perplexity=perplexity),
+                state=result,
+                timing=timing(end.times),
+                reason=reason,
+            )
+        )
+
+
+class _Remembered:
+    """What a session has to know of the tokens that a stream reads: not the tokens, unless they are kept."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._table = advance.model.table
+        self._keeps_tokens = advance.keeps_tokens
+        self._kept: list[IntArray] = []
+        self._counts = advance.start.counts
+        self._uncounted: list[int] = []
+        self._undecoded = advance.start.undecoded
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Take note of more tokens."""
+        self._undecoded = unfinished_after(tokens, self._table, self._undecoded)
+        if self._keeps_tokens:
+            self._kept.append(np.array(tokens, np.int32))
+        self._uncounted += tokens
+        if len(self._uncounted) >= _COUNT_AT:
+            self._count()
+
+    def ending(self, end: FeedEnd, position: int, last_token: int | None) -> Ending:
+        """What the stream leaves."""
+        self._count()
+        kept = np.concatenate([no_tokens(), *self._kept])
+        return Ending(end.state, position, last_token, kept, undecoded=self._undecoded, counts=self._counts)
+
+    def _count(self) -> None:
+        self._counts = self._counts.plus(np.array(self._uncounted, np.int32), no_tokens())
+        self._uncounted = []
