@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.server.tagging import Chain, chain_of, choose_labels
+from seqserve.server.tagging import Chain, LabelChoices, chain_of, choose_labels
 from seqserve.v1 import manifest_pb2
 
 SCORES = st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4), min_size=1, max_size=5)
@@ -16,28 +16,31 @@ SCORES = st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4)
 @given(rows=SCORES, top=st.integers(0, 6))
 def test_each_step_gets_its_likeliest_label_and_honest_probabilities(rows: list[list[float]], top: int) -> None:
     scores = np.array(rows, np.float32)
-    for row, choice in zip(rows, choose_labels(scores, top), strict=True):
+    (choices,) = choose_labels([scores], top)
+    for row, label, score, likeliest in zip(rows, choices.labels, choices.scores, choices.top, strict=True):
         expected = np.exp(np.array(row) - max(row))
         expected /= expected.sum()
-        assert choice.label == row.index(max(row))
-        assert choice.score == pytest.approx(expected[choice.label])
-        assert [score for _, score in choice.top] == pytest.approx(sorted(expected, reverse=True)[:top])
-        assert [score for _, score in choice.top] == pytest.approx([expected[label] for label, _ in choice.top])
+        assert label == row.index(max(row))
+        assert score == pytest.approx(expected[label])
+        assert [each for _, each in likeliest] == pytest.approx(sorted(expected, reverse=True)[:top])
+        assert [each for _, each in likeliest] == pytest.approx([expected[other] for other, _ in likeliest])
 
 
 def test_the_lower_label_wins_a_tie() -> None:
-    (choice,) = choose_labels(np.array([[0.0, 2.0, 2.0, 1.0]], np.float32), 3)
-    assert choice.label == 1
-    assert [label for label, _ in choice.top] == [1, 2, 3]
+    (choices,) = choose_labels([np.array([[0.0, 2.0, 2.0, 1.0]], np.float32)], 3)
+    assert choices.labels == [1]
+    assert [label for label, _ in choices.top[0]] == [1, 2, 3]
 
 
 def test_scores_far_apart_do_not_overflow() -> None:
-    (choice,) = choose_labels(np.array([[-1e30, 3e38, 0.0]], np.float32), 1)
-    assert (choice.label, choice.score, choice.top) == (1, 1.0, ((1, 1.0),))
+    (choices,) = choose_labels([np.array([[-1e30, 3e38, 0.0]], np.float32)], 1)
+    assert (choices.labels, choices.scores, choices.top) == ([1], [1.0], [[(1, 1.0)]])
 
 
 def test_no_steps_give_no_labels() -> None:
-    assert choose_labels(np.empty((0, 3), np.float32), 1) == []
+    nothing = np.empty((0, 3), np.float32)
+    assert choose_labels([nothing, nothing], 1) == [LabelChoices([], [], [])] * 2
+    assert choose_labels([]) == []
 
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(2, 4))
@@ -57,12 +60,21 @@ def test_a_chain_is_decoded_as_if_every_row_of_labels_were_looked_at(
     expected = np.zeros((steps, labels))
     for row, weight in zip(rows, weights / weights.sum(), strict=True):
         expected[range(steps), row] += weight
-    choices = choose_labels(scores, labels, chain)
-    path = tuple(choice.label for choice in choices)
-    assert row_score(scores, path, chain) == pytest.approx(totals.max())
-    for step, choice in enumerate(choices):
-        assert choice.score == pytest.approx(expected[step, choice.label], abs=1e-9)
-        assert [score for _, score in choice.top] == pytest.approx(sorted(expected[step], reverse=True), abs=1e-9)
+    (choices,) = choose_labels([scores], labels, chain)
+    assert row_score(scores, tuple(choices.labels), chain) == pytest.approx(totals.max())
+    for step, (label, score) in enumerate(zip(choices.labels, choices.scores, strict=True)):
+        assert score == pytest.approx(expected[step, label], abs=1e-9)
+        assert [each for _, each in choices.top[step]] == pytest.approx(sorted(expected[step], reverse=True), abs=1e-9)
+
+
+@given(lengths=st.lists(st.integers(0, 7), max_size=6), seed=st.integers(0, 2**31), with_chain=st.booleans())
+def test_texts_together_get_what_each_gets_alone(lengths: list[int], seed: int, *, with_chain: bool) -> None:
+    generator = np.random.default_rng(seed)
+    chain = Chain(generator.normal(size=4), generator.normal(size=(4, 4)), generator.normal(size=4))
+    texts = [generator.normal(size=(length, 4)).astype(np.float32) for length in lengths]
+    together = choose_labels(texts, 2, chain if with_chain else None)
+    assert together == [choose_labels([text], 2, chain if with_chain else None)[0] for text in texts]
+    assert [len(choices.labels) for choices in together] == lengths
 
 
 def row_score(scores: np.ndarray, row: tuple[int, ...], chain: Chain) -> float:

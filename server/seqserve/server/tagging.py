@@ -1,10 +1,14 @@
 """Label scores to labels: each on its own, or the likeliest row of them where the model has a CRF.
 
-Axes: T steps, L labels.
+Several texts are worked on at once, step by step.
+
+Axes: B texts, T steps of one, P steps of all, L labels.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +18,16 @@ from seqserve.server.state import FloatArray
 from seqserve.v1 import manifest_pb2
 
 DoubleArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class LabelChoice:
-    """The label of one step, its probability, and the likeliest labels with theirs, best first."""
+class LabelChoices:
+    """The label of each step of a text, its probability, and the likeliest labels with theirs, best first."""
 
-    label: int
-    score: float
-    top: tuple[tuple[int, float], ...] = ()
+    labels: list[int]
+    scores: list[float]
+    top: list[list[tuple[int, float]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,66 +53,104 @@ def chain_of(labels: manifest_pb2.Labels) -> Chain | None:
     return Chain(start_L, transitions.reshape(count, count), end_L)
 
 
-def choose_labels(scores_TL: FloatArray, top: int = 0, chain: Chain | None = None) -> list[LabelChoice]:
-    """The label of each step.
+def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None = None) -> list[LabelChoices]:
+    """The labels of several texts, one a step.
 
-    Without a chain it is the likeliest on its own (softmax). With one it is that of the likeliest row of labels, and
-    probabilities are marginal: over all rows that have the label at that step. So a label in ``top`` may be likelier
-    than the one that was chosen.
+    Without a chain a step's label is the likeliest on its own (softmax). With one it is that of the likeliest row of
+    labels, and probabilities are marginal: over all rows that have the label at that step. So a label in ``top`` may be
+    likelier than the one that was chosen.
 
     Args:
-        scores_TL: float32, before softmax or CRF.
+        texts: Scores before softmax or CRF, float32 (T, L) each; T may be 0.
         top: How many of the likeliest labels to tell; ties go to the lower index.
         chain: The model's CRF.
     """
-    if not len(scores_TL):
-        return []
-    wide_TL = scores_TL.astype(np.float64)
+    lengths = [len(scores_TL) for scores_TL in texts]
+    if not any(lengths):
+        return [LabelChoices([], [], []) for _ in texts]
+    wide_PL = np.concatenate(texts).astype(np.float64)
     if chain is None:
-        weights_TL = np.exp(wide_TL - wide_TL.max(axis=1, keepdims=True))
-        probabilities_TL = weights_TL / weights_TL.sum(axis=1, keepdims=True)
-        best_T = scores_TL.argmax(axis=1)
+        probabilities_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
+        probabilities_PL /= probabilities_PL.sum(axis=1, keepdims=True)
+        best_P = wide_PL.argmax(axis=1)
     else:
-        probabilities_TL = marginals(wide_TL, chain)
-        best_T = viterbi(wide_TL, chain)
-    order_TK = np.argsort(-probabilities_TL, axis=1, kind="stable")[:, :top]
+        index_P, steps = by_step(lengths)
+        probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
+        probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
+        best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
+    order_PK = np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top] if top else np.empty((len(best_P), 0), int)
+    labels: list[int] = best_P.tolist()
+    scores: list[float] = np.take_along_axis(probabilities_PL, best_P[:, np.newaxis], axis=1)[:, 0].tolist()
+    top_scores: list[list[float]] = np.take_along_axis(probabilities_PL, order_PK, axis=1).tolist()
+    likeliest = [list(zip(*each, strict=True)) for each in zip(order_PK.tolist(), top_scores, strict=True)]
+    ends = list(itertools.accumulate(lengths))
     return [
-        LabelChoice(
-            int(best), float(probabilities[best]), tuple((int(label), float(probabilities[label])) for label in order)
-        )
-        for best, probabilities, order in zip(best_T, probabilities_TL, order_TK, strict=True)
+        LabelChoices(labels[end - length : end], scores[end - length : end], likeliest[end - length : end])
+        for length, end in zip(lengths, ends, strict=True)
     ]
 
 
-def viterbi(scores_TL: DoubleArray, chain: Chain) -> npt.NDArray[np.intp]:
-    """The row of labels with the highest score, (T); ties go to the lower label (Rabiner 1989, section III.B)."""
-    best_L = chain.start_L + scores_TL[0]
-    origins_TL = np.zeros(scores_TL.shape, np.intp)
-    for step in range(1, len(scores_TL)):
-        ways_LL = best_L[:, np.newaxis] + chain.transitions_LL
-        origins_TL[step] = ways_LL.argmax(axis=0)
-        best_L = ways_LL.max(axis=0) + scores_TL[step]
-    path_T = np.empty(len(scores_TL), np.intp)
-    path_T[-1] = (best_L + chain.end_L).argmax()
-    for step in range(len(scores_TL) - 1, 0, -1):
-        path_T[step - 1] = origins_TL[step, path_T[step]]
-    return path_T
+def by_step(lengths: Sequence[int]) -> tuple[IndexArray, list[slice]]:
+    """The steps of texts that stand one after the other, put so that the same step of all stands together.
+
+    Args: lengths: of the texts.
+    Returns: Where each step comes from, (P): the first steps of all texts, longest text first, then their second ones,
+        and so on; and for each step its place therein. Texts that have ended are missing at the end of later ones.
+    """
+    lengths_B = np.asarray(lengths)
+    starts_B = np.cumsum(lengths_B) - lengths_B
+    order_B = np.argsort(-lengths_B, kind="stable")
+    counts = [int((lengths_B > step).sum()) for step in range(int(lengths_B.max()))]
+    index_P = np.concatenate([starts_B[order_B[:count]] + step for step, count in enumerate(counts)])
+    ends = list(itertools.accumulate(counts))
+    return index_P, [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
-def marginals(scores_TL: DoubleArray, chain: Chain) -> DoubleArray:
-    """The probability of each label at each step over all rows of labels: forward and backward sums, in log space."""
-    steps = len(scores_TL)
-    before_TL, after_TL = np.empty_like(scores_TL), np.empty_like(scores_TL)
-    before_TL[0] = chain.start_L + scores_TL[0]
-    for step in range(1, steps):
-        before_TL[step] = _log_sum(before_TL[step - 1][:, np.newaxis] + chain.transitions_LL, axis=0) + scores_TL[step]
-    after_TL[-1] = chain.end_L
-    for step in range(steps - 1, 0, -1):
-        after_TL[step - 1] = _log_sum(chain.transitions_LL + (scores_TL[step] + after_TL[step]), axis=1)
-    together_TL = before_TL + after_TL
-    probabilities_TL: DoubleArray = np.exp(together_TL - together_TL.max(axis=1, keepdims=True))
-    probabilities_TL /= probabilities_TL.sum(axis=1, keepdims=True)
-    return probabilities_TL
+def viterbi(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> IndexArray:
+    """The row of labels with the highest score, for each text; ties go to the lower label (Rabiner 1989, III.B).
+
+    Args: scores_PL, steps: of several texts, as `by_step` puts them.
+    Returns: (P), in the same order.
+    """
+    best_BL = chain.start_L + scores_PL[steps[0]]
+    origins_PL = np.zeros(scores_PL.shape, np.intp)
+    for now in steps[1:]:
+        ways_BLL = best_BL[: _count(now), :, np.newaxis] + chain.transitions_LL
+        origins_PL[now] = ways_BLL.argmax(axis=1)
+        best_BL[: _count(now)] = ways_BLL.max(axis=1) + scores_PL[now]
+    path_P = np.empty(len(scores_PL), np.intp)
+    label_B = (best_BL + chain.end_L).argmax(axis=1)  # of a text's last step, until that is reached
+    for now in reversed(steps):
+        here_B = label_B[: _count(now)]
+        path_P[now] = here_B
+        here_B[:] = np.take_along_axis(origins_PL[now], here_B[:, np.newaxis], axis=1)[:, 0]
+    return path_P
+
+
+def marginals(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> DoubleArray:
+    """The probability of each label at each step over all rows of labels: forward and backward sums, in log space.
+
+    Args: scores_PL, steps: of several texts, as `by_step` puts them.
+    Returns: (P, L), in the same order.
+    """
+    before_PL = np.empty_like(scores_PL)
+    before_PL[steps[0]] = chain.start_L + scores_PL[steps[0]]
+    for earlier, now in itertools.pairwise(steps):
+        known_BL = before_PL[earlier][: _count(now)]
+        before_PL[now] = _log_sum(known_BL[:, :, np.newaxis] + chain.transitions_LL, axis=1) + scores_PL[now]
+    after_PL = np.tile(chain.end_L, (len(scores_PL), 1))
+    for now, earlier in itertools.pairwise(reversed(steps)):
+        known_BL = scores_PL[now] + after_PL[now]
+        after_PL[earlier][: _count(now)] = _log_sum(chain.transitions_LL + known_BL[:, np.newaxis, :], axis=2)
+    together_PL = before_PL + after_PL
+    probabilities_PL: DoubleArray = np.exp(together_PL - together_PL.max(axis=1, keepdims=True))
+    probabilities_PL /= probabilities_PL.sum(axis=1, keepdims=True)
+    return probabilities_PL
+
+
+def _count(step: slice) -> int:
+    """Texts that have a step."""
+    return int(step.stop - step.start)
 
 
 def _log_sum(values: DoubleArray, axis: int) -> DoubleArray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from seqserve.server.convert.fields import task_name
-from seqserve.server.convert.texts import text_of, whole_texts
+from seqserve.server.convert.texts import offsets_of, text_of, whole_texts
 from seqserve.server.errors import InvalidFieldError, TaskMismatchError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
-from seqserve.server.tagging import LabelChoice
+from seqserve.server.spans import SpanReader, spans_of
+from seqserve.server.tagging import LabelChoices
 from seqserve.server.tokenization import Tokenized
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
@@ -19,12 +20,15 @@ _TOP_LABELS_MAX = 20
 def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> list[Tokenized]:
     """Check a request and tokenize its inputs.
 
-    Raises: TaskMismatchError if the model is no tagger; InvalidFieldError, InputTooLongError, OutOfVocabularyError.
+    Raises: TaskMismatchError if the model is no tagger, or spans are asked of labels that write none;
+        InvalidFieldError, InputTooLongError, OutOfVocabularyError.
     """
     if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_TAGGING:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} is for {task_name(model)}, it has no tags; choose a tagger"
         )
+    if request.outputs.spans:
+        SpanReader(model.manifest.labels)  # refuses labels that write none
     if not 0 <= request.outputs.top_labels <= _TOP_LABELS_MAX:
         raise InvalidFieldError(
             f"outputs.top_labels is {request.outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
@@ -34,28 +38,30 @@ def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> l
 
 
 def tagged_sequence(
-    item: pb.TagInput, tokenized: Tokenized, choices: list[LabelChoice], model: Model, unit: common.OffsetUnit
+    item: pb.TagInput, tokenized: Tokenized, choices: LabelChoices, labels: manifest_pb2.Labels, outputs: pb.TagOutputs
 ) -> pb.TaggedSequence:
-    """The tags of one text; offsets in the unit asked for."""
-    names = model.manifest.labels.names
-    tags = [
-        pb.Tag(
-            label=names[choice.label],
-            score=choice.score,
-            position=position,
-            top=[common.LabelScore(label=names[label], score=score) for label, score in choice.top],
-        )
-        for position, choice in enumerate(choices)
-    ]
-    text = text_of(item)
-    end_bytes, end = 0, 0
-    for tag, token in zip(tags, tokenized.tokens, strict=False):  # no tokens where the caller gave ids
+    """The tags of one text, and its spans if they were asked for; without texts and offsets where it came as ids."""
+    names, text, tokens = list(labels.names), text_of(item), tokenized.tokens
+    sequence = pb.TaggedSequence()
+    add = sequence.tags.add  # filled in place: half the time of making messages first
+    for position, (label, score) in enumerate(zip(choices.labels, choices.scores, strict=True)):
+        add(label=names[label], score=score, position=position)
+    for tag, token, (start, end) in zip(
+        sequence.tags, tokens, offsets_of(tokens, text, outputs.offset_unit), strict=False
+    ):
         tag.token = token.text
-        if unit == common.OFFSET_UNIT_BYTE:
-            end_bytes += len(text[end : token.start].encode("utf-8"))
-            start_bytes = end_bytes
-            end_bytes, end = start_bytes + len(token.text.encode("utf-8")), token.end
-            tag.offsets.start, tag.offsets.end = start_bytes, end_bytes
-        else:
-            tag.offsets.start, tag.offsets.end = token.start, token.end
-    return pb.TaggedSequence(tags=tags)
+        offsets = tag.offsets
+        offsets.start, offsets.end = start, end
+    if outputs.top_labels:
+        for tag, top in zip(sequence.tags, choices.top, strict=True):
+            tag.top.extend(common.LabelScore(label=names[label], score=score) for label, score in top)
+    if outputs.spans:
+        for span in spans_of(choices.labels, choices.scores, labels):
+            told = sequence.spans.add(
+                label=span.kind, score=span.score, first_position=span.first, last_position=span.last
+            )
+            if tokens:
+                told.text = text[tokens[span.first].start : tokens[span.last].end]
+                told.offsets.start = sequence.tags[span.first].offsets.start
+                told.offsets.end = sequence.tags[span.last].offsets.end
+    return sequence

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from seqserve.server.convert.fields import check_bytes, check_inputs
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.settings import LimitSettings
-from seqserve.server.tokenization import Tokenization, Tokenized, check_length
-from seqserve.v1 import classification_pb2, infilling_pb2, tagging_pb2
+from seqserve.server.tokenization import Token, Tokenization, Tokenized, check_length
+from seqserve.v1 import classification_pb2, common_pb2, infilling_pb2, tagging_pb2
 
 TextInput = tagging_pb2.TagInput | classification_pb2.ClassifyInput
 """A text, words, token ids or features."""
@@ -50,3 +50,16 @@ def _whole_text(
 def text_of(item: TextInput | infilling_pb2.FillInInput) -> str:
     """What offsets count in: the text, or the words joined by single spaces; "" for ids."""
     return item.text if item.WhichOneof("input") == "text" else " ".join(item.words.words)
+
+
+def offsets_of(tokens: Sequence[Token], text: str, unit: common_pb2.OffsetUnit) -> list[tuple[int, int]]:
+    """Where tokens, in the order in which they stand, start and end in a text, in the unit asked for."""
+    if unit != common_pb2.OFFSET_UNIT_BYTE:
+        return [(token.start, token.end) for token in tokens]
+    found: list[tuple[int, int]] = []
+    end, end_bytes = 0, 0
+    for token in tokens:
+        start_bytes = end_bytes + len(text[end : token.start].encode("utf-8"))
+        end, end_bytes = token.end, start_bytes + len(text[token.start : token.end].encode("utf-8"))
+        found.append((start_bytes, end_bytes))
+    return found
