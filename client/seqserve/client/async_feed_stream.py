@@ -140,6 +140,7 @@ class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
                 async for item in items:
                     if not await call.write(self._dialect.say(item)):
                         return
+            await call.write(self._dialect.ending)
         except BaseException as error:
             if self_was_cancelled():
                 raise

@@ -91,6 +91,11 @@ class Dialect(Generic[PieceT, PartT, FinishedT]):
     parts: Callable[[PieceT], Iterable[PartT]]
     finished_from_wire: Callable[[Any], FinishedT]
 
+    @property
+    def ending(self) -> Message:
+        """The last message. Closing the sending side means the same, but so may a call that is being cancelled."""
+        return self._message("end", common_pb2.EndOfInput())
+
     def say(self, item: object) -> Message:
         """The message for an item of the source.
 
@@ -103,6 +108,9 @@ class Dialect(Generic[PieceT, PartT, FinishedT]):
             what = field or f"an item of type {type(item).__name__}"
             known = ", ".join(text for name, text in _ITEMS.items() if name in takes)
             raise TypeError(f"the source gave {what}: this stream takes {known}")
+        return self._message(field, value)
+
+    def _message(self, field: str, value: object) -> Message:
         return type(self.opening)(**{field: value})
 
 

@@ -129,10 +129,11 @@ class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
         try:
             for item in self._source:
                 yield self._dialect.say(item)
+            yield self._dialect.ending
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the reader is told
             self._source_error = error
             self._opened.wait()
             if self._messages is not None:
-                self._messages.cancel()  # before the end of this passes for the end of the input
+                self._messages.cancel()

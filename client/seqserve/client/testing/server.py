@@ -31,6 +31,9 @@ StreamScript: TypeAlias = Callable[[AsyncIterator[Asked]], AsyncGenerator[Answer
 """A method of streams both ways: requests in as they come, events or a `Failure` out."""
 
 
+_CANCEL_S = 0.2
+
+
 class ScriptedServer:
     """The server. ``with`` runs it in a thread, for blocking code; ``async with`` in the running event loop.
 
@@ -173,8 +176,11 @@ class ScriptedServer:
             async def noted() -> AsyncGenerator[Any, None]:
                 yield first
                 async for request in requests:
+                    if request.HasField("end"):
+                        return
                     self._note(request, context)
                     yield request
+                await asyncio.sleep(_CANCEL_S)  # the caller said no end: that it has left is about to be known
 
             self._note(first, context)
             try:
