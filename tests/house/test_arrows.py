@@ -21,6 +21,8 @@ SERVER_ROOMS = (
     "manifest",
     "detokenization",
     "tokenization",
+    "sentences",
+    "text_feed",
     "randomness",
     "state",
     "start",

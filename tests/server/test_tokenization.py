@@ -110,9 +110,11 @@ def test_a_word_outside_the_vocabulary_is_named_where_there_is_no_unknown_token(
     tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True)
     vocabulary = pb.Vocabulary(size=tokenizer.get_vocab_size(), level=pb.TOKEN_LEVEL_WORD)
     taken = tokenization(tmp_path, tokenizer, vocabulary, pb.TENSOR_ROLE_TOKENS)
-    with pytest.raises(OutOfVocabularyError, match="word 1 of words, 'zebra', is not in the model's vocabulary"):
+    with pytest.raises(
+        OutOfVocabularyError, match="word 'zebra' at offset 4 of words is not in the model's vocabulary"
+    ):
         taken.tokenize_words(["cat", "zebra"], "words")
-    with pytest.raises(OutOfVocabularyError, match="word 1 of text, 'zebra', is not in the model's vocabulary"):
+    with pytest.raises(OutOfVocabularyError, match="word 'zebra' at offset 4 of text is not in the model's vocabulary"):
         taken.tokenize_text("cat zebra", "text")
 
 

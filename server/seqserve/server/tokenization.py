@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
 
 from seqserve.server.detokenization import token_bytes
 from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
-from seqserve.server.inputs import Inputs, IntArray
+from seqserve.server.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.manifest import TOKENIZER_FILE
 from seqserve.v1 import manifest_pb2 as pb
 
 _PIECE_CHARACTERS = 4096  # of a text whose tokens are counted before it is cut
+_KNOWN_WORDS_MAX, _KNOWN_WORD_CHARACTERS_MAX = 1 << 15, 32  # words whose ids are kept at hand
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token of a caller's text: its text and where it stands, in characters."""
+class Token(NamedTuple):
+    """A token of a caller's text: its text and where it stands, [start, end) in characters."""
 
     text: str
     start: int
@@ -54,11 +56,13 @@ class Tokenization:
             raise BrokenServableError(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
         if (size := self.tokenizer.get_vocab_size()) != self.vocabulary.size:
             raise BrokenServableError(f"{TOKENIZER_FILE} has {size} tokens, the manifest says {self.vocabulary.size}")
+        self._unknown = self.vocabulary.unknown_token if self.vocabulary.HasField("unknown_token") else None
+        self._known_word_id = lru_cache(_KNOWN_WORDS_MAX)(self._word_id)  # the library takes microseconds for each
         self._characters = self._ids_of_characters()
         self._bytes_are_ids = self.vocabulary.level == pb.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
 
-    def encode_ids(self, text: str, field: str) -> list[int]:
-        """Token ids of a text.
+    def encode_ids(self, text: str, field: str, origin: int = 0) -> list[int]:
+        """Token ids of a text. Args: origin: where the text begins in the caller's, for errors.
 
         Raises: OutOfVocabularyError naming the first character, or word, that the vocabulary does not have, and its
             offset.
@@ -68,12 +72,12 @@ class Tokenization:
                 return [self._characters[character] for character in text]
             except KeyError:
                 if not self.vocabulary.HasField("unknown_token"):
-                    raise self._outside(text, field) from None
+                    raise self._outside(text, field, origin) from None
                 unknown = self.vocabulary.unknown_token
                 return [self._characters.get(character, unknown) for character in text]
         if self._bytes_are_ids:
             return list(text.encode("utf-8"))
-        return list(self._encoded(text, text, field).ids)
+        return list(self._encoded(text, text, field, origin).ids)
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
         """Raise InvalidFieldError for the first id that is not in the vocabulary."""
@@ -83,18 +87,27 @@ class Tokenization:
                     f"{field}[{index}] is {token}; the vocabulary has ids 0 to {self.vocabulary.size - 1}", field=field
                 )
 
-    def tokenize_text(self, text: str, field: str, tokens_max: int = 0) -> Tokenized:
+    def tokenize_text(self, text: str, field: str, tokens_max: int = 0, origin: int = 0) -> Tokenized:
         """Cut a text into tokens.
 
         A long text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
 
+        Args: origin: where the text begins in the caller's; offsets count from there.
         Raises: as encode_ids, and as tokenize_words; InputTooLongError.
         """
         if tokens_max and len(text) > _PIECE_CHARACTERS:
             self._refuse_if_too_long(text, field, tokens_max)
-        offsets: list[tuple[int, int]] = self._encoded(text, text, field).offsets
-        tokens = [Token(text[start:end], start, end) for start, end in offsets]
-        return Tokenized(self._word_inputs([token.text for token in tokens], field), tokens)
+        if self._characters is not None or self._bytes_are_ids:
+            ids = self.encode_ids(text, field, origin)
+            tokens = [Token(character, place, place + 1) for place, character in enumerate(text, origin)]
+            if len(ids) > len(tokens):  # bytes stand where their character does
+                tokens = [token for token in tokens for _ in token.text.encode("utf-8")]
+            return Tokenized(self._inputs(ids, tokens), tokens)
+        encoding = self._encoded(text, text, field, origin)
+        offsets: list[tuple[int, int]] = encoding.offsets
+        tokens = [Token(text[start:end], origin + start, origin + end) for start, end in offsets]
+        whole = self.vocabulary.level in (pb.TOKEN_LEVEL_WORD, pb.TOKEN_LEVEL_UNSPECIFIED)
+        return Tokenized(self._inputs(self._word_ids(tokens, field) if whole else encoding.ids, tokens), tokens)
 
     def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
         """Count the tokens of a long text piece by piece, no further than needed.
@@ -127,69 +140,75 @@ class Tokenization:
     def _takes_text_as_it_stands(self) -> bool:
         return self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
 
-    def tokenize_words(self, words: Sequence[str], field: str) -> Tokenized:
-        """Take words as they are; their offsets count them as joined by single spaces.
+    def tokenize_words(self, words: Sequence[str], field: str, origin: int = 0) -> Tokenized:
+        """Take words as they are; their offsets count them as joined by single spaces, from ``origin`` on.
 
         Raises: InvalidFieldError for an empty word; OutOfVocabularyError.
         """
         tokens: list[Token] = []
-        start = 0
+        start = origin
         for index, word in enumerate(words):
             if not word:
                 raise InvalidFieldError(f"{field}[{index}] is an empty word", field=field)
             tokens.append(Token(word, start, start + len(word)))
             start += len(word) + 1
-        return Tokenized(self._word_inputs(words, field), tokens)
+        return Tokenized(self._inputs(self._word_ids(tokens, field), tokens), tokens)
 
     def tokenize_ids(self, ids: Sequence[int], field: str) -> Tokenized:
         """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
         if self._with_bytes:
             raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
         self.check_ids(ids, field)
-        return Tokenized(Inputs({pb.TENSOR_ROLE_TOKENS: np.asarray(ids, np.int32)}), [])
+        return Tokenized(token_inputs(ids), [])
 
-    def _word_inputs(self, words: Sequence[str], field: str) -> Inputs:
-        normalizer = self.tokenizer.normalizer
-        unknown = self.vocabulary.unknown_token if self.vocabulary.HasField("unknown_token") else None
-        ids = np.empty(len(words), np.int32)
-        for index, word in enumerate(words):
-            found = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer else word)
-            if (token := unknown if found is None else found) is None:
+    def _word_ids(self, words: Sequence[Token], field: str) -> list[int]:
+        """Ids of words as they stand. Raises: OutOfVocabularyError naming the first that has none."""
+        ids: list[int] = []
+        for word in words:
+            known = len(word.text) <= _KNOWN_WORD_CHARACTERS_MAX
+            if (token := self._known_word_id(word.text) if known else self._word_id(word.text)) is None:
                 raise OutOfVocabularyError(
-                    f"word {index} of {field}, {word!r}, is not in the model's vocabulary, "
+                    f"word {word.text!r} at offset {word.start} of {field} is not in the model's vocabulary, "
                     "and the model has no unknown token",
                     field=field,
+                    metadata={"word": word.text, "offset": str(word.start)},
                 )
-            ids[index] = token
-        if not self._with_bytes:
-            return Inputs({pb.TENSOR_ROLE_TOKENS: ids})
-        letters, lengths = word_bytes(words, self.vocabulary.word_bytes_max)
-        return Inputs(
-            {
-                pb.TENSOR_ROLE_TOKENS: ids,
-                pb.TENSOR_ROLE_WORD_BYTES: letters,
-                pb.TENSOR_ROLE_WORD_LENGTHS: lengths,
-            }
-        )
+            ids.append(token)
+        return ids
 
-    def _encoded(self, piece: str, text: str, field: str) -> tokenizers.Encoding:
+    def _word_id(self, word: str) -> int | None:
+        """Id of a word, or of the unknown token; None if the model has none."""
+        normalizer = self.tokenizer.normalizer
+        token = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer else word)
+        return self._unknown if token is None else token
+
+    def _inputs(self, ids: Sequence[int], tokens: Sequence[Token]) -> Inputs:
+        """What the graph reads of tokens."""
+        inputs = token_inputs(ids)
+        if self._with_bytes:
+            letters, lengths = word_bytes([token.text for token in tokens], self.vocabulary.word_bytes_max)
+            inputs.arrays[pb.TENSOR_ROLE_WORD_BYTES] = letters
+            inputs.arrays[pb.TENSOR_ROLE_WORD_LENGTHS] = lengths
+        return inputs
+
+    def _encoded(self, piece: str, text: str, field: str, origin: int = 0) -> tokenizers.Encoding:
         """What the library makes of a piece of a text. Raises: OutOfVocabularyError about the whole text."""
         try:
             return self.tokenizer.encode(piece, add_special_tokens=False)
         except Exception as error:  # the library raises plain Exception for a missing unknown token
-            raise self._outside(text, field) from error
+            raise self._outside(text, field, origin) from error
 
-    def _outside(self, text: str, field: str) -> OutOfVocabularyError:
+    def _outside(self, text: str, field: str, origin: int) -> OutOfVocabularyError:
         if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:
             missing = {character for character in set(text) if not self._knows(character)}
             offset = next((offset for offset, character in enumerate(text) if character in missing), None)
             if offset is not None:
                 character = text[offset]
                 return OutOfVocabularyError(
-                    f"character {character!r} (U+{ord(character):04X}) at offset {offset} of {field} is not in the "
-                    "model's vocabulary, and the model has no unknown token",
+                    f"character {character!r} (U+{ord(character):04X}) at offset {origin + offset} of {field} is not "
+                    "in the model's vocabulary, and the model has no unknown token",
                     field=field,
-                    metadata={"character": character, "offset": str(offset)},
+                    metadata={"character": character, "offset": str(origin + offset)},
                 )
         return OutOfVocabularyError(
             f"{field} has a token that is not in the model's vocabulary, and the model has no unknown token",
@@ -218,9 +237,19 @@ def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
         kept.append(data if len(data) <= longest else data[:head] + data[len(data) - longest // 2 :])
     lengths = np.array([len(data) for data in kept], dtype=np.int32)
     letters = np.zeros((len(kept), max(1, int(lengths.max(initial=1)))), dtype=np.int32)
-    for row, data in enumerate(kept):
-        letters[row, : len(data)] = np.frombuffer(data, np.uint8).astype(np.int32) + 1
+    inside = np.arange(letters.shape[1]) < lengths[:, np.newaxis]
+    letters[inside] = np.frombuffer(b"".join(kept), np.uint8).astype(np.int32) + 1
     return letters, lengths
+
+
+def byte_places(text: str) -> Sequence[int]:
+    """Where each character of a text begins, in bytes of its UTF-8 form, and where the last one ends."""
+    if text.isascii():
+        return range(len(text) + 1)
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+    places: list[int] = np.concatenate([[0], sizes.cumsum()]).tolist()
+    return places
 
 
 def check_length(count: int, limit: int, what: str, field: str) -> None:
