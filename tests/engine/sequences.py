@@ -74,7 +74,8 @@ def a_generation(
 
 def a_feed(*, caller: str = "", deadline_s: float | None = None) -> StepFeed:
     """A feed that is not open yet."""
-    return StepFeed(FeedRequest(), (), (), OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0)
+    state = (np.zeros((1, 1, 1), np.float32),)
+    return StepFeed(FeedRequest(), state, state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0)
 
 
 def carry_out(scheduler: Scheduler, step: Step) -> int:

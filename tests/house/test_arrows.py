@@ -44,6 +44,8 @@ SERVER_ROOMS = (
     "sequence",
     "generation",
     "feeding",
+    "scoring",
+    "feedrun",
     "deadlines",
     "steps",
     "scheduler",

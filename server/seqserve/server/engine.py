@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from collections.abc import Sequence as Listed
-from contextlib import contextmanager
 from dataclasses import replace
 
 from seqserve.server.counts import Counts
@@ -26,7 +25,8 @@ from seqserve.server.errors import (
     QueueFullError,
     ServeError,
 )
-from seqserve.server.feeding import Feed, ScoreFeed, StepFeed, run
+from seqserve.server.feeding import Feed, StepFeed
+from seqserve.server.feedrun import run
 from seqserve.server.generation import GenerationSequence
 from seqserve.server.growth import Growth
 from seqserve.server.inputs import Inputs
@@ -41,6 +41,7 @@ from seqserve.server.requests import (
     Request,
 )
 from seqserve.server.scheduler import Scheduler
+from seqserve.server.scoring import ScoreFeed
 from seqserve.server.sequence import KnownSequence, ReadingSequence, ResultSequence, ScoringSequence, Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
@@ -186,31 +187,32 @@ class Engine:
 
     def feed(self, feed: Feed, inputs: Inputs) -> None:
         """Give a feed more steps, at least one. From the event loop, as all that is told to a feed."""
-        with self._telling(feed):
+        with self._awake:
             feed.feed(inputs)
+            self._call(feed)
 
     def end_sentence(self, feed: StepFeed) -> None:
         """What a feed was given is a whole sentence; what comes next begins from the initial state."""
-        with self._telling(feed):
+        with self._awake:
             feed.end_sentence()
+            self._call(feed)
 
     def flush(self, feed: Feed) -> None:
         """Answer what a feed was given, now, as well as can be."""
-        with self._telling(feed):
+        with self._awake:
             feed.flush()
+            self._call(feed)
 
     def finish(self, feed: Feed, error: ServeError | None = None) -> None:
         """Nothing more comes: when all that came is answered, its FeedEnd does, or an error for its reader."""
-        with self._telling(feed):
-            feed.finish(error)
-
-    @contextmanager
-    def _telling(self, feed: Feed) -> Generator[None]:
-        """Hold the scheduler while a feed is told something, and see then whether it has something to do."""
         with self._awake:
-            yield
-            self._scheduler.call(feed)
-            self._awake.notify()
+            feed.finish(error)
+            self._call(feed)
+
+    def _call(self, feed: Feed) -> None:
+        """See whether a feed has something to do, now that it was told something."""
+        self._scheduler.call(feed)
+        self._awake.notify()
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""

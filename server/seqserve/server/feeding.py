@@ -9,23 +9,15 @@ Axes: T steps, V vocabulary or labels.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from dataclasses import replace
-from itertools import islice
 
-import numpy as np
-
-from seqserve.server.courier import Published
 from seqserve.server.errors import ServeError
 from seqserve.server.inputs import Inputs, concatenate, token_inputs
-from seqserve.server.likelihood import StepReport, reports
-from seqserve.server.requests import Admission, FeedRequest, OpenRequest, ScoreFeedRequest
+from seqserve.server.requests import Admission, FeedRequest, OpenRequest
 from seqserve.server.sequence import Sequence
-from seqserve.server.servable import Servable
-from seqserve.server.state import FloatArray, State, join, rows
+from seqserve.server.state import FloatArray, State, pack, unpack
 from seqserve.server.stream import Answers, FeedEnd, OutputStream, Steps
-from seqserve.v1 import manifest_pb2 as pb
 
 
 class Feed(Sequence):
@@ -35,6 +27,7 @@ class Feed(Sequence):
         self, request: OpenRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(state, stream, admission, admitted_s)
+        self.row = pack(state)[0]  # its state now; `state` is the one that it began with, until it ends
         self.finished = False  # nothing more comes
         self.fed = 0  # steps so far
         self._keeps_state = request.keeps_state
@@ -96,6 +89,8 @@ class Feed(Sequence):
     def end(self, now_s: float) -> FeedEnd | ServeError:
         """It has ended: what its reader is told at last."""
         self.ended = True
+        if self._keeps_state:
+            self.state = unpack(self.row[None], self.state)
         return self._error or FeedEnd(self.fed, self.times(now_s), self.state if self._keeps_state else None)
 
 
@@ -113,7 +108,7 @@ class StepFeed(Feed):
     ) -> None:
         """Args: initial: the state in which a sentence begins."""
         super().__init__(request, state, stream, admission, admitted_s)
-        self._initial = initial
+        self._initial = pack(initial)[0]
         self._pieces: deque[Inputs] = deque()
         self._lead = len(request.start.lead)  # steps that are read and not told
         self._known = self._consumed = 0  # steps, the lead among them
@@ -180,7 +175,7 @@ class StepFeed(Feed):
         steps, self._steps = self._steps, []
         if self._ends and self._ends[0] == self._consumed:
             self._ends.popleft()
-            self.state = self._initial
+            self.row = self._initial
             last = steps.pop() if steps else Steps(self._consumed - self._lead, ())
             steps.append(replace(last, ends_sentence=True))
         if not steps:
@@ -188,93 +183,3 @@ class StepFeed(Feed):
         count = sum(map(len, steps))
         self._told += count
         return Answers(steps, count, rests=not self.ready)
-
-
-class ScoreFeed(Feed):
-    """Tells how likely each token is. Its state trails by one token, which is read when the next one comes."""
-
-    def __init__(
-        self, request: ScoreFeedRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
-        super().__init__(request, state, stream, admission, admitted_s)
-        self.top = request.top
-        self.targets: list[int] = []  # of the steps just taken: the token after each
-        self.logits: FloatArray | None = None  # (T, V), of the same
-        self.reports: list[StepReport] = []  # the same
-        lead: list[int] = request.start.lead.tolist()
-        self._last = lead[0] if lead else -1  # the token that is read next
-        self._tokens = deque(lead[1:])  # those after it
-        self._begun = bool(lead)
-        self._untold = len(self._tokens)
-
-    @property
-    def ready(self) -> int:
-        """Tokens that can be answered now: all but a new sequence's first."""
-        return len(self._tokens)
-
-    def feed(self, inputs: Inputs) -> None:
-        """Add tokens."""
-        tokens: list[int] = inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
-        self.fed += len(tokens)
-        if not self._begun:
-            self._begun, self._last = True, tokens.pop(0)
-        self._tokens.extend(tokens)
-
-    def take(self, count: int) -> Inputs:
-        """The last token and all but the last of the next ones."""
-        self.targets = [self._tokens.popleft() for _ in range(count)]
-        inputs = token_inputs([self._last, *self.targets[:-1]])
-        self._last = self.targets[-1]
-        return inputs
-
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """Keep the logits until all of the step are scored."""
-        self.logits = outputs[0]
-
-    def settle(self) -> Answers | None:
-        """The reports, but for those of the lead."""
-        told, self.reports, self.logits = self.reports[self._untold :], [], None
-        self._untold -= min(self._untold, len(self.targets))
-        self.targets = []
-        if not told:
-            return None
-        self._told += len(told)
-        return Answers(told, len(told), rests=not self.ready)
-
-
-def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], float]) -> Published:
-    """Read so many steps of each feed, in one run of the graph, and tell what there is to tell.
-
-    Args: feeds: at least one; those with 0 steps have an end to tell, of a sentence or their own.
-    """
-    now_s = clock()
-    running = [(feed, count) for feed, count in feeds if count]
-    if running:
-        inputs = [feed.take(count) for feed, count in running]
-        outputs, state = servable.run(inputs, join([feed.state for feed, _ in running]))
-        for row, (feed, count) in enumerate(running):
-            feed.started(now_s)
-            feed.state = rows(state, [row])
-            feed.read([output[:count, row] for output in outputs])
-        _score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
-    now_s = clock()
-    published: Published = []
-    for feed, _ in feeds:
-        if feed.ended:  # cancelled while the step ran
-            continue
-        if (answers := feed.settle()) is not None:
-            feed.first_output(now_s)
-            published.append((feed.stream, answers))
-        if feed.done:
-            published.append((feed.stream, feed.end(now_s)))
-    return published
-
-
-def _score(feeds: list[ScoreFeed]) -> None:
-    """Report the steps just read, those of all feeds together that want as many alternatives."""
-    for top in {feed.top for feed in feeds}:
-        alike = [feed for feed in feeds if feed.top == top]
-        logits_NV = np.concatenate([feed.logits for feed in alike if feed.logits is not None])
-        found = iter(reports(logits_NV, [token for feed in alike for token in feed.targets], top))
-        for feed in alike:
-            feed.reports = list(islice(found, len(feed.targets)))

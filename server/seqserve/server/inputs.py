@@ -54,6 +54,9 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
     padded: dict[pb.TensorRole, Array] = {}
     for role, first in sequences[0].arrays.items():
         arrays = [inputs.arrays[role] for inputs in sequences]
+        if longest == 1 and first.ndim == 1:  # a step each, as streams have it
+            padded[role] = np.concatenate(arrays)[None]
+            continue
         tail = np.max([array.shape[1:] for array in arrays], axis=0).astype(int) if first.ndim > 1 else ()
         batch = np.zeros((longest, len(sequences), *tail), dtype=first.dtype)
         for column, array in enumerate(arrays):

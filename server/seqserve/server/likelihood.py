@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -45,13 +46,14 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
     scores_TV = log_softmax(logits_TV)
     chosen_T = scores_TV[np.arange(len(tokens)), np.asarray(tokens, np.intp)]
     ranks_T = (scores_TV > chosen_T[:, None]).sum(axis=1) + 1
-    best_TK = np.argsort(-scores_TV, axis=1, kind="stable")[:, :top] if top else np.empty((len(tokens), 0), np.intp)
+    chosen = map(Candidate, tokens, chosen_T.tolist(), ranks_T.tolist())
+    if not top:
+        return [StepReport(candidate, ()) for candidate in chosen]
+    best_TK = np.argsort(-scores_TV, axis=1, kind="stable")[:, :top]
+    logprobs_TK = np.take_along_axis(scores_TV, best_TK, axis=1)
     return [
-        StepReport(
-            Candidate(int(token), float(logprob), int(rank)),
-            tuple(Candidate(int(index), float(scores[index]), place) for place, index in enumerate(best, 1)),
-        )
-        for token, logprob, rank, scores, best in zip(tokens, chosen_T, ranks_T, scores_TV, best_TK, strict=True)
+        StepReport(candidate, tuple(map(Candidate, best, logprobs, count(1))))
+        for candidate, best, logprobs in zip(chosen, best_TK.tolist(), logprobs_TK.tolist(), strict=True)
     ]
 
 

@@ -3,8 +3,8 @@
 Owns the arrays and nothing else: no requests, no time, no transport. Arrays are carried from step to step as the graph
 returns them; rows are copied only when a sequence joins or leaves.
 
-Axes: D directions, B sequences, H units. A state is one array (D, B, H) for each recurrent tensor, in the order of the
-manifest's states; a model without state has the empty tuple.
+Axes: D directions, B sequences, H units, U units of all tensors and directions. A state is one array (D, B, H) for each
+recurrent tensor, in the order of the manifest's states; a model without state has the empty tuple.
 """
 
 from __future__ import annotations
@@ -44,3 +44,26 @@ def rows(state: State, index: Sequence[int]) -> State:
     """
     chosen = np.asarray(index, dtype=np.intp)
     return tuple(tensor[:, chosen] for tensor in state)  # fancy indexing copies
+
+
+def pack(state: State) -> FloatArray:
+    """Each sequence's tensors in one row, one after the other: (B, U), a copy. One row is one copy, of one sequence.
+
+    Raises: ValueError for the empty state.
+    """
+    if not state:
+        raise ValueError("a model without state has no rows")
+    count = state[0].shape[1]
+    return np.concatenate([tensor.transpose(1, 0, 2).reshape(count, -1) for tensor in state], axis=1)
+
+
+def unpack(rows_BU: FloatArray, like: State) -> State:
+    """The state whose rows these are: the inverse of pack. Args: like: any state of the same model."""
+    state: list[FloatArray] = []
+    start = 0
+    for tensor in like:
+        directions, _, size = tensor.shape
+        part = rows_BU[:, start : start + directions * size]
+        state.append(np.ascontiguousarray(part.reshape(len(rows_BU), directions, size).transpose(1, 0, 2)))
+        start += directions * size
+    return tuple(state)

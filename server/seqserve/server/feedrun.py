@@ -1,0 +1,46 @@
+"""One run of the graph over what several feeds were fed.
+
+Axes: B feeds, T steps, U units of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from seqserve.server.courier import Published
+from seqserve.server.feeding import Feed
+from seqserve.server.scoring import ScoreFeed, score
+from seqserve.server.servable import Servable
+from seqserve.server.state import pack, unpack
+
+
+def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], float]) -> Published:
+    """Read so many steps of each feed, in one run of the graph, and tell what there is to tell.
+
+    Args: feeds: at least one; those with 0 steps have an end to tell, of a sentence or their own.
+    """
+    now_s = clock()
+    running = [(feed, count) for feed, count in feeds if count]
+    if running:
+        inputs = [feed.take(count) for feed, count in running]
+        state = unpack(np.stack([feed.row for feed, _ in running]), running[0][0].state)
+        outputs, state = servable.run(inputs, state)
+        rows_BU = pack(state)
+        for row, (feed, count) in enumerate(running):
+            feed.started(now_s)
+            feed.row = rows_BU[row].copy()  # its own, so that it holds nobody else's
+            feed.read([output[:count, row] for output in outputs])
+        score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
+    now_s = clock()
+    published: Published = []
+    for feed, _ in feeds:
+        if feed.ended:  # cancelled while the step ran
+            continue
+        if (answers := feed.settle()) is not None:
+            feed.first_output(now_s)
+            published.append((feed.stream, answers))
+        if feed.done:
+            published.append((feed.stream, feed.end(now_s)))
+    return published
