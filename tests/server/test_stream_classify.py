@@ -25,9 +25,9 @@ def classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.servables import make_classifier  # torch takes seconds to import
 
     root = tmp_path_factory.mktemp("classifiers")
-    make_classifier(root / "max", bidirectional=False, spelling=False)
-    make_classifier(root / "several", bidirectional=False, spelling=False, multiple=True)
-    make_classifier(root / "speller", bidirectional=False)
+    make_classifier(root / "max", bidirectional=False)
+    make_classifier(root / "several", bidirectional=False, multiple=True)
+    make_classifier(root / "speller", bidirectional=False, spelling=True)
     return root
 
 
@@ -61,12 +61,18 @@ async def test_after_each_piece_comes_what_classify_says_of_all_so_far(channel: 
     assert finished.timing.total_ms >= finished.timing.first_output_ms >= finished.timing.queue_ms >= 0
 
 
-async def test_words_and_token_ids_may_take_turns(channel: grpc.aio.Channel) -> None:
-    updates, finished = await streamed(channel, "max", [[3, 4], ["the"], [5]])
-    assert [update.position for update in updates] == [2, 3, 4]
-    assert finished.classification == updates[-1].classification
-    _, again = await streamed(channel, "max", [[3], [4], ["the"], [5]])
-    assert again.classification == finished.classification
+async def test_text_may_be_cut_anywhere_and_a_word_counts_once_it_is_whole(channel: grpc.aio.Channel) -> None:
+    stream = Classifying(channel, "max")
+    await stream.begin()
+    positions: list[int] = []
+    for piece, position in (("The c", 1), ("at", None), (" ", None), ("sat", 2), (", o", 4), ("n the mat", 6)):
+        await stream.send(piece)
+        if position is not None:
+            positions.append((await stream.update()).position)
+            assert positions[-1] == position
+    updates, finished = await stream.finish()
+    assert [update.position for update in updates] == [7]
+    assert finished.classification == await whole(channel, "max", "The cat sat, on the mat")
 
 
 async def test_as_many_labels_come_as_were_asked_for(channel: grpc.aio.Channel) -> None:
@@ -105,6 +111,15 @@ async def test_what_has_been_answered_is_not_told_again_by_a_flush(channel: grpc
     await stream.send(FLUSH, ["the"], FLUSH, FLUSH)
     updates, _ = await stream.finish()
     assert [update.position for update in updates] == [1]
+
+
+async def test_a_flush_answers_a_word_that_may_go_on(channel: grpc.aio.Channel) -> None:
+    stream = Classifying(channel, "max")
+    await stream.begin()
+    await stream.send("the ca")
+    assert (await stream.update()).position == 1
+    await stream.send(FLUSH)
+    assert (await stream.update()).classification == await whole(channel, "max", "the ca")
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -168,7 +183,8 @@ async def test_a_stream_that_its_caller_leaves_keeps_nothing_and_frees_its_sessi
 
 async def test_kept_tokens_are_those_of_all_forms(channel: grpc.aio.Channel) -> None:
     keep = state_pb2.StateOptions(session_id="one", create_if_absent=True, keep_tokens=True)
-    await streamed(channel, "max", [[3, 4], ["the"]], state=keep)
+    await streamed(channel, "max", [[3, 4]], state=keep)
+    await streamed(channel, "max", ["the"], state=INTO)
     await streamed(channel, "max", [[5]], state=INTO)
     exported = await SessionServiceStub(channel).ExportSession(session_pb2.ExportSessionRequest(session_id="one"))
     payload = state_pb2.SnapshotPayload.FromString(state_pb2.Snapshot.FromString(exported.snapshot).payload)

@@ -33,7 +33,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_language_model(root / "lstm")
     make_tagger(root / "tagger", bidirectional=False, spelling=False)
     make_tagger(root / "chain", bidirectional=False, spelling=False, crf=True)
-    make_classifier(root / "classifier", bidirectional=False, spelling=False, pooling="mean")
+    make_classifier(root / "classifier", bidirectional=False, pooling="mean")
     make_tagger(root / "speller", bidirectional=False)
     make_classifier(root / "both")
     return root

@@ -209,7 +209,7 @@ async def test_replayed_kept_tokens_go_on_with_the_newest(tasks: Path, tmp_path:
     root = Path(shutil.copytree(tasks, tmp_path / "models"))
     with rooms(root, on_model_change="replay") as at:
         await request(at, into(keep_tokens=True), 1, 2, ref=ref("classifier"))
-        make_classifier(root / "classifier", bidirectional=False, spelling=False)
+        make_classifier(root / "classifier", bidirectional=False)
         await at.repository.load_version("classifier", None)
         async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
             assert (advance.model.servable.id.version, advance.start.lead.tolist()) == (2, [1, 2])

@@ -1,24 +1,19 @@
-"""Classify and StreamClassify: the inputs of a request, and the labels that answer it."""
+"""Classify: the inputs of a request, and the labels that answer it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from seqserve.server.classification import DoubleArray, chosen_labels, label_probabilities
-from seqserve.server.convert.fields import integer, servable_id, task_name, timing
-from seqserve.server.convert.pieces import Pieces
+from seqserve.server.classification import DoubleArray, chosen_labels
+from seqserve.server.convert.fields import integer, task_name
 from seqserve.server.convert.texts import whole_texts
 from seqserve.server.errors import EmptyPromptError, TaskMismatchError
-from seqserve.server.inputs import IntArray
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
-from seqserve.server.start import Ending, Start
-from seqserve.server.state import FloatArray
-from seqserve.server.stream import FeedEnd
 from seqserve.server.tokenization import Tokenization, Tokenized
 from seqserve.v1 import classification_pb2 as pb
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import manifest_pb2
 
 _TOP_LABELS_MAX = 100
 
@@ -63,58 +58,3 @@ def classification(
         chosen=[labels.names[label] for label in chosen_labels(probabilities_L, labels)],
         tokens=tokens,
     )
-
-
-def pieces(model: Model, limits: LimitSettings, *, keeps_tokens: bool) -> Pieces:
-    """The input of a stream.
-
-    Args: keeps_tokens: whether all of its tokens are wanted at its end.
-    Raises: TaskMismatchError if the model is no classifier, or not one-directional.
-    """
-    tokenization = classifier(model)
-    if model.manifest.network.bidirectional:
-        raise TaskMismatchError(
-            f"model {model.servable.id.model!r} reads its input in both directions, so each piece would change what it "
-            "made of all before; send the whole text to Classify, or choose a one-directional classifier"
-        )
-    return Pieces(tokenization, limits, model.manifest.limits.tokens_max, keeps_tokens=keeps_tokens)
-
-
-class RunningAnswer:
-    """What the caller of a stream is told of the sequence, as far as it came."""
-
-    def __init__(self, config: pb.StreamClassifyConfig, model: Model, start: Start) -> None:
-        """Raises: InvalidFieldError."""
-        self._model = model
-        self._labels = model.manifest.labels
-        self._top = top_labels(config, model, "config")
-        self._start = start
-        self._last: pb.Classification | None = None
-
-    def started(self) -> pb.StreamClassifyResponse:
-        """The stream was admitted."""
-        return pb.StreamClassifyResponse(
-            started=pb.StreamClassifyStarted(
-                servable=servable_id(self._model.servable.id), position=self._start.position
-            )
-        )
-
-    def update(self, logits_1L: FloatArray, fed: int) -> pb.StreamClassifyResponse:
-        """The answer after a piece. Args: logits_1L: after its last step. fed: steps of the stream so far."""
-        position = self._start.position + fed
-        self._last = classification(label_probabilities(logits_1L, self._labels)[0], self._labels, self._top, position)
-        return pb.StreamClassifyResponse(update=pb.StreamClassifyUpdate(classification=self._last, position=position))
-
-    def ending(self, end: FeedEnd, tokens: IntArray) -> Ending:
-        """What the stream leaves. Args: tokens: those that it read, if they are kept."""
-        return Ending(end.state, self._start.position + end.steps, None, tokens)
-
-    def finished(
-        self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd
-    ) -> pb.StreamClassifyResponse:
-        """The end."""
-        return pb.StreamClassifyResponse(
-            finished=pb.StreamClassifyFinished(
-                classification=self._last, state=result, timing=timing(end.times), reason=reason
-            )
-        )

@@ -1,66 +1,50 @@
-"""What a client stream sends, piece by piece, as steps for the graph."""
+"""What a client stream sends, piece by piece, as tokens."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
 from seqserve.server.convert.fields import check_bytes
-from seqserve.server.errors import InvalidFieldError, UnimplementedError
-from seqserve.server.inputs import Inputs, IntArray
+from seqserve.server.errors import InvalidFieldError
 from seqserve.server.settings import LimitSettings
-from seqserve.server.start import no_tokens
-from seqserve.server.tokenization import Tokenization, check_length
-from seqserve.v1 import classification_pb2, manifest_pb2
+from seqserve.server.text_feed import Cut, TextFeed
+from seqserve.server.tokenization import check_length
+from seqserve.v1 import classification_pb2, tagging_pb2
+
+Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest
 
 
-class Pieces:
-    """The input of one stream."""
+def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterator[Cut]:
+    """What a message settles, cut by cut, so that a long piece stops nobody; read it to its end.
 
-    def __init__(self, tokenization: Tokenization, limits: LimitSettings, tokens_max: int, *, keeps_tokens: bool):
-        """Args: tokens_max: tokens in one piece, 0: no limit. keeps_tokens: whether `tokens` is wanted."""
-        self._tokenization = tokenization
-        self._limits = limits
-        self._tokens_max = tokens_max
-        self._keeps_tokens = keeps_tokens
-        self._kept: list[IntArray] = []
+    Args: tokens_max: words or ids in one message; 0: no limit.
+    Raises: InvalidFieldError for an empty piece, one of another form than those before, or an id that is not in the
+        vocabulary; InputTooLongError; OutOfVocabularyError, with the offset in the stream.
+    """
+    match message.WhichOneof("message"):
+        case "text":
+            _check_some(len(message.text), "text")
+            check_bytes(message.text, limits, "text")
+            return feed.text(message.text)
+        case "words":
+            words = message.words.words
+            _check_some(len(words), "words")
+            check_length(len(words), tokens_max, "words", "words")
+            check_bytes(" ".join(words), limits, "words")
+            return feed.words(words)
+        case "token_ids":
+            ids = message.token_ids.ids
+            _check_some(len(ids), "token_ids")
+            check_length(len(ids), tokens_max, "tokens", "token_ids")
+            return feed.token_ids(ids)
+        case "features":
+            raise InvalidFieldError("this model reads tokens, not features", field="features")
+        case "sentence_end":
+            return feed.sentence_end()
+        case _:
+            return feed.flush()
 
-    @property
-    def tokens(self) -> IntArray:
-        """All tokens so far, int32, if they are kept."""
-        return np.concatenate(self._kept) if self._kept else no_tokens()
 
-    def steps(self, message: classification_pb2.StreamClassifyRequest) -> Inputs | None:
-        """The steps that a message completes; None if there are none.
-
-        Raises: InvalidFieldError for an empty piece, InputTooLongError, OutOfVocabularyError.
-        """
-        inputs = self._steps(message)
-        if inputs is None or not len(inputs):
-            return None
-        if self._keeps_tokens:
-            self._kept.append(inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
-        return inputs
-
-    def _steps(self, message: classification_pb2.StreamClassifyRequest) -> Inputs | None:
-        tokenization = self._tokenization
-        match message.WhichOneof("message"):
-            case "text":
-                raise UnimplementedError("text")
-            case "words":
-                words = message.words.words
-                self._check(len(words), "words")
-                check_bytes(" ".join(words), self._limits, "words")
-                return tokenization.tokenize_words(words, "words.words").inputs
-            case "token_ids":
-                ids = message.token_ids.ids
-                self._check(len(ids), "token_ids")
-                return tokenization.tokenize_ids(ids, "token_ids.ids").inputs
-            case "features":
-                raise InvalidFieldError("this model reads tokens, not features", field="features")
-            case _:
-                return None
-
-    def _check(self, count: int, field: str) -> None:
-        if not count:
-            raise InvalidFieldError(f"{field} is empty; send something, or flush, or end", field=field)
-        check_length(count, self._tokens_max, "tokens", field)
+def _check_some(count: int, field: str) -> None:
+    if not count:
+        raise InvalidFieldError(f"{field} is empty; send something, or flush, or end", field=field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -11,11 +11,12 @@ import numpy as np
 from seqserve.server.classification import label_probabilities
 from seqserve.server.convert import classification as convert
 from seqserve.server.convert import fields, state
-from seqserve.server.convert.pieces import Pieces
+from seqserve.server.convert.classify_stream import ClassifyStream
 from seqserve.server.feeding import Feed
+from seqserve.server.inputs import Inputs
 from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Repository
-from seqserve.server.requests import FeedRequest, ReadingRequest
+from seqserve.server.requests import ReadingRequest
 from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import results
 from seqserve.server.sessions import Sessions
@@ -63,27 +64,32 @@ class ClassificationServicer(ClassificationServiceServicer):
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model)
         async with self._sessions.advance(spec, ref, owner) as advance:
-            pieces = convert.pieces(advance.model, self._limits, keeps_tokens=advance.keeps_tokens)
-            answer = convert.RunningAnswer(config, advance.model, advance.start)
-            engine = advance.model.engine
-            feed = engine.open(
-                FeedRequest(advance.start, keeps_state=advance.wants_state), fields.admission(context, engine)
-            )
-            async with feeding(engine, feed, _read(incoming, idle_s, pieces, engine, feed)):
-                await context.write(answer.started())
+            engine, classifying = advance.model.engine, ClassifyStream(config, advance, self._limits)
+            feed = engine.open(classifying.request, fields.admission(context, engine))
+            async with feeding(engine, feed, self._feed(incoming, idle_s, classifying, engine, feed)):
+                await context.write(classifying.started())
                 while steps := await feed.stream.take_steps():
-                    if not feed.backlog:  # a piece was read to its end
-                        await context.write(answer.update(steps[-1].outputs[0], feed.fed))
+                    if (update := classifying.update(steps[-1])) is not None:
+                        await context.write(update)
                 end = await feed.stream.take_result(FeedEnd)
-                result = await advance.commit(answer.ending(end, pieces.tokens))
-                await context.write(answer.finished(end, state.state_result(result), incoming.reason))
+                result = await advance.commit(classifying.ending(end))
+                await context.write(classifying.finished(end, state.state_result(result), incoming.reason))
 
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamClassifyRequest],
+        idle_s: float,
+        classifying: ClassifyStream,
+        engine: Lanes,
+        feed: Feed,
+    ) -> None:
+        """Read the caller's messages and feed their tokens, one piece after the other: each gets its answer."""
+        async for message in incoming.input(idle_s):
+            await self._piece(classifying.steps(message), engine, feed)
+        await self._piece(classifying.rest(), engine, feed)
 
-async def _read(
-    incoming: Incoming[pb.StreamClassifyRequest], idle_s: float, pieces: Pieces, engine: Lanes, feed: Feed
-) -> None:
-    """Feed the caller's pieces one after the other: each is answered before the next is read."""
-    async for message in incoming.input(idle_s):
-        if inputs := pieces.steps(message):
+    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+        for inputs in steps:
             engine.feed(feed, inputs)
-            await feed.until_below(1)
+            await feed.until_below(self._settings.batch.steps_ahead_max)
+        await feed.until_below(1)
