@@ -86,7 +86,7 @@ def test_the_two_reset_gates_are_not_the_same() -> None:
 def test_a_loop_over_a_formula_is_what_torch_has(cell: CellKind, bidirectional: bool) -> None:
     torch.manual_seed(0)
     theirs = nn.RNN(3, 4, bidirectional=bidirectional, nonlinearity="relu" if cell is CellKind.RNN_RELU else "tanh")
-    ours = LoopLayer(FORMULAS[cell], 3, 4, bidirectional=bidirectional)
+    ours = LoopLayer.of(FORMULAS[cell], 3, 4, bidirectional=bidirectional)
     with torch.no_grad():
         for direction, suffix in zip(ours.directions, ("_l0", "_l0_reverse"), strict=False):
             direction.get_parameter("weight_ih").copy_(theirs.get_parameter(f"weight_ih{suffix}"))

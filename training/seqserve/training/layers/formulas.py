@@ -1,7 +1,7 @@
 """Formulas of cells, one time step of each, written once over values that are a torch tensor or part of a graph.
 
-On torch tensors a step trains (``loop``); on the values of a graph it is the body of a Scan (``export``). Here are the
-cells that torch lacks, and those that ONNX Runtime runs faster as a Scan.
+On torch tensors a step trains (``loop``); on the values of a graph it is the body of a Scan (``export``). The LSTM and
+the GRU train as torch's own and are exported as ONNX's own; their formulas are for int8, which has neither.
 
 Names: ``from_x`` is W x + b, in the blocks that the formula names; h and c are the state before the step, h' and c'
 after it; s is the logistic function; * goes element by element.
@@ -90,6 +90,20 @@ def rnn_relu(
     return h, (h,)
 
 
+def lstm(
+    on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
+) -> tuple[ValueT, tuple[ValueT, ...]]:
+    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000.
+
+    i, f, o = s(W x + b + R h), each with its own; g = tanh(W_g x + b_g + R_g h); c' = f * c + i * g; h' = o * tanh(c').
+    """
+    h, c = state
+    i, f, g, o = on.split(from_x + on.product(h, weights["R"]), 4)
+    c = on.sigmoid(f) * c + on.sigmoid(i) * on.tanh(g)
+    h = on.sigmoid(o) * on.tanh(c)
+    return h, (h, c)
+
+
 def lstm_peephole(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
@@ -116,6 +130,22 @@ def lstm_coupled(
     c = on.complement(input_gate) * c + input_gate * on.tanh(g)
     h = on.sigmoid(o) * on.tanh(c)
     return h, (h, c)
+
+
+def gru(
+    on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
+) -> tuple[ValueT, tuple[ValueT, ...]]:
+    """The GRU of torch: the reset gate is applied after the product, which has a bias of its own.
+
+    r = s(W_r x + b_r + R_r h), z likewise; n = tanh(W_n x + b_n + r * (R_n h + d_n)); h' = z * h + (1 - z) * n.
+    """
+    (h,) = state
+    x_r, x_z, x_n = on.split(from_x, 3)
+    h_r, h_z, h_n = on.split(on.product(h, weights["R"]), 3)
+    reset, update = on.sigmoid(x_r + h_r), on.sigmoid(x_z + h_z)
+    new = on.tanh(x_n + reset * (h_n + weights["d_n"]))
+    h = update * h + on.complement(update) * new
+    return h, (h,)
 
 
 def gru_reset_before(
@@ -188,10 +218,12 @@ def leaky(
 FORMULAS: dict[CellKind, Formula] = {
     CellKind.RNN: Formula(rnn, ("n",), {"R": 1}),
     CellKind.RNN_RELU: Formula(rnn_relu, ("n",), {"R": 1}),
+    CellKind.LSTM: Formula(lstm, ("i", "f", "g", "o"), {"R": 4}, states=("h", "c")),
     CellKind.LSTM_PEEPHOLE: Formula(
         lstm_peephole, ("i", "f", "g", "o"), {"R": 4}, vectors=("p_i", "p_f", "p_o"), states=("h", "c")
     ),
     CellKind.LSTM_COUPLED: Formula(lstm_coupled, ("i", "g", "o"), {"R": 3}, states=("h", "c")),
+    CellKind.GRU: Formula(gru, ("r", "z", "n"), {"R": 3}, vectors=("d_n",)),
     CellKind.GRU_RESET_BEFORE: Formula(gru_reset_before, ("r", "z", "n"), {"R_gates": 2, "R_n": 1}),
     CellKind.GRU_UPDATE_ONLY: Formula(gru_update_only, ("z", "n"), {"R": 2}),
     CellKind.MGU: Formula(mgu, ("f", "n"), {"R_f": 1, "R_n": 1}),

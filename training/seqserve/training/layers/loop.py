@@ -1,7 +1,10 @@
-"""Layers that run a formula over time, for the cells that torch does not have.
+"""Layers that run a formula over time: for the cells that torch does not have, and for int8.
 
 Axes: T time, B batch, I inputs, H hidden units, D directions, N blocks * H.
 """
+
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -43,26 +46,42 @@ class Direction(nn.Module):
         """
         from_x_TBN = nn.functional.linear(x_TBI, self.weight_ih, self.bias_ih)  # one product for all steps
         weights = dict(self.weight_hh.items()) | dict(self.vectors.items())
-        steps: list[Tensor] = []
-        for t, from_x_BN in enumerate(from_x_TBN.unbind()):
-            output, after = self.formula.step(ON_TENSORS, from_x_BN, state, weights)
-            if counts_TB1 is None:
-                state = after
-            else:
-                state = tuple(torch.where(counts_TB1[t], new, old) for new, old in zip(after, state, strict=True))
-            steps.append(output)
-        y_TBH = torch.stack(steps)
-        return (y_TBH if counts_TB1 is None else y_TBH * counts_TB1, *state)
+        return over_time(self.formula, ON_TENSORS, from_x_TBN, counts_TB1, state, weights)
+
+
+def over_time(
+    formula: Formula,
+    on: Operations[Tensor],
+    from_x_TBN: Tensor,
+    counts_TB1: Tensor | None,
+    state: tuple[Tensor, ...],
+    weights: Mapping[str, Tensor],
+) -> tuple[Tensor, ...]:
+    """A formula's step from the first to the last; arguments and results as ``Direction.forward`` has them."""
+    steps: list[Tensor] = []
+    for t, from_x_BN in enumerate(from_x_TBN.unbind()):
+        output, after = formula.step(on, from_x_BN, state, weights)
+        if counts_TB1 is None:
+            state = after
+        else:
+            state = tuple(torch.where(counts_TB1[t], new, old) for new, old in zip(after, state, strict=True))
+        steps.append(output)
+    y_TBH = torch.stack(steps)
+    return (y_TBH if counts_TB1 is None else y_TBH * counts_TB1, *state)
 
 
 class LoopLayer(nn.Module):
     """One layer of a cell, in one direction or both."""
 
-    def __init__(self, formula: Formula, input_size: int, hidden_size: int, *, bidirectional: bool) -> None:
+    def __init__(self, directions: Iterable[nn.Module]) -> None:
+        """Run these directions, forward and if there are two backward; each takes and gives what ``Direction`` does."""
         super().__init__()
-        self.directions = nn.ModuleList(
-            Direction(formula, input_size, hidden_size) for _ in range(2 if bidirectional else 1)
-        )
+        self.directions = nn.ModuleList(directions)
+
+    @classmethod
+    def of(cls, formula: Formula, input_size: int, hidden_size: int, *, bidirectional: bool) -> Self:
+        """A layer of a formula, with weights that are not set."""
+        return cls(Direction(formula, input_size, hidden_size) for _ in range(2 if bidirectional else 1))
 
     def forward(
         self, x_TBI: Tensor, lengths_B: Tensor | None, state: tuple[Tensor, ...]

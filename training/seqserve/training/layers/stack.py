@@ -59,20 +59,28 @@ class RecurrentStack(nn.Module):
         reference = next(self.parameters())
         return tuple(reference.new_zeros(self.directions, batch, self.hidden_size) for _ in self.state_names)
 
-    def forward(self, x_TBI: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x_TBI: Tensor, lengths_B: Tensor | None, state: State, carry_lengths_B: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run all layers.
 
         Args:
             x_TBI: float (T, B, I).
             lengths_B: int64 (B) on the CPU, each in [1, T]: steps that count in each row; None if all do.
             state: as ``initial_state`` gives it; rows start from it.
-        Returns: outputs (T, B, D * H), zeros where a row has ended, and the states after each row's last step.
+            carry_lengths_B: int64 (B) on the CPU, each in [1, the row's length]: steps of each row after which the
+                forward states are to be told. None: after the last.
+        Returns: outputs (T, B, D * H), zeros where a row has ended, and the states after each row's last step, or after
+            ``carry_lengths_B``: then backward states, where there are any, mean nothing.
         """
         finals: list[Tensor] = []
         kinds = len(STATE_KINDS[self.cell])
         for index, layer in enumerate(self.layers):
             before = self.dropout(x_TBI) if index else x_TBI
-            y_TBH, final = run_layer(layer, before, lengths_B, state[index * kinds : (index + 1) * kinds])
+            mine = state[index * kinds : (index + 1) * kinds]
+            y_TBH, final = run_layer(layer, before, lengths_B, mine)
+            if carry_lengths_B is not None:
+                _, final = run_layer(layer, before[: int(carry_lengths_B.max())], carry_lengths_B, mine)
             x_TBI = y_TBH + x_TBI if index and self.residual else y_TBH
             finals.extend(final)
         return x_TBI, tuple(finals)
@@ -90,7 +98,7 @@ def made_layer(cell: CellKind, input_size: int, hidden_size: int, *, bidirection
         case CellKind.RNN_RELU:
             return nn.RNN(input_size, hidden_size, bidirectional=bidirectional, nonlinearity="relu")
         case _:
-            return LoopLayer(FORMULAS[cell], input_size, hidden_size, bidirectional=bidirectional)
+            return LoopLayer.of(FORMULAS[cell], input_size, hidden_size, bidirectional=bidirectional)
 
 
 def run_layer(layer: nn.Module, x_TBI: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:

@@ -1,0 +1,148 @@
+"""Trained networks as they compute in int8.
+
+Hidden states of most cells lie between -1 and 1 whatever comes in, so they are rounded with a scale that is fixed: no
+data are needed to find it, and no row of a batch changes another's. Other inputs of products are rounded row by row.
+What reads the bytes of words stays in float32: it is small, and reads batches of words where there is nothing to gain.
+So does the head of a classifier, which runs once a sequence.
+"""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from seqserve.training.config import CellKind
+from seqserve.training.errors import ExportError
+from seqserve.training.export.weights import direction_weights
+from seqserve.training.int8.layers import Int8Direction, Int8Embedding, Int8Layer, Int8Linear, ProductTable, TableLookup
+from seqserve.training.layers import RecurrentStack
+from seqserve.training.layers.formulas import FORMULAS
+from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger, parameter_count
+from seqserve.training.networks.words import Speller, WordFeatures
+from seqserve.training.tensors import tensor
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+TABLE_PART_MAX = 0.05
+"""A table of the first layer's product for each token may be this part of the network in float32."""
+UNBOUNDED = {
+    CellKind.RNN_RELU: "a rectifier has no greatest value",
+    CellKind.SRU: "its output takes in the input as it is, and has no product of the state",
+}
+
+
+def quantised(network: NetworkT) -> NetworkT:
+    """A copy of a trained network that computes in int8: in torch, and as the graph that is made of it.
+
+    Raises: ExportError if its hidden states have no fixed range.
+    """
+    result = copy.deepcopy(network).eval()
+    stacks = [module for module in result.children() if isinstance(module, RecurrentStack)]
+    for stack in stacks:
+        _refuse_unbounded(stack)
+    bound = max(_bounds(stack)[-1] for stack in stacks)
+    _fold(result)
+    for stack in stacks:
+        _quantise_stack(stack)
+    _quantise_rest(result, bound)
+    return result
+
+
+def _refuse_unbounded(stack: RecurrentStack) -> None:
+    refused = (
+        f"int8 rounds hidden states to steps of 1/127 of their range, from -1 to 1. {stack.cell} cannot be in int8"
+    )
+    if stack.cell in UNBOUNDED:
+        raise ExportError(f"{refused}: {UNBOUNDED[stack.cell]}; export it in fp32")
+    for name, initial in stack.initial.items():
+        if name.startswith("h") and (greatest := float(initial.detach().abs().max())) > 1:
+            raise ExportError(
+                f"{refused} as it was trained: the learned initial state {name} reaches {greatest:.3g}; export it in"
+                " fp32, or train it without --learned-initial-state"
+            )
+
+
+def _bounds(stack: RecurrentStack) -> list[float]:
+    """Greatest absolute value of each layer's output; with residual connections outputs add up."""
+    return [float(index + 1) if stack.residual else 1.0 for index in range(len(stack.layers))]
+
+
+def _quantise_stack(stack: RecurrentStack) -> None:
+    """Its layers one by one; the first may have become lookups in a table."""
+    inputs = [None, *_bounds(stack)]
+    layers = list(stack.layers)
+    stack.layers = nn.ModuleList(
+        layer
+        if isinstance(layer, Int8Layer)
+        else Int8Layer(_direction(stack, layer, direction, bound) for direction in range(stack.directions))
+        for layer, bound in zip(layers, inputs, strict=False)
+    )
+
+
+def _direction(
+    stack: RecurrentStack, layer: nn.Module, direction: int, bound: float | None, from_x: nn.Module | None = None
+) -> Int8Direction:
+    """One direction of a trained layer; ``from_x`` in place of the product of what goes in."""
+    weight_NI, bias_N, recurrent, vectors = formula_weights(stack.cell, layer, direction)
+    product = from_x or Int8Linear(weight_NI, bias_N, bound)
+    return Int8Direction(FORMULAS[stack.cell], product, recurrent, vectors)
+
+
+def formula_weights(
+    cell: CellKind, layer: nn.Module, direction: int
+) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """W (N, I), b (N), and the weights and vectors of the state by name, as the cell's formula has them."""
+    of = direction_weights(layer, direction)
+    bias, vectors = of.bias + of.recurrent_bias, dict(of.vectors)
+    if cell is CellKind.GRU:  # the last bias is within the reset gate
+        hidden = len(bias) // 3
+        bias[-hidden:] = of.bias[-hidden:]
+        vectors["d_n"] = of.recurrent_bias[-hidden:]
+    recurrent = {name: tensor(weight) for name, weight in of.recurrent.items()}
+    return tensor(of.weight), tensor(bias), recurrent, {name: tensor(vector) for name, vector in vectors.items()}
+
+
+def _fold(network: nn.Module) -> None:
+    """Where tokens are all that goes in, and there are few: the first layer's product of each, in float32."""
+    reader, stack = _only_reader(network), network.get_submodule("stack")
+    if reader is None or not isinstance(stack, RecurrentStack):
+        return
+    first = stack.layers[0]
+    sides = [formula_weights(stack.cell, first, direction) for direction in range(stack.directions)]
+    embedded, width = reader.embedding.weight.double(), len(sides[0][1])
+    if len(embedded) * width * len(sides) > TABLE_PART_MAX * parameter_count(network):
+        return
+    reader.embedding = ProductTable(torch.cat([embedded @ W.double().T + b.double() for W, b, *_ in sides], dim=1))
+    stack.layers[0] = Int8Layer(
+        _direction(stack, first, side, None, TableLookup(side * width, (side + 1) * width))
+        for side in range(len(sides))
+    )
+
+
+def _only_reader(network: nn.Module) -> LanguageModel | Infiller | WordFeatures | None:
+    """What has the embedding that alone goes into the first layer of the only stack; None if there is more."""
+    match network:
+        case LanguageModel():
+            return network
+        case Infiller() if network.backward_stack is None:
+            return network
+        case Tagger() | Classifier() if network.features.speller is None and network.features.pairs is None:
+            return network.features
+        case _:
+            return None
+
+
+def _quantise_rest(module: nn.Module, bound: float) -> None:
+    """Products and tables around the stacks; products see outputs of stacks, or of a tanh."""
+    for name, child in module.named_children():
+        match child:
+            case RecurrentStack() | Speller() | ProductTable():
+                pass
+            case nn.Linear():
+                if not isinstance(module, Classifier):
+                    setattr(module, name, Int8Linear(child.weight, child.bias, bound))
+            case nn.Embedding():
+                setattr(module, name, Int8Embedding(child.weight))
+            case _:
+                _quantise_rest(child, bound)
