@@ -170,7 +170,7 @@ def no_states(manifest: pb.Manifest) -> None:
         (no_tokens, "the graph takes neither tokens nor features"),
         (no_vocabulary, "the graph takes tokens, but the manifest has no vocabulary"),
         (other_vocabulary, "the manifest names 34 tokens, but the last axis of output 'logits' is 35"),
-        (no_states, "a one-directional model carries states and a bidirectional one none; the manifest disagrees"),
+        (no_states, "a one-directional model carries states, and a bidirectional one only if its graph takes carry"),
     ],
 )
 def test_a_language_model_that_contradicts_itself_is_refused(

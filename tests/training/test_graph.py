@@ -9,7 +9,7 @@ from seqserve.training.export.graph import OPSET
 from seqserve.training.export.language_model import exported as exported_language_model
 from seqserve.training.export.tagger import exported as exported_tagger
 from seqserve.training.networks import LanguageModel
-from seqserve.training.runner import GraphRunner
+from seqserve.training.runner import GraphRunner, initial_states
 from seqserve.training.tensors import array
 
 from .models import a_language_model, a_tagger
@@ -58,7 +58,8 @@ def test_padding_changes_neither_outputs_nor_final_states(cell: CellKind) -> Non
 
 
 def test_a_sentence_is_tagged_alike_alone_and_beside_a_longer_one_with_longer_words() -> None:
-    graph = GraphRunner(exported_tagger(a_tagger()).graph)
+    model = exported_tagger(a_tagger())
+    graph = GraphRunner(model.graph)
     generator = np.random.default_rng(4)
     tokens = generator.integers(0, 11, (5, 2)).astype(np.int32)
     word_bytes = generator.integers(1, 257, (5, 2, 6)).astype(np.int32)
@@ -66,15 +67,21 @@ def test_a_sentence_is_tagged_alike_alone_and_beside_a_longer_one_with_longer_wo
     word_bytes[np.arange(6) >= word_lengths[..., None]] = 0
     lengths = np.array([2, 5], dtype=np.int32)
     inputs = {"tokens": tokens, "lengths": lengths, "word_bytes": word_bytes, "word_lengths": word_lengths}
-    both = graph(inputs)["scores"]
-    alone = graph(
-        {
-            "tokens": tokens[:2, :1],
-            "lengths": lengths[:1],
-            "word_bytes": word_bytes[:2, :1, :3],
-            "word_lengths": word_lengths[:2, :1],
-        }
-    )["scores"]
+
+    def scores(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        batch = len(inputs["lengths"])
+        return graph(inputs | initial_states(model.states, batch) | {"carry_lengths": np.ones(batch, np.int32)})[
+            "scores"
+        ]
+
+    both = scores(inputs)
+    first = {
+        "tokens": tokens[:2, :1],
+        "lengths": lengths[:1],
+        "word_bytes": word_bytes[:2, :1, :3],
+        "word_lengths": word_lengths[:2, :1],
+    }
+    alone = scores(first)
     np.testing.assert_array_equal(both[:2, :1], alone)
 
 

@@ -76,12 +76,14 @@ def test_the_manifest_of_a_tagger_says_all_that_a_server_needs() -> None:
     content = json.loads(Path("models/tagger/1/manifest.json").read_text(encoding="utf-8"))
     assert content["task"] == "TASK_TAGGING"
     assert content["network"]["bidirectional"] is True
-    assert "states" not in content
+    assert [state["name"] for state in content["states"]] == ["h0", "c0"]
+    assert [state.get("directions") for state in content["states"]] == [1, 1]
     assert [spec["role"] for spec in content["inputs"]] == [
         "TENSOR_ROLE_TOKENS",
         "TENSOR_ROLE_LENGTHS",
         "TENSOR_ROLE_WORD_BYTES",
         "TENSOR_ROLE_WORD_LENGTHS",
+        "TENSOR_ROLE_CARRY_LENGTHS",
     ]
     assert content["inputs"][2]["axes"] == ["T", "B", "W"]
     assert content["outputs"][0]["axes"] == ["T", "B", "3"]

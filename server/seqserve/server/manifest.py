@@ -125,13 +125,24 @@ def _check_shape(manifest: pb.Manifest) -> None:
         raise BrokenServableError(f"the manifest names {len(manifest.labels.names)} labels, at least 2 are needed")
     _check_widths(manifest)
     _check_chain(manifest)
-    if bool(manifest.states) == manifest.network.bidirectional:
-        raise BrokenServableError(
-            "a one-directional model carries states and a bidirectional one none; the manifest disagrees"
-        )
+    _check_states(manifest, windowed=pb.TENSOR_ROLE_CARRY_LENGTHS in roles_in)
     if manifest.task == pb.TASK_LANGUAGE_MODEL and manifest.network.bidirectional:
         raise BrokenServableError(
             "a bidirectional language model has read the future it should predict; it cannot generate"
+        )
+
+
+def _check_states(manifest: pb.Manifest, *, windowed: bool) -> None:
+    """States have one direction; a bidirectional model has some if it is told after how many steps to give them out."""
+    bidirectional = manifest.network.bidirectional
+    if bool(manifest.states) != (windowed or not bidirectional) or (windowed and not bidirectional):
+        raise BrokenServableError(
+            "a one-directional model carries states, and a bidirectional one only if its graph takes carry lengths; "
+            "the manifest disagrees, export the servable again"
+        )
+    if any(state.directions != 1 for state in manifest.states):
+        raise BrokenServableError(
+            "a state is carried in one direction, the manifest names more; export the servable again"
         )
 
 

@@ -66,8 +66,10 @@ class Servable:
         self._session = _open(folder / GRAPH_FILE, choose_provider(runtime.provider), runtime)
         self.provider: str = self._session.get_providers()[0]
         self._check_names()
-        self._inputs = [(spec.role, spec.name) for spec in manifest.inputs if spec.role != pb.TENSOR_ROLE_LENGTHS]
-        self._lengths = next(spec.name for spec in manifest.inputs if spec.role == pb.TENSOR_ROLE_LENGTHS)
+        names = {spec.role: spec.name for spec in manifest.inputs}
+        self._lengths = names.pop(pb.TENSOR_ROLE_LENGTHS)
+        self._carry_lengths = names.pop(pb.TENSOR_ROLE_CARRY_LENGTHS, None)
+        self._inputs = list(names.items())
         self._outputs = [spec.name for spec in manifest.outputs] + [spec.output for spec in manifest.states]
         self._per_step = [spec.role != pb.TENSOR_ROLE_CLASS_LOGITS for spec in manifest.outputs]
         self._state_inputs = [spec.input for spec in manifest.states]
@@ -79,9 +81,19 @@ class Servable:
         return self.provider == _CPU
 
     @property
+    def sees_future(self) -> bool:
+        """Whether outputs depend on later steps, so that a sequence cannot be cut in time: of bidirectional models."""
+        return self.manifest.network.bidirectional
+
+    @property
     def carries_state(self) -> bool:
         """Whether a sequence can be cut in time: true for one-directional models."""
-        return bool(self._state_inputs)
+        return not self.sees_future
+
+    @property
+    def carries_forward_state(self) -> bool:
+        """Whether a model that sees the future can be read in windows: its forward state goes from one to the next."""
+        return self._carry_lengths is not None
 
     def initial_state(self) -> State:
         """The state of one new sequence: arrays (D, 1, H)."""
@@ -92,26 +104,37 @@ class Servable:
             for spec in self.manifest.states
         )
 
-    def run(self, inputs: list[Inputs], state: State) -> tuple[list[FloatArray], State]:
+    def run(
+        self, inputs: list[Inputs], state: State, carry_lengths: IntArray | None = None
+    ) -> tuple[list[FloatArray], State]:
         """Run the graph over the inputs of B sequences, padded to the longest.
 
         Args:
             inputs: B >= 1 inputs, each at least one step.
-            state: Arrays (D, B, H); empty for bidirectional models.
+            state: Arrays (1, B, H), as `initial_state` gives them side by side: of a model that sees the future its
+                forward state, or the empty tuple for one that cannot be read in windows.
+            carry_lengths: int32 (B,), of a model that is read in windows: after how many steps of each sequence to take
+                the state, from 1 to its length. None: the state is not wanted.
         Returns: The graph's outputs in the manifest's order, (T, B, V) each (rows beyond a sequence's length are
             meaningless), with T = 1 for those of a classifier, which answers once, at each sequence's last step; and
-            the state after it.
+            the state after it, or after ``carry_lengths``.
         Raises: ValueError for no sequences or an empty one.
         """
         arrays, lengths = pad(inputs)
-        return self.run_arrays(arrays, lengths, state)
+        return self.run_arrays(arrays, lengths, state, carry_lengths)
 
     def run_arrays(
-        self, arrays: Mapping[pb.TensorRole, Array], lengths: IntArray, state: State
+        self,
+        arrays: Mapping[pb.TensorRole, Array],
+        lengths: IntArray,
+        state: State,
+        carry_lengths: IntArray | None = None,
     ) -> tuple[list[FloatArray], State]:
         """As run, with the inputs already padded: arrays (T, B, ...), lengths int32 (B,), each at least 1."""
         feed: dict[str, Array] = {name: arrays[role] for role, name in self._inputs}
         feed[self._lengths] = lengths
+        if self._carry_lengths is not None:  # the first step's state costs least
+            feed[self._carry_lengths] = np.ones_like(lengths) if carry_lengths is None else carry_lengths
         feed.update(zip(self._state_inputs, state, strict=True))
         results: list[FloatArray] = self._session.run(self._outputs, feed)
         count = len(self._per_step)
@@ -142,8 +165,7 @@ class Servable:
         """Run the smallest and a small batch once: the first run of a shape is slow, and a bad graph shows here."""
         for count, steps in ((1, 1), (2, 3)):
             state = tuple(np.repeat(tensor, count, axis=1) for tensor in self.initial_state())
-            arrays = {spec.role: _zeros(spec, steps, count) for spec in self.manifest.inputs}
-            arrays.pop(pb.TENSOR_ROLE_LENGTHS)
+            arrays = {spec.role: _zeros(spec, steps, count) for spec in self.manifest.inputs if "T" in spec.axes}
             try:
                 outputs, new_state = self.run_arrays(arrays, np.full(count, steps, np.int32), state)
             except Exception as error:  # ONNX Runtime's exceptions have no common base but this

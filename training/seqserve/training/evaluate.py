@@ -216,8 +216,13 @@ def _unseen(unseen: dict[str, int]) -> dict[str, float]:
 
 
 def sequence_inputs(batch: SequenceBatch, manifest: manifest_pb2.Manifest) -> dict[str, Array]:
-    """A batch as the inputs of a graph: tokens and lengths, and every word with its own spelling if it is read."""
+    """A batch as the inputs of a graph: tokens and lengths, and every word with its own spelling if it is read.
+
+    Rows are whole: a graph that also gives forward states out does so after the first step, which is the cheapest.
+    """
     inputs: dict[str, Array] = {"tokens": batch.tokens, "lengths": batch.lengths}
+    if manifest.network.bidirectional and manifest.states:
+        inputs["carry_lengths"] = np.ones_like(batch.lengths)
     if manifest.vocabulary.word_bytes_max:
         inside_TB = inside(batch.lengths, len(batch.tokens)).T
         inputs["word_bytes"] = np.where(inside_TB[..., None], batch.bytes[batch.words], 0).astype(np.int32)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from seqserve.training.export.nodes import NodeBuilder, integers
-from seqserve.training.export.operators import OPERATORS, operator_weights
+from seqserve.training.export.operators import OPERATORS, operator_node, operator_weights
 from seqserve.training.export.scan import rows, scanned
 from seqserve.training.layers import STATE_KINDS, RecurrentStack
 from seqserve.training.layers.formulas import FORMULAS
@@ -46,7 +46,7 @@ class GraphBuilder(NodeBuilder):
                 initial = [self.input(state, TensorProto.FLOAT, axes) for state in states]
                 finals = tuple(f"{state}{STATE_OUTPUT_SUFFIX}" for state in states)
             else:
-                initial = [self._initial(f"{name}.{kind}", stack, f"{kind}{index}", lengths) for kind in kinds]
+                initial = [self.initial(f"{name}.{kind}", stack, f"{kind}{index}", lengths) for kind in kinds]
                 finals = tuple(f"{name}.{kind}_last" for kind in kinds)
             if steps is None:
                 y = self._operator(name, stack, layer, x, lengths, initial, finals)
@@ -70,31 +70,34 @@ class GraphBuilder(NodeBuilder):
     ) -> str:
         """One layer as an operator; returns the outputs (T, B, D * H)."""
         operator = OPERATORS[stack.cell]
-        weights = operator_weights(operator, layer, stack.directions)
+        weights = operator_weights(operator, layer, range(stack.directions))
         constants = {part: self.constant(f"{name}.{part}", value) for part, value in weights.items()}
-        peepholes = [constants.pop("P")] if operator.peepholes else []
-        inputs = [x, *constants.values(), lengths, *initial, *peepholes]
-        while not inputs[-1]:  # what is left out at the end is not named
-            inputs.pop()
+        direction = "bidirectional" if stack.directions == 2 else "forward"
+        outputs = [f"{name}.steps", *finals]
         self.nodes.append(
-            helper.make_node(
-                operator.name,
-                inputs,
-                [f"{name}.steps", *finals],
-                name=name,
+            operator_node(
+                name,
+                operator,
+                x,
+                constants,
+                lengths,
+                initial,
+                outputs,
                 hidden_size=stack.hidden_size,
-                direction="bidirectional" if stack.directions == 2 else "forward",
-                **operator.attributes,
+                direction=direction,
             )
         )
         return self._directions_side_by_side(f"{name}.output", f"{name}.steps", stack)
 
-    def _initial(self, name: str, stack: RecurrentStack, state: str, lengths: str) -> str:
-        """The state that every row starts from (D, B, H); no name where that is the operator's own zeros."""
+    def initial(self, name: str, stack: RecurrentStack, state: str, lengths: str, *, first: int = 0) -> str:
+        """The state that every row starts from (D, B, H), of the directions from ``first`` on.
+
+        Returns: its name; an empty one where that is the operator's own zeros.
+        """
         if not stack.initial and stack.cell in OPERATORS:
             return ""
         learned = array(stack.initial[state]) if stack.initial else np.zeros((stack.directions, stack.hidden_size))
-        one_row = self.constant(f"{name}.first", learned[:, None].astype(np.float32))
+        one_row = self.constant(f"{name}.first", learned[first:, None].astype(np.float32))
         batch = self.node("Shape", [lengths], f"{name}.batch")
         one = self.constant(f"{name}.one", integers([1]))
         shape = self.node("Concat", [one, batch, one], f"{name}.shape", axis=0)

@@ -27,6 +27,7 @@ INTEGER_ROLES = (
     manifest_pb2.TENSOR_ROLE_LENGTHS,
     manifest_pb2.TENSOR_ROLE_WORD_BYTES,
     manifest_pb2.TENSOR_ROLE_WORD_LENGTHS,
+    manifest_pb2.TENSOR_ROLE_CARRY_LENGTHS,
 )
 
 
@@ -47,16 +48,16 @@ def tensor_spec(name: str, role: manifest_pb2.TensorRole, axes: Sequence[str]) -
 
 
 def state_specs(stack: RecurrentStack) -> tuple[manifest_pb2.StateSpec, ...]:
-    """Specification of the state's tensors of a stack that carries its state, and what it starts from."""
+    """Specification of the state's tensors that a stack carries, its forward ones, and what they start from."""
     return tuple(
         manifest_pb2.StateSpec(
             name=name,
             input=name,
             output=name + STATE_OUTPUT_SUFFIX,
             element_type=state_pb2.ELEMENT_TYPE_FLOAT32,
-            directions=stack.directions,
+            directions=1,
             size=stack.hidden_size,
-            initial_values=array(stack.initial[name]).flatten().tolist() if stack.initial else (),
+            initial_values=array(stack.initial[name])[0].tolist() if stack.initial else (),
         )
         for name in stack.state_names
     )

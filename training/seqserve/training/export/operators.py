@@ -6,10 +6,13 @@ the reset gate after the recurrent product, ``linear_before_reset=1``. With ``in
 the operator's weights for it are there and unused. Both operators add two bias vectors.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import helper
 from torch import nn
 
 from seqserve.training.config import CellKind
@@ -43,12 +46,12 @@ OPERATORS: dict[CellKind, Operator] = {
 }
 
 
-def operator_weights(operator: Operator, layer: nn.Module, directions: int) -> dict[str, Array]:
-    """Weights of one layer as the operator takes them.
+def operator_weights(operator: Operator, layer: nn.Module, directions: Iterable[int]) -> dict[str, Array]:
+    """Weights of these directions of one layer (0 forward, 1 backward) as the operator takes them.
 
     Returns: W float32 (D, G * H, I), R (D, G * H, H), B (D, 2 * G * H) and with peepholes P (D, 3 * H).
     """
-    each = [_one_direction(operator, layer, direction) for direction in range(directions)]
+    each = [_one_direction(operator, layer, direction) for direction in directions]
     return {name: np.stack([weights[name] for weights in each]) for name in each[0]}
 
 
@@ -66,3 +69,37 @@ def _reordered(operator: Operator, blocks: Array) -> Array:
     trained = np.split(blocks, sum(place is not None for place in operator.gates))
     unused = np.zeros_like(trained[0])
     return np.concatenate([unused if place is None else trained[place] for place in operator.gates])
+
+
+def operator_node(
+    name: str,
+    operator: Operator,
+    x: str,
+    weights: Mapping[str, str],
+    lengths: str,
+    initial: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    hidden_size: int,
+    direction: str,
+) -> onnx.NodeProto:
+    """An operator's node.
+
+    Args:
+        name: of the node.
+        operator: which one.
+        x: input (T, B, I).
+        weights: names of constants, by what ``operator_weights`` calls them.
+        lengths: int32 (B).
+        initial: states (D, B, H); without a name: zeros.
+        outputs: names of the steps (T, D, B, H), and of the final states (D, B, H).
+        hidden_size: H.
+        direction: forward, reverse or bidirectional.
+    """
+    inputs = [x, weights["W"], weights["R"], weights["B"], lengths, *initial]
+    if operator.peepholes:
+        inputs.append(weights["P"])
+    while not inputs[-1]:  # what is left out at the end is not named
+        inputs.pop()
+    more: dict[str, Any] = {"hidden_size": hidden_size, "direction": direction, **operator.attributes}
+    return helper.make_node(operator.name, inputs, outputs, name, **more)

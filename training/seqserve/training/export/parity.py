@@ -1,8 +1,9 @@
 """The proof that a graph computes what was trained: the graph in ONNX Runtime against the network in torch.
 
-Every batch size of the grid meets every length, padded and unpadded, from states that the network has reached;
-one-directional models also run in two parts with the state carried over the cut. Outputs are compared where a row has
-not ended, states everywhere.
+Every batch size of the grid meets every length, padded and unpadded, from states that the network has reached. Models
+that carry state also run in two parts, with the state carried over the cut; bidirectional ones in windows, whose
+backward direction sees all that comes, which has to change nothing, or little of it, which is compared with the network
+in the same windows. Outputs are compared where a row has not ended, states everywhere.
 
 The reference is the network in float64. What torch loses in float32 against it is measured too: a graph in float32 can
 be no nearer than that, and it grows with the size of the values and with how far a network amplifies small differences.
@@ -22,6 +23,7 @@ from torch import nn
 from seqserve.training.data.padding import inside
 from seqserve.training.errors import ExportError
 from seqserve.training.export.model import ExportedModel
+from seqserve.training.export.words import CARRY_LENGTHS
 from seqserve.training.runner import Array, GraphRunner, Runner, initial_states
 from seqserve.v1 import manifest_pb2
 
@@ -34,6 +36,8 @@ ROUNDING_MAX = 4
 TIME = "T"
 """The axis of time, as the manifest names it."""
 SEED = 0
+AHEAD = 2
+"""Steps of future in windows that see little of it."""
 
 
 class TorchRunner(Runner, Protocol):
@@ -106,7 +110,9 @@ def prove(
                 expected = exact(inputs)
                 lost = _difference(model, expected, reference(inputs), inputs)
                 findings.of_torch = findings.of_torch.joined(lost)
-                _compare(model, graph, expected, inputs, findings)
+                _note(model, expected, graph(inputs), inputs, findings)
+                if model.states and steps > 1 and (inputs["lengths"] == steps).all():
+                    _compare_carried(model, graph, exact, expected, inputs, findings)
     tolerance = max(TOLERANCE, ROUNDING_MAX * findings.of_torch.greatest)
     if findings.of_graph.greatest > tolerance:
         raise _differs(findings.of_graph, f"allowed {tolerance:.3g} ({findings.worst})")
@@ -144,7 +150,10 @@ def _cases(
     batch: int,
     generator: np.random.Generator,
 ) -> Iterator[dict[str, Array]]:
-    """Random inputs of one shape, with initial states: first with every row full, then with rows of random lengths."""
+    """Random inputs of one shape, with initial states: first with every row full, then with rows of random lengths.
+
+    Forward states of bidirectional models are told after the last step of full rows, and after any of the others.
+    """
     full = np.full(batch, steps, dtype=np.int32)
     for lengths in (full, generator.integers(1, steps + 1, batch, dtype=np.int32)):
         counts = inside(lengths, steps).T
@@ -157,32 +166,60 @@ def _cases(
             present = inside(word_lengths, int(word_lengths.max()))
             inputs["word_bytes"] = np.where(present, generator.integers(1, 257, present.shape), 0)
             inputs["word_lengths"] = word_lengths
+        if CARRY_LENGTHS in model.inputs:
+            inputs[CARRY_LENGTHS.name] = full if (lengths == steps).all() else generator.integers(1, lengths + 1)
         inputs = {name: value.astype(np.int32) for name, value in inputs.items()}
         yield inputs | initial_states(model.states, batch)
 
 
-def _compare(
-    model: ExportedModel, graph: Runner, expected: dict[str, Array], inputs: dict[str, Array], findings: Findings
+def _compare_carried(
+    model: ExportedModel,
+    graph: Runner,
+    exact: Runner,
+    expected: dict[str, Array],
+    inputs: dict[str, Array],
+    findings: Findings,
 ) -> None:
-    """Compare one case, and once more with time cut in two where the model carries state and every row is full."""
-    _note(model, expected, graph(inputs), inputs, findings)
-    steps, full = len(inputs["tokens"]), bool((inputs["lengths"] == len(inputs["tokens"])).all())
-    if not model.states or not full or steps == 1:
-        return
-    cut = steps // 2
-    timed = [spec.name for spec in model.inputs if spec.axes[0] == TIME]
-    begin = {name: inputs[name][:cut] for name in timed}
-    first = graph(inputs | begin | {"lengths": np.full_like(inputs["lengths"], cut)})
-    carried = {state.input: first[state.output] for state in model.states}
-    rest = {name: inputs[name][cut:] for name in timed}
-    second = graph(inputs | rest | carried | {"lengths": np.full_like(inputs["lengths"], steps - cut)})
-    joined = {
-        spec.name: np.concatenate([first[spec.name], second[spec.name]])
-        for spec in model.outputs
-        if spec.axes[0] == TIME  # what is said of a sequence as a whole, the last part says
-    }
-    _note(model, expected, second | joined, inputs, findings)
+    """Compare a case whose rows are all full with its state carried."""
+    steps = len(inputs["tokens"])
+    half = -(-steps // 2)
+    windowed = CARRY_LENGTHS in model.inputs
+    _note(model, expected, in_windows(model, graph, inputs, half, steps if windowed else 0), inputs, findings)
     findings.carried_cases += 1
+    if windowed:
+        few = -(-half // 2)
+        seen = in_windows(model, exact, inputs, few, AHEAD)
+        _note(model, seen, in_windows(model, graph, inputs, few, AHEAD), inputs, findings)
+        findings.carried_cases += 1
+
+
+def in_windows(
+    model: ExportedModel, run: Runner, inputs: dict[str, Array], answered: int, ahead: int
+) -> dict[str, Array]:
+    """What a model that carries state gives for rows that are all full, if it reads them in windows.
+
+    Args:
+        model: its tensors.
+        run: the graph or the network.
+        inputs: of all steps, and the states at their beginning.
+        answered: steps whose outputs are taken from each window; their states go on.
+        ahead: steps after these that a window also has; for one-directional models: 0.
+    """
+    steps, lengths = len(inputs["tokens"]), inputs["lengths"]
+    pieces: list[dict[str, Array]] = []
+    outputs: dict[str, Array] = {}
+    carried: dict[str, Array] = {}
+    for begin in range(0, steps, answered):
+        count, end = min(answered, steps - begin), min(begin + answered + ahead, steps)
+        window = {spec.name: inputs[spec.name][begin:end] for spec in model.inputs if spec.axes[0] == TIME}
+        window["lengths"] = np.full_like(lengths, end - begin)
+        if CARRY_LENGTHS in model.inputs:
+            window[CARRY_LENGTHS.name] = np.full_like(lengths, count)
+        outputs = run(inputs | window | carried)
+        carried = {state.input: outputs[state.output] for state in model.states}
+        pieces.append({spec.name: outputs[spec.name][:count] for spec in model.outputs if spec.axes[0] == TIME})
+    joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return outputs | joined  # what is said of a sequence as a whole, the last window says
 
 
 def _note(

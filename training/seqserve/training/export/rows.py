@@ -1,4 +1,4 @@
-"""Parts of graphs that look at each row by itself: what it starts from, and one of its steps."""
+"""Parts of graphs that look at each row by itself: what it starts from, one of its steps, and its first steps."""
 
 import numpy as np
 from onnx import TensorProto
@@ -21,3 +21,15 @@ def at_step(build: NodeBuilder, name: str, steps: str, step: str) -> str:
     places = build.node("Unsqueeze", [wide, build.constant(f"{name}.axis", integers([1]))], f"{name}.places")
     found = build.node("GatherND", [rows, places], f"{name}.found", batch_dims=1)
     return build.node("Unsqueeze", [found, build.constant(f"{name}.first", integers([0]))], name)
+
+
+def greatest(build: NodeBuilder, name: str, numbers: str) -> str:
+    """The greatest of int32 ``numbers`` (B): int64 (1)."""
+    most = build.node("ReduceMax", [numbers], f"{name}.most")
+    return build.node("Cast", [most], name, to=TensorProto.INT64)
+
+
+def first_steps(build: NodeBuilder, name: str, steps: str, count: str) -> str:
+    """The first ``count``, int64 (1), of ``steps`` (T, B, H)."""
+    zero = build.constant(f"{name}.zero", integers([0]))
+    return build.node("Slice", [steps, zero, count, zero], name)

@@ -109,14 +109,18 @@ def scanned(
             build.node("Gather", [state, index], f"{prefix}.{kind}", axis=0)
             for state, kind in zip(initial, formula.states, strict=True)
         ]
-        source = _turned(build, f"{prefix}.input", x, steps) if direction else x
-        y, *ends = _one_direction(build, prefix, formula, layer, direction, source, steps, states)
-        outputs.append(_turned(build, f"{prefix}.turned", y, steps) if direction else y)
+        y, *ends = scanned_direction(build, prefix, formula, layer, direction, x, steps, states)
+        outputs.append(y)
         front = build.constant(f"{prefix}.front", integers([0]))
         for final, end in zip(finals, ends, strict=True):
             last[final].append(build.node("Unsqueeze", [end, front], f"{end}.direction"))
     for final, parts in last.items():
         build.node("Concat", parts, final, axis=0)
+    return side_by_side(build, name, outputs, steps)
+
+
+def side_by_side(build: NodeBuilder, name: str, outputs: Sequence[str], steps: Rows) -> str:
+    """The outputs of the directions, each (T, B, H), as one (T, B, D * H), with zeros where a row has ended."""
     joined = build.node("Concat", outputs, f"{name}.joined", axis=2)
     zero = build.constant(f"{name}.zero", np.float32(0))
     return build.node("Where", [steps.counts, joined, zero], f"{name}.output")
@@ -127,7 +131,7 @@ def _turned(build: NodeBuilder, name: str, x: str, steps: Rows) -> str:
     return build.node("ReverseSequence", [x, steps.lengths], name, time_axis=0, batch_axis=1)
 
 
-def _one_direction(
+def scanned_direction(
     build: NodeBuilder,
     prefix: str,
     formula: Formula,
@@ -137,17 +141,51 @@ def _one_direction(
     steps: Rows,
     states: Sequence[str],
 ) -> list[str]:
-    """The outputs (T, B, H) of all steps in the order of ``x``, and the final states (B, H)."""
+    """The outputs (T, B, H) of one direction in the order of ``x``, and its final states (B, H), from ``states``.
+
+    The product of the input stays in the graph as ``<prefix>.from_x``, for ``scan_node`` to be run over it once more.
+    """
     of = direction_weights(layer, direction)
-    from_x = build.affine(f"{prefix}.from_x", x, of.weight, of.bias + of.recurrent_bias)
+    source = _turned(build, f"{prefix}.input", x, steps) if direction else x
+    from_x = build.affine(f"{prefix}.from_x", source, of.weight, of.bias + of.recurrent_bias)
+    for key, weight in of.recurrent.items():
+        build.constant(f"{prefix}.{key}", weight.T)
+    for key, vector in of.vectors.items():
+        build.constant(f"{prefix}.{key}", vector)
+    y, *ends = scan_node(build, prefix, prefix, formula, len(of.bias) // len(formula.blocks), from_x, steps, states)
+    return [_turned(build, f"{prefix}.turned", y, steps) if direction else y, *ends]
+
+
+def scan_node(
+    build: NodeBuilder,
+    name: str,
+    weights_of: str,
+    formula: Formula,
+    hidden_size: int,
+    from_x: str,
+    steps: Rows,
+    states: Sequence[str],
+) -> list[str]:
+    """The Scan of one direction.
+
+    Args:
+        build: the graph.
+        name: of the node.
+        weights_of: direction whose weights are constants of the graph, under this prefix.
+        formula: of the cell.
+        hidden_size: H.
+        from_x: product of the input (T, B, N).
+        steps: which of them count.
+        states: the initial ones (B, H).
+    Returns: the names of the outputs (T, B, H) of all steps, and of the final states (B, H).
+    """
     body = NodeBuilder()
-    inside = f"{prefix}.step"
+    inside = f"{name}.step"
 
     def value(name: str) -> GraphValue:
         return GraphValue(name, body, inside)
 
-    weights = {key: value(build.constant(f"{prefix}.{key}", weight.T)) for key, weight in of.recurrent.items()}
-    weights |= {key: value(build.constant(f"{prefix}.{key}", vector)) for key, vector in of.vectors.items()}
+    weights = {key: value(f"{weights_of}.{key}") for key in (*formula.recurrent, *formula.vectors)}
     on = Operations[GraphValue](
         product=lambda rows, weight: rows.apply("MatMul", weight),
         split=GraphValue.split,
@@ -156,20 +194,18 @@ def _one_direction(
         relu=lambda x: x.apply("Relu"),
         complement=GraphValue.complement,
     )
-    width, hidden = len(of.bias), len(of.bias) // len(formula.blocks)
-    before = tuple(value(body.input(f"{inside}.{kind}", TensorProto.FLOAT, ("B", hidden))) for kind in formula.states)
+    state, width = ("B", hidden_size), hidden_size * len(formula.blocks)
+    before = tuple(value(body.input(f"{inside}.{kind}", TensorProto.FLOAT, state)) for kind in formula.states)
     now = value(body.input(f"{inside}.from_x", TensorProto.FLOAT, ("B", width)))
     counts = value(body.input(f"{inside}.counts", TensorProto.BOOL, ("B", 1)))
     output, after = formula.step(on, now, before, weights)
     for new, old in zip(after, before, strict=True):
-        body.output(counts.apply("Where", new, old).name, TensorProto.FLOAT, ("B", hidden))
-    body.output(output.apply("Identity").name, TensorProto.FLOAT, ("B", hidden))
-    ends = [f"{prefix}.{kind}_last" for kind in formula.states]
-    y = f"{prefix}.steps"
+        body.output(counts.apply("Where", new, old).name, TensorProto.FLOAT, state)
+    body.output(output.apply("Identity").name, TensorProto.FLOAT, state)
+    ends = [f"{name}.{kind}_last" for kind in formula.states]
+    y = f"{name}.steps"
     graph = helper.make_graph(body.nodes, inside, body.inputs, body.outputs)
     build.nodes.append(
-        helper.make_node(
-            "Scan", [*states, from_x, steps.counts], [*ends, y], name=prefix, body=graph, num_scan_inputs=2
-        )
+        helper.make_node("Scan", [*states, from_x, steps.counts], [*ends, y], name=name, body=graph, num_scan_inputs=2)
     )
     return [y, *ends]

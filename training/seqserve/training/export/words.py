@@ -1,7 +1,7 @@
 """Features of tokens as a part of a graph, and the inputs of such a graph as tensors.
 
-Inputs ``tokens`` int32 (T, B), ``lengths`` int32 (B), and with spelling features ``word_bytes`` int32 (T, B, W) and
-``word_lengths`` int32 (T, B).
+Inputs ``tokens`` int32 (T, B), ``lengths`` int32 (B), with spelling features ``word_bytes`` int32 (T, B, W) and
+``word_lengths`` int32 (T, B), and where forward states are carried from window to window ``carry_lengths`` int32 (B).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from seqserve.training.export.model import tensor_spec
 from seqserve.training.export.nodes import integers
 from seqserve.training.layers import State
 from seqserve.training.networks.words import BIGRAM_FACTOR, Speller, Spellings, WordFeatures
-from seqserve.training.runner import STATE_OUTPUT_SUFFIX, Array
+from seqserve.training.runner import Array
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.v1 import manifest_pb2
 
@@ -24,11 +24,12 @@ TOKENS = tensor_spec("tokens", manifest_pb2.TENSOR_ROLE_TOKENS, ("T", "B"))
 LENGTHS = tensor_spec("lengths", manifest_pb2.TENSOR_ROLE_LENGTHS, ("B",))
 WORD_BYTES = tensor_spec("word_bytes", manifest_pb2.TENSOR_ROLE_WORD_BYTES, ("T", "B", "W"))
 WORD_LENGTHS = tensor_spec("word_lengths", manifest_pb2.TENSOR_ROLE_WORD_LENGTHS, ("T", "B"))
+CARRY_LENGTHS = tensor_spec("carry_lengths", manifest_pb2.TENSOR_ROLE_CARRY_LENGTHS, ("B",))
 
 
-def declare_inputs(build: GraphBuilder, *, spells: bool) -> tuple[manifest_pb2.TensorSpec, ...]:
+def declare_inputs(build: GraphBuilder, *, spells: bool, windowed: bool = False) -> tuple[manifest_pb2.TensorSpec, ...]:
     """Declare the inputs of a graph over tokens."""
-    specs = (TOKENS, LENGTHS, WORD_BYTES, WORD_LENGTHS) if spells else (TOKENS, LENGTHS)
+    specs = (TOKENS, LENGTHS, *([WORD_BYTES, WORD_LENGTHS] if spells else []), *([CARRY_LENGTHS] if windowed else []))
     for spec in specs:
         build.input(spec.name, TensorProto.INT32, list(spec.axes))
     return specs
@@ -93,14 +94,16 @@ def tokens_and_spellings(inputs: Mapping[str, Array], device: torch.device) -> t
 
 
 def given_state(inputs: Mapping[str, Array], specs: tuple[manifest_pb2.StateSpec, ...], initial: State) -> State:
-    """The state among a graph's inputs; ``initial`` for a model that carries none."""
+    """The state among a graph's inputs, and what of ``initial`` is not: all, or of two directions the backward one."""
     if not specs:
         return initial
-    return tuple(tensor(inputs[spec.input], initial[0].device) for spec in specs)
+    given = (tensor(inputs[spec.input], own.device) for spec, own in zip(specs, initial, strict=True))
+    return tuple(torch.cat((state, own[1:])) for state, own in zip(given, initial, strict=True))
 
 
 def final_states(specs: tuple[manifest_pb2.StateSpec, ...], state: State) -> dict[str, Array]:
-    """The final state as a graph's outputs; nothing for a model that carries none."""
+    """The final state as a graph's outputs, of two directions the forward one; nothing for a model without states."""
     if not specs:
         return {}
-    return {f"{spec.name}{STATE_OUTPUT_SUFFIX}": value.cpu().numpy() for spec, value in zip(specs, state, strict=True)}
+    forward = ((spec.output, value[: spec.directions]) for spec, value in zip(specs, state, strict=True))
+    return {output: value.cpu().numpy() for output, value in forward}

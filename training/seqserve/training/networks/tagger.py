@@ -21,7 +21,12 @@ class Tagger(nn.Module):
         self.crf = LinearChain(labels, constrained=config.constraints) if config.crf else None
 
     def forward(
-        self, tokens_TB: Tensor, lengths_B: Tensor | None, spellings: Spellings | None, state: State
+        self,
+        tokens_TB: Tensor,
+        lengths_B: Tensor | None,
+        spellings: Spellings | None,
+        state: State,
+        carry_lengths_B: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Scores of the labels before softmax or CRF; meaningless where a row has ended.
 
@@ -30,7 +35,8 @@ class Tagger(nn.Module):
             lengths_B: int64 (B), each in [1, T]; None if every row is T long.
             spellings: as ``WordFeatures`` takes them.
             state: as ``stack.initial_state(B)`` gives it.
-        Returns: scores (T, B, L), and the state after each row's last token.
+            carry_lengths_B: as ``RecurrentStack`` takes them.
+        Returns: scores (T, B, L), and the state after each row's last token, or after ``carry_lengths_B``.
         """
-        y_TBH, state = self.stack(self.features(tokens_TB, spellings), lengths_B, state)
+        y_TBH, state = self.stack(self.features(tokens_TB, spellings), lengths_B, state, carry_lengths_B)
         return self.head(self.dropout(y_TBH)), state

@@ -17,7 +17,7 @@ from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
 from seqserve.training.export import tagger as export
-from seqserve.training.export.model import network_record
+from seqserve.training.export.model import network_record, state_specs
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -93,7 +93,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
     def judged(self) -> evaluate.Judgement:
         """The validation sentences, judged."""
         manifest = described(self._config, self.network, self.tokenizer, self.labels)
-        manifest.states.extend(export.carried_states(self.network))
+        manifest.states.extend(state_specs(self.network.stack))
         return evaluate.tagger(export.TorchTagger(self.network), manifest, self._validation)
 
 
