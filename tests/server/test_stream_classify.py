@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from seqserve.server.testing import running_server
 from seqserve.v1 import classification_pb2 as pb
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import session_pb2, state_pb2
+from seqserve.v1 import model_pb2, session_pb2, state_pb2
+from seqserve.v1.model_pb2_grpc import ModelServiceStub
 from seqserve.v1.session_pb2_grpc import SessionServiceStub
 from tests.server.classifying import END, FLUSH, Classifying, Piece, streamed, whole
 
@@ -198,3 +200,23 @@ async def test_streams_side_by_side_get_what_each_would_get_alone(channel: grpc.
     for (updates, finished), (others, ended) in zip(alone, together, strict=True):
         assert updates == others
         assert finished.classification == ended.classification
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_kept_tokens_are_read_again_by_a_newer_version(classifiers: Path, root: Path, rests: bool) -> None:
+    from tests.servables import make_classifier  # torch takes seconds to import
+
+    shutil.copytree(classifiers / "max", root / "max")
+    sessions = {"on_model_change": "replay"}
+    async with running_server(root, sessions=sessions) as address, grpc.aio.insecure_channel(address) as channel:
+        keep = state_pb2.StateOptions(session_id="one", create_if_absent=True, keep_tokens=True)
+        await streamed(channel, "max", ["the cat"], state=keep)
+        make_classifier(root / "max", bidirectional=False, layers=3)
+        newest = common.ModelRef(name="max", version=2)
+        await ModelServiceStub(channel).LoadModel(model_pb2.LoadModelRequest(model=newest))
+        if rests:  # a stream without input brings the state to the newest version too
+            updates, finished = await streamed(channel, "max", [], state=keep)
+            assert (updates, finished.state.position) == ([], 2)
+        _, finished = await streamed(channel, "max", ["sat"], state=keep)
+        assert finished.classification == await whole(channel, "max", "the cat sat")
+        assert finished.state.position == 3
