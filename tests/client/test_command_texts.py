@@ -24,15 +24,6 @@ def test_tag_as_json_prints_a_text_a_line(run: Run, capsys: pytest.CaptureFixtur
     assert second["tags"][0]["label"] == "X"
 
 
-def test_tag_reads_standard_input_in_batches(
-    run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(f"line {index}\n" for index in range(100))))
-    assert run("tag", "m", "-", "--json") == 0
-    assert [one["text"] for one in lines_of(capsys.readouterr().out)] == [f"line {index}" for index in range(100)]
-    assert [len(request.inputs) for request in server.requests] == [64, 36]
-
-
 def test_tag_shows_spans_and_other_labels(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     async def with_spans(request: tagging_pb2.TagRequest) -> tagging_pb2.TagResponse:
         assert (request.outputs.spans, request.outputs.top_labels) == (True, 2)
@@ -84,7 +75,7 @@ def test_score_reads_standard_input_in_batches(
     run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(f" line {index}\n" for index in range(100))))
-    assert run("score", "m", "first", "-", "--json") == 0
+    assert run("score", "m", "first", "-", "--each", "--json") == 0
     texts = ["first", *(f" line {index}" for index in range(100))]
     assert [one["text"] for one in lines_of(capsys.readouterr().out)] == texts
     assert [len(request.inputs) for request in server.requests] == [64, 37]

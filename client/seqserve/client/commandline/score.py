@@ -8,14 +8,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from seqserve.client.client import Client
+from seqserve.client.commandline import score_lines
 from seqserve.client.commandline.output import print_json, print_table
-from seqserve.client.commandline.texts import add_texts, batches
+from seqserve.client.commandline.texts import add_texts, batches, is_stream
 from seqserve.client.scoring import TextScore
 
 EXAMPLES: str = """examples:
   seqserve score shakespeare-char "To be, or not to be" "To bee, or not to bee"
   seqserve score shakespeare-char "To be" --tokens
-  seqserve score shakespeare-char - --json < lines.txt
+  seqserve score shakespeare-char - --each --json < lines.txt
+  tail -f service.log | seqserve score log-lines -
 """
 
 
@@ -28,7 +30,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
-    """Print a table of the texts, with ``--tokens`` one a text too, or one JSON object a text."""
+    """Print a table of the texts, with ``--tokens`` one a text too, or one JSON object a text.
+
+    A text that comes line by line is scored as it comes.
+    """
+    if is_stream(arguments):
+        return score_lines.run(client, arguments)
     for batch in batches(arguments.texts):
         scores = client.score(
             arguments.model, batch, version=arguments.version, logprobs=0 if arguments.tokens else None

@@ -11,11 +11,26 @@ TEXTS_PER_REQUEST_MAX = 64
 """Texts that are sent together; below every server's inputs_max that is worth having."""
 
 
-def add_texts(parser: argparse.ArgumentParser, *, kind: str) -> None:
-    """Add the argument TEXT; ``kind`` is what one is called."""
+def add_texts(parser: argparse.ArgumentParser, *, kind: str, alone: bool = True) -> None:
+    """Add the argument TEXT, and with ``alone`` the option --each; ``kind`` is what a text is called."""
     parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input, one {kind} a line"
+        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input as it comes"
     )
+    if alone:
+        parser.add_argument("--each", action="store_true", help=f"with -: every line is a {kind} of its own")
+
+
+def is_stream(arguments: argparse.Namespace) -> bool:
+    """Whether standard input is to be read as it comes, as one text.
+
+    Raises:
+        ValueError: if there are other texts too.
+    """
+    if "-" not in arguments.texts or getattr(arguments, "each", False):
+        return False
+    if len(arguments.texts) > 1:
+        raise ValueError("- stands for one text that comes line by line: give it alone")
+    return True
 
 
 def batches(arguments: Sequence[str]) -> Iterator[list[str]]:
