@@ -29,6 +29,19 @@ class LabelChoices:
     scores: list[float]
     top: list[list[tuple[int, float]]]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def extend(self, more: LabelChoices) -> None:
+        """Add the choices of further steps."""
+        self.labels.extend(more.labels)
+        self.scores.extend(more.scores)
+        self.top.extend(more.top)
+
+    def cut(self, start: int, end: int) -> LabelChoices:
+        """Those of the steps in [start, end)."""
+        return LabelChoices(self.labels[start:end], self.scores[start:end], self.top[start:end])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
@@ -78,16 +91,20 @@ def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None
         probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
         probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
         best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
-    order_PK = np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top] if top else np.empty((len(best_P), 0), int)
-    labels: list[int] = best_P.tolist()
-    scores: list[float] = np.take_along_axis(probabilities_PL, best_P[:, np.newaxis], axis=1)[:, 0].tolist()
+    chosen = told(best_P, probabilities_PL, top)
+    ends = list(itertools.accumulate(lengths))
+    return [chosen.cut(end - length, end) for length, end in zip(lengths, ends, strict=True)]
+
+
+def told(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> LabelChoices:
+    """Labels with their probabilities, and the likeliest ones of each step; ties go to the lower index."""
+    order_PK = (
+        np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top] if top else np.empty((len(labels_P), 0), int)
+    )
+    scores: list[float] = np.take_along_axis(probabilities_PL, labels_P[:, np.newaxis], axis=1)[:, 0].tolist()
     top_scores: list[list[float]] = np.take_along_axis(probabilities_PL, order_PK, axis=1).tolist()
     likeliest = [list(zip(*each, strict=True)) for each in zip(order_PK.tolist(), top_scores, strict=True)]
-    ends = list(itertools.accumulate(lengths))
-    return [
-        LabelChoices(labels[end - length : end], scores[end - length : end], likeliest[end - length : end])
-        for length, end in zip(lengths, ends, strict=True)
-    ]
+    return LabelChoices(labels_P.tolist(), scores, likeliest)
 
 
 def by_step(lengths: Sequence[int]) -> tuple[IndexArray, list[slice]]:
@@ -137,11 +154,11 @@ def marginals(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> D
     before_PL[steps[0]] = chain.start_L + scores_PL[steps[0]]
     for earlier, now in itertools.pairwise(steps):
         known_BL = before_PL[earlier][: _count(now)]
-        before_PL[now] = _log_sum(known_BL[:, :, np.newaxis] + chain.transitions_LL, axis=1) + scores_PL[now]
+        before_PL[now] = log_sum(known_BL[:, :, np.newaxis] + chain.transitions_LL, axis=1) + scores_PL[now]
     after_PL = np.tile(chain.end_L, (len(scores_PL), 1))
     for now, earlier in itertools.pairwise(reversed(steps)):
         known_BL = scores_PL[now] + after_PL[now]
-        after_PL[earlier][: _count(now)] = _log_sum(chain.transitions_LL + known_BL[:, np.newaxis, :], axis=2)
+        after_PL[earlier][: _count(now)] = log_sum(chain.transitions_LL + known_BL[:, np.newaxis, :], axis=2)
     together_PL = before_PL + after_PL
     probabilities_PL: DoubleArray = np.exp(together_PL - together_PL.max(axis=1, keepdims=True))
     probabilities_PL /= probabilities_PL.sum(axis=1, keepdims=True)
@@ -153,7 +170,7 @@ def _count(step: slice) -> int:
     return int(step.stop - step.start)
 
 
-def _log_sum(values: DoubleArray, axis: int) -> DoubleArray:
+def log_sum(values: DoubleArray, axis: int) -> DoubleArray:
     """Log of the sum of exp(values) along an axis."""
     greatest = values.max(axis=axis, keepdims=True)
     total: DoubleArray = np.log(np.exp(values - greatest).sum(axis=axis)) + greatest.squeeze(axis)
