@@ -210,7 +210,7 @@ def test_a_refusal_is_told_while_standard_input_is_open(command: str, server: Sc
     st.integers(1, 4),
 )
 def test_every_answer_is_told_with_its_line(texts: list[str], width: int) -> None:
-    """Whatever the lines are, and wherever the answers are cut; those about line breaks and blank ends need not come."""
+    """Whatever the lines are, and wherever the answers are cut; those about blanks at an end are dropped."""
     given_lines = io.StringIO("\n".join(texts), newline="\n").readlines()
     whole = "".join(given_lines)
     lines = Lines[TagSpan](given_lines)

@@ -2,8 +2,10 @@
 
 import doctest
 import importlib.util
+import re
 import subprocess
 import sys
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from seqserve.client import testing
-from seqserve.client.testing import ScriptedServer
+from seqserve.client.testing import SERVABLE, ScriptedServer
+from seqserve.v1 import common_pb2, tagging_pb2
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -54,6 +57,49 @@ def test_session(server: ScriptedServer) -> None:
     assert "44 tokens so far" in ended.stdout
     assert "first ending: YesJULIET:\nYes" in ended.stdout
     assert server.sessions.kept == {}
+
+
+async def find_names(
+    requests: AsyncIterator[tagging_pb2.StreamTagRequest],
+) -> AsyncGenerator[tagging_pb2.StreamTagResponse, None]:
+    """Words with a capital that end in a are names; each is known to end with the word after it."""
+    yield tagging_pb2.StreamTagResponse(started=tagging_pb2.StreamTagStarted(servable=SERVABLE))
+    text = "".join([request.text async for request in requests])
+    spans = list[tagging_pb2.TagSpan]()
+    for word in re.finditer(r"\w+|\S", text):
+        place = common_pb2.Offsets(start=word.start(), end=word.end())
+        named = word[0].istitle() and word[0].endswith("a")
+        tag = tagging_pb2.Tag(token=word[0], label="B-PER" if named else "O", offsets=place)
+        yield tagging_pb2.StreamTagResponse(piece=tagging_pb2.StreamTagPiece(tags=[tag], spans=spans))
+        spans = [tagging_pb2.TagSpan(label="PER", text=word[0], offsets=place)] if named else []
+    yield tagging_pb2.StreamTagResponse(piece=tagging_pb2.StreamTagPiece(spans=spans))
+    yield tagging_pb2.StreamTagResponse(finished=tagging_pb2.StreamTagFinished())
+
+
+def redact(*arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(EXAMPLES / "redact.py"), *arguments]
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
+
+
+def test_redact(server: ScriptedServer, tmp_path: Path) -> None:
+    server.on_stream_tag = find_names
+    text = "Then Ada, and  Grété told Zoa\nof  国. Eva"
+    ended = redact("names", "--server", server.target, "--lookahead", "1", text=text)
+    assert (ended.stdout, ended.stderr) == ("Then [PER], and  Grété told [PER]\nof  国. [PER]", "")
+    config = server.requests[0].config
+    assert (config.model.name, config.lookahead, config.outputs.spans) == ("names", 1, True)
+    file = tmp_path / "text"
+    file.write_text(text, encoding="utf-8")
+    ended = redact("names", str(file), "--server", server.target, "--labels", "ORG,LOC")
+    assert ended.stdout == text
+
+
+def test_redact_without_a_server_says_so() -> None:
+    ended = redact("names", "--server", "127.0.0.1:1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "no server answers at 127.0.0.1:1: is seqserve-server running there?\n"
 
 
 @pytest.mark.parametrize("name", ["generate", "session", "tag"])
