@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from seqserve.server.errors import LeaseLostError
+from seqserve.server.errors import InvalidFieldError, LeaseLostError
 from seqserve.server.repository import Model
 from seqserve.server.sessions.shelf import Shelf
 from seqserve.server.sessions.spec import StateResult, StateSpec
@@ -49,9 +49,17 @@ class Repeating(Advance):
         self._record = session.record
 
     async def commit(self, ending: Ending) -> StateResult:
-        """Tell where the session is."""
-        del ending  # it was applied the first time
+        """Tell where the session is; the state was applied the first time.
+
+        Raises: InvalidFieldError for another request by the same id: what generates nothing ends where its input does.
+        """
         record = self._record
+        if ending.position != record.position and not len(ending.generated_tokens):
+            raise InvalidFieldError(
+                f"the session's last request by this request_id ended at position {record.position}, this one at "
+                f"{ending.position}; give each request an id of its own",
+                field="request_id",
+            )
         return StateResult(record.position, record.key.id, record.expires_s, already_applied=True)
 
 
