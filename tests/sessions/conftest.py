@@ -35,7 +35,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_tagger(root / "chain", bidirectional=False, spelling=False, crf=True)
     make_classifier(root / "classifier", bidirectional=False, pooling="mean")
     make_tagger(root / "speller", bidirectional=False)
-    make_classifier(root / "both")
+    make_tagger(root / "both")
     return root
 
 
