@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -173,6 +174,19 @@ async def test_a_session_that_another_stream_advances_is_busy(channel: grpc.aio.
     await holder.send(["the"])
     _, finished = await holder.finish()
     assert finished.state.position == 1
+
+
+async def test_a_caller_that_does_not_read_holds_up_nobody_and_loses_nothing(channel: grpc.aio.Channel) -> None:
+    stream = Classifying(channel, "max")
+    await stream.begin()
+    writing = asyncio.create_task(stream.send(*[["the"]] * 500))
+    for _ in range(20):
+        _, finished = await streamed(channel, "max", [["cat"], ["sat"]])
+        assert finished.state.position == 2
+    assert [(await stream.update()).position for _ in range(500)] == list(range(1, 501))
+    await writing
+    _, finished = await stream.finish()
+    assert finished.state.position == 500
 
 
 async def test_more_streams_than_may_be_open_are_told_to_come_back(models: Path) -> None:
