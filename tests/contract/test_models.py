@@ -9,8 +9,9 @@ import pytest
 
 from seqserve.server.manifest import read_manifest
 from seqserve.server.testing import running_server
+from seqserve.v1 import classification_pb2, generation_pb2, manifest_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import generation_pb2, manifest_pb2, tagging_pb2
+from seqserve.v1.classification_pb2_grpc import ClassificationServiceStub
 from seqserve.v1.generation_pb2_grpc import GenerationServiceStub
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceStub
 from tests.calls import collect
@@ -38,17 +39,25 @@ def test_a_servable_is_whole_and_proven(folder: Path) -> None:
 async def test_a_servable_answers(folder: Path) -> None:
     reference = common.ModelRef(name=folder.parent.name, version=int(folder.name))
     async with running_server(MODELS) as address, grpc.aio.insecure_channel(address) as channel:
-        if read_manifest(folder).task == manifest_pb2.TASK_LANGUAGE_MODEL:
-            call = GenerationServiceStub(channel).Generate(
-                generation_pb2.GenerateRequest(
-                    model=reference, text="the ", stopping=generation_pb2.StoppingParams(max_tokens=20)
+        match read_manifest(folder).task:
+            case manifest_pb2.TASK_LANGUAGE_MODEL:
+                call = GenerationServiceStub(channel).Generate(
+                    generation_pb2.GenerateRequest(
+                        model=reference, text="the ", stopping=generation_pb2.StoppingParams(max_tokens=20)
+                    )
                 )
-            )
-            assert len((await collect(call)).text) == 20
-        else:
-            request = tagging_pb2.TagRequest(model=reference, inputs=[tagging_pb2.TagInput(text="The cat sat.")])
-            answer = await TaggingServiceStub(channel).Tag(request)
-            assert [tag.token for tag in answer.sequences[0].tags] == ["The", "cat", "sat", "."]
+                assert len((await collect(call)).text) == 20
+            case manifest_pb2.TASK_TAGGING:
+                request = tagging_pb2.TagRequest(model=reference, inputs=[tagging_pb2.TagInput(text="The cat sat.")])
+                answer = await TaggingServiceStub(channel).Tag(request)
+                assert [tag.token for tag in answer.sequences[0].tags] == ["The", "cat", "sat", "."]
+            case task:
+                assert task == manifest_pb2.TASK_CLASSIFICATION
+                texts = ["a wonderful , moving film .", "a dull and pointless film ."]
+                inputs = [classification_pb2.ClassifyInput(text=text) for text in texts]
+                classify = classification_pb2.ClassifyRequest(model=reference, inputs=inputs)
+                found = await ClassificationServiceStub(channel).Classify(classify)
+                assert [each.chosen for each in found.classifications] == [["positive"], ["negative"]]
 
 
 def test_all_of_them_are_small_together() -> None:
