@@ -98,18 +98,21 @@ def test_a_short_prompt_rides_in_the_decoding_batch() -> None:
 
 
 def test_prompts_of_like_length_share_a_run_within_its_limit() -> None:
-    scheduler = scheduler_of(prefill_tokens_max=100)
-    twenty = [a_generation(20) for _ in range(10)]
-    nine, ten = a_generation(9), a_generation(10)
-    for sequence in (twenty[0], nine, ten, *twenty[1:]):
+    scheduler = scheduler_of(prefill_tokens_max=64)
+    twenty = [a_generation(20) for _ in range(6)]
+    seven, ten = a_generation(7), a_generation(10)
+    for sequence in (twenty[0], seven, ten, *twenty[1:3]):
         scheduler.add(sequence)
     step = scheduler.schedule()
-    assert isinstance(step, ReadStep)
-    rows = [(sequence, count) for sequence, count in step.rows]
-    assert rows[0][1] == 16  # a block
-    assert (ten, 10) in rows
-    assert len(rows) * max(count for _, count in rows) <= 100
-    assert all(2 * count >= 16 for _, count in rows)
+    assert isinstance(step, ReadStep)  # a block of the long ones, and no row shorter than half of it
+    assert dict(step.rows) == {twenty[0]: 16, ten: 10, twenty[1]: 16, twenty[2]: 16}
+    scheduler = scheduler_of(prefill_tokens_max=64)
+    for sequence in (twenty[0], ten, *twenty[1:]):
+        scheduler.add(sequence)
+    step = scheduler.schedule()
+    assert isinstance(step, ReadStep)  # where not all fit, those of the same length
+    assert [count for _, count in step.rows] == [16] * 4
+    assert step.rows[0][0] is twenty[0]
 
 
 def test_another_caller_gets_in_within_a_slice_of_a_greedy_one() -> None:

@@ -15,6 +15,7 @@ class Counts:
     read_steps: int = 0
     generated_tokens: int = 0
     read_tokens: int = 0
+    read_padded_tokens: int = 0
     failed_steps: int = 0
     prefix_hits: int = 0
     prefix_misses: int = 0

@@ -264,8 +264,10 @@ class Engine:
     def _run(self, step: Step) -> Published:
         if isinstance(step, DecodeStep):
             return self._growth.decode(step.sequences)
-        self._counts.read_steps += any(count for _, count in step.rows)
-        self._counts.read_tokens += sum(count for _, count in step.rows)
+        counts = [count for _, count in step.rows if count]  # 0: only the end of a sentence, or of a feed
+        self._counts.read_steps += bool(counts)
+        self._counts.read_tokens += sum(counts)
+        self._counts.read_padded_tokens += len(counts) * max(counts, default=0)
         return self._growth.read(step.rows) if isinstance(step, ReadStep) else run(self.servable, step.rows, self.clock)
 
     def _check_beams(self, request: GenerationRequest, beams: BeamSpec) -> None:

@@ -57,10 +57,13 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
         if longest == 1 and first.ndim == 1:  # a step each, as streams have it
             padded[role] = np.concatenate(arrays)[None]
             continue
-        tail = np.max([array.shape[1:] for array in arrays], axis=0).astype(int) if first.ndim > 1 else ()
+        tail = (max(array.shape[1] for array in arrays),) if first.ndim > 1 else ()
         batch = np.zeros((longest, len(sequences), *tail), dtype=first.dtype)
         for column, array in enumerate(arrays):
-            batch[:, column][tuple(slice(size) for size in array.shape)] = array
+            if first.ndim > 1:
+                batch[: len(array), column, : array.shape[1]] = array
+            else:
+                batch[: len(array), column] = array
         padded[role] = batch
     return padded, lengths
 

@@ -22,6 +22,10 @@ _COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {
     "seqserve_decode_steps": ("Runs of the graph that gave one token a row.", lambda counts: counts.decode_steps),
     "seqserve_read_steps": ("Runs of the graph over known inputs.", lambda counts: counts.read_steps),
     "seqserve_generated_tokens": ("Tokens generated.", lambda counts: counts.generated_tokens),
+    "seqserve_read_padded_tokens": (
+        "Steps times rows of these runs: what is more than the steps consumed is padding.",
+        lambda counts: counts.read_padded_tokens,
+    ),
     "seqserve_read_tokens": ("Known steps consumed in runs of their own.", lambda counts: counts.read_tokens),
     "seqserve_failed_steps": ("Runs of the graph that failed.", lambda counts: counts.failed_steps),
     "seqserve_prefix_hits": ("Prompts whose beginning was in the prefix cache.", lambda counts: counts.prefix_hits),

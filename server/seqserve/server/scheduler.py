@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from seqserve.server.bucketing import alike
 from seqserve.server.deadlines import Deadlines
 from seqserve.server.errors import QueueFullError
 from seqserve.server.feeding import Feed
@@ -167,11 +168,11 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Let in who is first in line, while there is room or somebody whose slice is used up."""
-        while self.waiting:
-            rows_needed = self.waiting.first().rows_needed  # a search waits until there is room for all its beams
-            while self._room < rows_needed:
-                if not self._make_room():
-                    return
+        while self.waiting and len(self.reading) < self.settings.reading_max:
+            if rows_needed := self.waiting.first().rows_needed:  # a search waits until there is room for all its beams
+                while self._room < rows_needed:
+                    if not self._make_room():
+                        return
             sequence = self.waiting.pop()
             if sequence.ended:  # a sample that ended with its first token
                 continue
@@ -230,15 +231,13 @@ class Scheduler:
     def _read_step(self) -> ReadStep | None:
         if not self.reading:
             return None
-        longest = self._piece(self.reading[0])
-        rows: list[tuple[KnownSequence, int]] = []
-        for sequence in self.reading:
-            count = min(self._piece(sequence), longest) if self.cuts else sequence.remaining
-            if longest <= 2 * count <= 2 * longest:
-                rows.append((sequence, count))
-            if (len(rows) + 1) * longest > self.settings.prefill_tokens_max:
-                break
-        return ReadStep(rows)
+        if self.cuts:
+            longest = self._piece(self.reading[0])
+            counts = [min(self._piece(sequence), longest) for sequence in self.reading]
+        else:
+            counts = [sequence.remaining for sequence in self.reading]
+        together = alike(counts, self.settings.prefill_tokens_max, self.settings.size_max)
+        return ReadStep([(self.reading[place], counts[place]) for place in together])
 
     def _feed_step(self) -> FeedStep | None:
         """What the first in line was fed, and what others were that is at least half as long, up to the limits."""
@@ -261,8 +260,6 @@ class Scheduler:
 
     def _piece(self, sequence: KnownSequence) -> int:
         """Steps of a sequence's next piece. Prompts are cut at multiples of the block: the cache can keep these."""
-        if not self.cuts:
-            return sequence.remaining
         block = self.settings.prefill_length_max
         longest = self._longest(alone=not (self.decoding or self.feeds))
         end = sequence.consumed + min(sequence.remaining, longest)

@@ -95,6 +95,8 @@ class KnownSequence(Sequence):
 class ResultSequence(KnownSequence):
     """A sequence that ends with a result once its inputs are read."""
 
+    rows_needed = 0
+
     def finish(self, now_s: float) -> Result:
         """Its result."""
         raise NotImplementedError

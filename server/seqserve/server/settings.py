@@ -43,6 +43,9 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
         ge=1,
         description="Steps of one prefill run while streams decode: how long they pause. The prefix cache's block.",
     )
+    reading_max: int = Field(
+        default=256, ge=1, description="Inputs among which those of like length are chosen for a run."
+    )
     prefill_tokens_max: int = Field(default=512, ge=1, description="Steps times rows of one prefill run.")
     ride_length_max: int = Field(
         default=32,
