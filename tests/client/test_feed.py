@@ -17,9 +17,10 @@ from seqserve.client import (
     TagFinality,
     TagStreamOptions,
 )
+from seqserve.client.classify_stream import ClassifyStreamOptions, classify_dialect
 from seqserve.client.score_stream import ScoreStreamOptions, score_dialect
 from seqserve.client.tag_stream import tag_dialect
-from seqserve.v1 import generation_pb2, state_pb2, tagging_pb2
+from seqserve.v1 import classification_pb2, generation_pb2, state_pb2, tagging_pb2
 
 TAG_OPTIONS: dict[str, Any] = {
     "version": 3,
@@ -31,6 +32,13 @@ TAG_OPTIONS: dict[str, Any] = {
     "top_labels": 4,
     "spans": True,
     "offset_unit": OffsetUnit.BYTE,
+    "idle_timeout_s": 1.5,
+    "snapshot": b"state",
+    "return_snapshot": True,
+}
+CLASSIFY_OPTIONS: dict[str, Any] = {
+    "version": 3,
+    "top_labels": 4,
     "idle_timeout_s": 1.5,
     "snapshot": b"state",
     "return_snapshot": True,
@@ -56,6 +64,12 @@ def score_config(**options: Any) -> generation_pb2.StreamScoreConfig:
     return opening.config
 
 
+def classify_config(**options: Any) -> classification_pb2.StreamClassifyConfig:
+    opening = classify_dialect("m", **options).opening
+    assert isinstance(opening, classification_pb2.StreamClassifyRequest)
+    return opening.config
+
+
 def fields(message: Any) -> set[str]:
     """Names of the fields that are set, inner ones too; of the model only its version."""
     inner = [value for field, value in message.ListFields() if field.name in {"model", "outputs", "state"}]
@@ -65,6 +79,7 @@ def fields(message: Any) -> set[str]:
 
 def test_every_option_is_tested_here() -> None:
     assert TAG_OPTIONS.keys() == TagStreamOptions.__annotations__.keys()
+    assert CLASSIFY_OPTIONS.keys() == ClassifyStreamOptions.__annotations__.keys()
     assert SCORE_OPTIONS.keys() == ScoreStreamOptions.__annotations__.keys()
 
 
@@ -80,6 +95,13 @@ def test_exactly_the_given_options_of_tags_are_sent(names: set[str]) -> None:
 def test_exactly_the_given_options_of_scores_are_sent(names: set[str]) -> None:
     config = score_config(**{name: SCORE_OPTIONS[name] for name in names})
     wire = {"idle_timeout": "idle_timeout_s", "destination": "return_snapshot", "top_logprobs": "logprobs"}
+    assert {wire.get(name, name) for name in fields(config)} == names
+
+
+@given(st.sets(st.sampled_from(sorted(CLASSIFY_OPTIONS))))
+def test_exactly_the_given_options_of_classes_are_sent(names: set[str]) -> None:
+    config = classify_config(**{name: CLASSIFY_OPTIONS[name] for name in names})
+    wire = {"idle_timeout": "idle_timeout_s", "destination": "return_snapshot"}
     assert {wire.get(name, name) for name in fields(config)} == names
 
 
@@ -122,6 +144,8 @@ def test_each_item_goes_into_its_field(item: Any, field: str) -> None:
         (lambda: tag_dialect("m").say(["a", 1]), TypeError, "str"),
         (lambda: score_dialect("m").say(["a"]), TypeError, r"gave words: .* text \(str\), token ids .*, FLUSH$"),
         (lambda: score_dialect("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
+        (lambda: classify_dialect("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
+        (lambda: Client().stream_classify("m", [], top=1), TypeError, "no option top"),  # type: ignore[call-arg]
         (lambda: tag_dialect("m", idle_timeout_s=0), ValueError, "an idle time-out is a finite number"),
         (lambda: tag_dialect("m", idle_timeout_s=math.inf), ValueError, "an idle time-out is a finite number"),
         (lambda: tag_dialect("m", lookahead=2**40), ValueError, "1099511627776"),

@@ -97,6 +97,20 @@ def test_scores_without_places_are_found_out(server: ScriptedServer, client: Cli
         list(client.stream_score("m", []))
 
 
+def test_what_a_text_is_comes_after_each_piece(server: ScriptedServer, client: Client) -> None:
+    stream = client.stream_classify("m", ["one ", "two", FLUSH], top_labels=1)
+    answers = list(stream)
+    assert [(answer.tokens, answer.chosen, answer.labels[0].score) for answer in answers[:2]] == [
+        (1, ("X",), 1.0),
+        (2, ("X",), 1.0),
+    ]
+    assert (stream.finished.classification, stream.finished.reason) == (answers[-1], StreamEnd.INPUT)
+    assert server.requests[0].config.top_labels == 1
+    nothing = client.stream_classify("m", [])
+    assert list(nothing) == []
+    assert nothing.finished.classification is None
+
+
 def test_a_source_may_wait_for_the_answer_to_what_it_gave(client: Client) -> None:
     answers = queue.Queue[str]()
 

@@ -70,6 +70,12 @@ async def test_scores_come_with_their_places(async_client: AsyncClient) -> None:
     assert stream.finished.scored_tokens == 2
 
 
+async def test_what_a_text_is_comes_after_each_piece(async_client: AsyncClient) -> None:
+    stream = async_client.stream_classify("m", ["one ", "two"])
+    assert [answer.tokens async for answer in stream] == [1, 2]
+    assert stream.finished.classification is not None
+
+
 async def test_a_source_may_wait_for_the_answer_to_what_it_gave(async_client: AsyncClient) -> None:
     answers = asyncio.Queue[str]()
 

@@ -11,10 +11,12 @@ import pytest
 import seqserve.client
 from seqserve.client import (
     AsyncClient,
+    AsyncFeedStream,
     AsyncGenerationStream,
     AsyncSession,
     AsyncSessions,
     Client,
+    FeedStream,
     GenerationStream,
     Session,
     Sessions,
@@ -45,6 +47,7 @@ def test_every_exception_is_public() -> None:
         (Session, AsyncSession),
         (Sessions, AsyncSessions),
         (GenerationStream, AsyncGenerationStream),
+        (FeedStream, AsyncFeedStream),
     ],
 )
 def test_both_kinds_have_the_same_methods_and_arguments(blocking: type, asynchronous: type) -> None:

@@ -20,6 +20,8 @@ def test_a_stream_advances_its_session_at_its_end(server: ScriptedServer, client
         assert (config.state.expected_position, config.outputs.spans) == (0, True)
         assert [score.chosen.token for score in session.stream_score(["ab"])] == ["a", "b"]
         assert session.position == 4
+        assert [answer.chosen for answer in session.stream_classify(["one two three"])] == [("X",)]
+        assert session.position == 7
         assert server.requests[4].config.state.expected_position == 2
 
 
@@ -54,7 +56,8 @@ async def test_the_asyncio_client_does_the_same(async_server: ScriptedServer, as
     async with async_client.session("m", "named") as session:
         assert [tag.token async for tag in session.stream_tag(["one two"])] == ["one", "two"]
         assert [score.chosen.token async for score in session.stream_score(["a"])] == ["a"]
-        assert session.position == 3
+        assert [answer.tokens async for answer in session.stream_classify(["one two"])] == [2]
+        assert session.position == 5
         await session.delete()
         with pytest.raises(SessionNotFoundError):
             await session.stream_tag(["three"]).start()

@@ -6,16 +6,24 @@
 ...         print(piece.text, end="", flush=True)
 
 `Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `session`, `models`, `model`, `health`,
-and under `sessions` those for sessions that are there. A generation that breaks is resumed by itself. `stream_tag` and
-`stream_score` answer a text while it comes. What fails raises a
-`SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
-for tests of code that uses the client. The command `seqserve` does the same from a shell.
+and under `sessions` those for sessions that are there; `stream_score`, `stream_tag` and `stream_classify` answer a text
+while it comes. A generation that breaks is resumed by itself. What fails raises a `SeqserveError`;
+`seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers, for tests of code
+that uses the client. The command `seqserve` does the same from a shell.
 """
 
 from seqserve.client.answer import Servable, StateResult, Timing
 from seqserve.client.async_client import AsyncClient
 from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
 from seqserve.client.async_session import AsyncSession, AsyncSessions
+from seqserve.client.classification import Classification
+from seqserve.client.classify_stream import (
+    AsyncClassifyStream,
+    ClassifyFinished,
+    ClassifyItem,
+    ClassifyStream,
+    ClassifyStreamOptions,
+)
 from seqserve.client.client import Client
 from seqserve.client.errors import (
     AbortedError,
@@ -99,6 +107,7 @@ __all__ = [
     "SENTENCE_END",
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncClassifyStream",
     "AsyncClient",
     "AsyncFeedStream",
     "AsyncGenerationStream",
@@ -110,6 +119,11 @@ __all__ = [
     "CallCancelledError",
     "Checkpoint",
     "CheckpointNotFoundError",
+    "Classification",
+    "ClassifyFinished",
+    "ClassifyItem",
+    "ClassifyStream",
+    "ClassifyStreamOptions",
     "Client",
     "DataLossError",
     "DeadlineError",

@@ -8,6 +8,7 @@ from typing import Self, Unpack
 import grpc.aio
 
 from seqserve.client.async_calls import AsyncCalls
+from seqserve.client.async_methods.classification import AsyncClassificationMethods
 from seqserve.client.async_methods.models import AsyncModelMethods
 from seqserve.client.async_methods.scoring import AsyncScoringMethods
 from seqserve.client.async_methods.tagging import AsyncTaggingMethods
@@ -21,7 +22,7 @@ from seqserve.client.streams import AsyncGenerationStream
 from seqserve.client.transport import TIMEOUT_S_DEFAULT
 
 
-class AsyncClient(AsyncScoringMethods, AsyncTaggingMethods, AsyncModelMethods):
+class AsyncClient(AsyncScoringMethods, AsyncTaggingMethods, AsyncClassificationMethods, AsyncModelMethods):
     """Calls a seqserve server from asyncio. Belongs to the event loop in which it is first used.
 
     >>> from seqserve.client import AsyncClient

@@ -10,6 +10,7 @@ from typing import Self, Unpack
 from seqserve.client.answer import state_from_wire
 from seqserve.client.async_calls import AsyncCalls
 from seqserve.client.async_feed_stream import AsyncSource
+from seqserve.client.classify_stream import AsyncClassifyStream, ClassifyItem, ClassifyStreamOptions
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.generate_options import GenerateOptions, Prompt
 from seqserve.client.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions
@@ -155,6 +156,21 @@ class AsyncSession(SessionRecord):
             source,
             timeout_s,
             self._ended,
+        )
+
+    def stream_classify(
+        self,
+        source: AsyncSource[ClassifyItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ClassifyStreamOptions],
+    ) -> AsyncClassifyStream:
+        """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
+        dialect = self._classify_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(
+            lambda: self._calls.classification.StreamClassify, dialect, source, timeout_s, self._ended
         )
 
     async def info(self) -> SessionInfo:

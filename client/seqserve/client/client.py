@@ -9,6 +9,7 @@ import grpc
 
 from seqserve.client.calls import Calls
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.methods.classification import ClassificationMethods
 from seqserve.client.methods.models import ModelMethods
 from seqserve.client.methods.scoring import ScoringMethods
 from seqserve.client.methods.tagging import TaggingMethods
@@ -20,7 +21,7 @@ from seqserve.client.streams import GenerationStream
 from seqserve.client.transport import TIMEOUT_S_DEFAULT, Transport
 
 
-class Client(ScoringMethods, TaggingMethods, ModelMethods):
+class Client(ScoringMethods, TaggingMethods, ClassificationMethods, ModelMethods):
     """Calls a seqserve server and waits for the answers. Safe to share between threads.
 
     >>> from seqserve.client import Client

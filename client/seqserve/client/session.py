@@ -9,6 +9,7 @@ from typing import Self, Unpack
 
 from seqserve.client.answer import state_from_wire
 from seqserve.client.calls import Calls
+from seqserve.client.classify_stream import ClassifyItem, ClassifyStream, ClassifyStreamOptions
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.generate_options import GenerateOptions, Prompt
 from seqserve.client.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions
@@ -149,6 +150,19 @@ class Session(SessionRecord):
             timeout_s,
             self._ended,
         )
+
+    def stream_classify(
+        self,
+        source: Iterable[ClassifyItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ClassifyStreamOptions],
+    ) -> ClassifyStream:
+        """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
+        dialect = self._classify_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.classification.StreamClassify, dialect, source, timeout_s, self._ended)
 
     def info(self) -> SessionInfo:
         """What the server knows of it; this does not count as use."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import grpc
 
 from seqserve.client.answer import StateResult
+from seqserve.client.classification import Classification
+from seqserve.client.classify_stream import ClassifyFinished, ClassifyStreamOptions, classify_dialect
 from seqserve.client.errors import ServableMismatchError
 from seqserve.client.feed import Dialect, Ended
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
@@ -128,6 +130,12 @@ class SessionRecord:
     ) -> Dialect[ScorePiece, ScoredToken, ScoreFinished]:
         _refuse_snapshots(options)
         return score_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+
+    def _classify_dialect(
+        self, checkpoint: str | None, options: ClassifyStreamOptions, *, wait: bool
+    ) -> Dialect[Classification, Classification, ClassifyFinished]:
+        _refuse_snapshots(options)
+        return classify_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
 
     def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
         """What a request says of the session: one that waits in line goes on from wherever it is then."""

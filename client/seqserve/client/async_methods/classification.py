@@ -1,0 +1,37 @@
+"""For asyncio: what a text is."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from seqserve.client.async_feed_stream import AsyncSource
+from seqserve.client.async_methods import AsyncMethods
+from seqserve.client.classify_stream import AsyncClassifyStream, ClassifyItem, ClassifyStreamOptions, classify_dialect
+
+
+class AsyncClassificationMethods(AsyncMethods):
+    """Classes."""
+
+    def stream_classify(
+        self,
+        model: str,
+        source: AsyncSource[ClassifyItem],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ClassifyStreamOptions],
+    ) -> AsyncClassifyStream:
+        """Tell what a text is while it comes, anew after each piece that completes a token.
+
+        Args:
+            model: Name of the model, which has to be one-directional.
+            source: The pieces, all of one form: text cut anywhere (str), words (a list of str) or token ids (a list of
+                int); and FLUSH, which completes a word whose end is not to be seen yet. It is read as it goes, so it
+                may wait for input, or for the answers.
+            timeout_s: As in `stream_tag`.
+            options: As `ClassifyStreamOptions` says: top_labels, idle_timeout_s, and so on.
+
+        Raises:
+            TypeError, ValueError, SeqserveError: as in `stream_tag`.
+        """
+        dialect = classify_dialect(model, **options)
+        return self._calls.feed(lambda: self._calls.classification.StreamClassify, dialect, source, timeout_s)
