@@ -130,7 +130,11 @@ class Oracle:
             self._texts[key] = self._generate([*past.tokens, *prompt], spec, request.stopping, sample, past.generated)
         return self._texts[key]
 
-    def _read(self, prompt: list[int]) -> tuple[list[FloatArray], State]:
+    def initial_state(self) -> State:
+        """Before the first token."""
+        return self._servable.initial_state()
+
+    def read(self, prompt: list[int]) -> tuple[list[FloatArray], State]:
         """The graph's outputs at the prompt's last token, and the state after it."""
         if tuple(prompt) not in self._prompts:
             known = next((size for size in range(len(prompt), 0, -1) if tuple(prompt[:size]) in self._prompts), 0)
@@ -143,7 +147,7 @@ class Oracle:
     def _generate(
         self, prompt: list[int], spec: SamplingSpec, stopping: StoppingSpec, sample: int, before: tuple[int, ...]
     ) -> Text:
-        outputs, state = self._read(prompt)
+        outputs, state = self.read(prompt)
         generated: list[int] = []
         text = b""
         numbers = uniforms(spec.seed, sample, 1024)
@@ -163,7 +167,7 @@ class Oracle:
         """What a beam search finds, best first: texts and their log-probabilities."""
         beams, stopping = request.beams, request.stopping
         assert beams is not None
-        outputs, state = self._read([*past.tokens, *request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])
+        outputs, state = self.read([*past.tokens, *request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])
         running: list[tuple[tuple[int, ...], float, list[float], State]] = [
             ((), 0.0, _log_softmax(outputs[0][0, 0].tolist()), state)
         ]

@@ -93,8 +93,8 @@ class Steps:
     """What the graph gave for some steps of a feed, in order.
 
     first: index of the first of them, counted from the feed's beginning. outputs: the graph's, in the manifest's order,
-    (T, V) each; none where the end of a sentence alone is news. provisional: the same steps come again, until they are
-    final. ends_sentence: the last step so far was its sentence's last.
+    (T, V) each; none where the end of a sentence, or that a flush is answered, alone is news. provisional: the same
+    steps come again, until they are final. ends_sentence: the last step so far was its sentence's last.
     """
 
     first: int
