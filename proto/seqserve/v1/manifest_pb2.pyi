@@ -355,17 +355,19 @@ class GenerationDefaults(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., max_tokens: _Optional[int] = ...) -> None: ...
 
 class QuantizationRecord(_message.Message):
-    __slots__ = ("metric", "float32_value", "quantized_value", "max_abs_logit_error", "mean_abs_logit_error", "size_ratio")
+    __slots__ = ("metric", "float32_value", "quantized_value", "max_abs_logit_error", "mean_abs_logit_error", "size_ratio", "data")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     FLOAT32_VALUE_FIELD_NUMBER: _ClassVar[int]
     QUANTIZED_VALUE_FIELD_NUMBER: _ClassVar[int]
     MAX_ABS_LOGIT_ERROR_FIELD_NUMBER: _ClassVar[int]
     MEAN_ABS_LOGIT_ERROR_FIELD_NUMBER: _ClassVar[int]
     SIZE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     metric: str
     float32_value: float
     quantized_value: float
     max_abs_logit_error: float
     mean_abs_logit_error: float
     size_ratio: float
-    def __init__(self, metric: _Optional[str] = ..., float32_value: _Optional[float] = ..., quantized_value: _Optional[float] = ..., max_abs_logit_error: _Optional[float] = ..., mean_abs_logit_error: _Optional[float] = ..., size_ratio: _Optional[float] = ...) -> None: ...
+    data: _containers.RepeatedCompositeFieldContainer[DataSource]
+    def __init__(self, metric: _Optional[str] = ..., float32_value: _Optional[float] = ..., quantized_value: _Optional[float] = ..., max_abs_logit_error: _Optional[float] = ..., mean_abs_logit_error: _Optional[float] = ..., size_ratio: _Optional[float] = ..., data: _Optional[_Iterable[_Union[DataSource, _Mapping]]] = ...) -> None: ...

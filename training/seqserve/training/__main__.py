@@ -14,10 +14,12 @@ from seqserve.training import run
 from seqserve.training.arguments import add_fields, configure
 from seqserve.training.config.file import read_config
 from seqserve.training.config.inspection import InspectionConfig
+from seqserve.training.config.optimisation import Precision
 from seqserve.training.distributed import speaks
 from seqserve.training.errors import InterruptedRunError, TrainingError
 from seqserve.training.inspect import inspect, show
 from seqserve.training.logs import json_log, tensorboard_log
+from seqserve.training.price import QUALITY_LOSS_MAX
 from seqserve.training.progress import Watcher, Watchers, bar
 from seqserve.training.tasks.registry import TASKS
 
@@ -39,7 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 figures, Console(markup=False)
             )
         elif parsed.command == "export":
-            _written(run.export(parsed.checkpoint, parsed.out))
+            _written(
+                run.export(
+                    parsed.checkpoint,
+                    parsed.out,
+                    precision=parsed.precision,
+                    data=parsed.data,
+                    quality_loss_max=parsed.quality_loss_max,
+                )
+            )
         elif parsed.command == "evaluate":
             judgement = run.evaluate(parsed.model, parsed.data)
             for name, value in judgement.figures.items():
@@ -85,7 +95,7 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
         tell=_tell,
     )
     if speaks():
-        _written(run.export(checkpoint, parsed.out))
+        _written(run.export(checkpoint, parsed.out, quality_loss_max=parsed.quality_loss_max))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--diagnose", choices=["gradients"], help="Follow gradients back in time at validations, into the report."
         )
+        _add_quality_loss(command)
         command.add_argument("--log-json", metavar="FILE", help="Add a line of JSON for every step; - is stdout.")
         command.add_argument("--tensorboard", type=Path, metavar="DIR", help="Write TensorBoard's event files there.")
         add_fields(command, task.config)
@@ -119,13 +130,44 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a checkpoint as a servable, with the proof that it is equal")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export.add_argument("--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of.")
+    export.add_argument(
+        "--precision",
+        type=Precision,
+        choices=[Precision.FP32, Precision.INT8],
+        help="Numbers of the servable. Default: as the training was told.",
+    )
+    export.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="Files to measure the price of int8 on. Default: what the model was validated on.",
+    )
+    _add_quality_loss(export)
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint or a servable on data")
     evaluate.add_argument("model", type=Path, metavar="CHECKPOINT|SERVABLE")
     evaluate.add_argument(
-        "--data", type=Path, nargs="+", required=True, metavar="PATH", help="Files of the task's kind."
+        "--data",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="Files of the task's kind. Default: what the model was validated on.",
     )
     evaluate.add_argument("--confusion", action="store_true", help="Also print which label was taken for which.")
     return top
+
+
+def _add_quality_loss(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--quality-loss-max",
+        type=float,
+        default=QUALITY_LOSS_MAX,
+        metavar="VALUE",
+        help="Loss of quality by int8 above which nothing is written: nats of a language model's loss, else a ratio of"
+        f" accuracy or F1. Default: {QUALITY_LOSS_MAX}.",
+    )
 
 
 def _tell(message: str) -> None:

@@ -12,7 +12,12 @@ import torch
 from seqserve.training.config.optimisation import DeviceKind, OptimisationConfig, Precision
 from seqserve.training.errors import ConfigError
 
-NUMBERS = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+NUMBERS = {
+    Precision.FP32: torch.float32,
+    Precision.BF16: torch.bfloat16,
+    Precision.FP16: torch.float16,
+    Precision.INT8: torch.float32,
+}
 
 
 def device_of(config: OptimisationConfig) -> torch.device:
@@ -24,7 +29,7 @@ def device_of(config: OptimisationConfig) -> torch.device:
     if config.device is DeviceKind.CUDA and not cuda:
         raise ConfigError("--device cuda: torch finds no CUDA device here; --device cpu trains without one")
     device = torch.device("cuda" if cuda and config.device is not DeviceKind.CPU else "cpu")
-    if config.precision is not Precision.FP32 and device.type != "cuda":
+    if NUMBERS[config.precision] is not torch.float32 and device.type != "cuda":
         raise ConfigError(f"--precision {config.precision} needs CUDA, and this run is on the CPU; leave it out")
     return device
 
@@ -42,7 +47,8 @@ def prepare(config: OptimisationConfig) -> None:
 
 def mixed(device: torch.device, precision: Precision) -> torch.autocast:
     """A context in which the forward pass computes in ``precision`` what bears it; nothing changes in float32."""
-    return torch.autocast(device.type, dtype=NUMBERS[precision], enabled=precision is not Precision.FP32)
+    numbers = NUMBERS[precision]
+    return torch.autocast(device.type, dtype=numbers, enabled=numbers is not torch.float32)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

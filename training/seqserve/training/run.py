@@ -1,6 +1,6 @@
 """A whole run: train, judge, keep; and from a checkpoint to a proven servable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +13,17 @@ from seqserve.training import checkpoint as checkpoints
 from seqserve.training import report
 from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.config.file import differences, write_config
+from seqserve.training.config.optimisation import Precision
 from seqserve.training.devices import device_of, prepare
 from seqserve.training.diagnosis import Diagnosable, GradientWatch
 from seqserve.training.distributed import Processes, join_processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
 from seqserve.training.evaluate import UNITS, Judgement
-from seqserve.training.export import parity, servable
+from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.interruption import interruption
 from seqserve.training.loop import Trainer
+from seqserve.training.price import QUALITY_LOSS_MAX, price, refuse_too_dear
 from seqserve.training.progress import Watcher, Watchers
 from seqserve.training.record import training_record
 from seqserve.training.runner import GraphRunner
@@ -163,20 +165,40 @@ class Run(Generic[ConfigT]):
         return tuple(source.sha256 for source in self._learner.sources)
 
 
-def export(path: Path, out: Path) -> Path:
+def export(
+    path: Path,
+    out: Path,
+    *,
+    precision: Precision | None = None,
+    data: Sequence[Path] = (),
+    quality_loss_max: float = QUALITY_LOSS_MAX,
+) -> Path:
     """Write the next version of a model from a checkpoint, after proving its graph.
 
     Args:
         path: the checkpoint.
         out: the model's folder, <root>/<model>.
+        precision: INT8, or any other for float32; None: as the training was told.
+        data: what the price of int8 is measured on; none: the data that the model was validated on.
+        quality_loss_max: the greatest price.
     Returns: the servable's folder.
-    Raises: CheckpointError; ExportError if the graph differs from the network, or the servable cannot be written.
+    Raises: CheckpointError; ExportError if the graph differs from the network, if the network cannot be in int8, loses
+        too much by it or does not keep its bits, or if the servable cannot be written; DataError.
     """
     checkpoint = checkpoints.load(path)
-    exportable = described(checkpoint)
+    task = TASKS[checkpoint.task]
+    int8 = (precision or task.config.model_validate_json(checkpoint.config).precision) is Precision.INT8
+    exportable = described(checkpoint, int8=int8)
     manifest, model = exportable.manifest, exportable.model
     sha256 = servable.sha256(model.graph)
-    proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256)
+    shaken = bits.shaken(exportable.reference) if int8 else None
+    proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256, shaken)
+    if int8:
+        bits.prove_bits(model, manifest.vocabulary)
+        record, metrics = price(task, checkpoint, exportable, described(checkpoint), data)
+        refuse_too_dear(record, quality_loss_max)
+        manifest.ClearField("metrics")
+        manifest.MergeFrom(manifest_pb2.Manifest(quantization=record, metrics=metrics))
     manifest.MergeFrom(
         manifest_pb2.Manifest(
             format_version=MANIFEST_FORMAT,
@@ -189,18 +211,21 @@ def export(path: Path, out: Path) -> Path:
             inputs=model.inputs,
             outputs=model.outputs,
             states=model.states,
-            precision=manifest_pb2.PRECISION_FLOAT32,
+            precision=manifest_pb2.PRECISION_INT8 if int8 else manifest_pb2.PRECISION_FLOAT32,
             parity=proof,
         )
     )
     return servable.write(out, graph=model.graph, tokenizer=checkpoint.tokenizer, manifest=manifest)
 
 
-def described(checkpoint: Checkpoint) -> Exportable:
-    """A checkpoint on its way to a servable, with all in its manifest that is known before there is a graph file."""
+def described(checkpoint: Checkpoint, *, int8: bool = False) -> Exportable:
+    """A checkpoint on its way to a servable, with all in its manifest that is known before there is a graph file.
+
+    Raises: ExportError if the network cannot be in int8.
+    """
     task = TASKS[checkpoint.task]
     config = task.config.model_validate_json(checkpoint.config)
-    exportable = task.exportable(checkpoint)
+    exportable = task.exportable(checkpoint, int8=int8)
     exportable.manifest.MergeFrom(
         manifest_pb2.Manifest(
             training=json_format.Parse(checkpoint.record, manifest_pb2.TrainingRecord()),
@@ -215,8 +240,8 @@ def described(checkpoint: Checkpoint) -> Exportable:
     return exportable
 
 
-def evaluate(model: Path, data: list[Path]) -> Judgement:
-    """Judge a checkpoint (a file) or a servable (a folder) on data files.
+def evaluate(model: Path, data: Sequence[Path]) -> Judgement:
+    """Judge a checkpoint (a file) or a servable (a folder) on data files; none: on what it was validated on.
 
     Raises: CheckpointError, ExportError, DataError.
     """

@@ -43,6 +43,11 @@ class Biases(StrEnum):
 
 
 UNGATED = (CellKind.RNN, CellKind.RNN_RELU)
+UNBOUNDED = {
+    CellKind.RNN_RELU: "a rectifier has no greatest value",
+    CellKind.SRU: "its output takes in the input as it is, and has no product of the state",
+}
+"""Cells whose output may have any size, and why."""
 
 
 class NetworkConfig(BaseModel, frozen=True, extra="forbid"):

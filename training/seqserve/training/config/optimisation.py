@@ -33,11 +33,12 @@ class DeviceKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """Numbers of the forward pass; weights and their changes are float32 always."""
+    """Numbers of the forward pass; weights and their changes are float32 always. int8 is for the servable alone."""
 
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+    INT8 = "int8"
 
 
 class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
@@ -46,7 +47,8 @@ class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything that is random.")
     device: DeviceKind = Field(default=DeviceKind.AUTO, description="Where to train; auto: CUDA where there is one.")
     precision: Precision = Field(
-        default=Precision.FP32, description="Numbers of the forward pass; bf16 and fp16 need CUDA."
+        default=Precision.FP32,
+        description="Numbers of the forward pass; bf16 and fp16 need CUDA. int8: train in fp32, serve in int8.",
     )
     threads: int | None = Field(default=None, ge=1, description="Threads of torch; default: torch's own choice.")
     epochs: int = Field(default=10, ge=1, description="Passes over the training data.")

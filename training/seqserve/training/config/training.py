@@ -7,10 +7,10 @@ saved in the checkpoint and in the manifest.
 import codecs
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from seqserve.training.config.network import NetworkConfig
-from seqserve.training.config.optimisation import OptimisationConfig
+from seqserve.training.config.network import UNBOUNDED, NetworkConfig
+from seqserve.training.config.optimisation import OptimisationConfig, Precision
 
 
 class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
@@ -27,6 +27,15 @@ class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
     data_license: str = Field(default="", description="Licence of the data, as an SPDX expression.")
     license: str = Field(default="", description="Licence of the trained weights, as an SPDX expression.")
     description: str = Field(default="", description="What the model is for, in a sentence.")
+
+    @model_validator(mode="after")
+    def _bounded_for_int8(self) -> "TrainingConfig":
+        if self.precision is Precision.INT8 and self.cell in UNBOUNDED:
+            raise ValueError(
+                f"precision int8 needs hidden states of a fixed range, and {self.cell} has none:"
+                f" {UNBOUNDED[self.cell]}; choose another cell, or fp32"
+            )
+        return self
 
     @field_validator("encoding")
     @classmethod

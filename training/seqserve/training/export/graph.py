@@ -11,9 +11,11 @@ import onnx
 from onnx import TensorProto, helper
 from torch import nn
 
+from seqserve.training.export.int8 import int8_linear, int8_lookup
 from seqserve.training.export.nodes import NodeBuilder, integers
-from seqserve.training.export.operators import OPERATORS, operator_node, operator_weights
+from seqserve.training.export.operators import OPERATORS, operator_node, operator_of, operator_weights
 from seqserve.training.export.scan import rows, scanned
+from seqserve.training.int8 import Int8Embedding, Int8Linear
 from seqserve.training.layers import STATE_KINDS, RecurrentStack
 from seqserve.training.layers.formulas import FORMULAS
 from seqserve.training.runner import STATE_OUTPUT_SUFFIX
@@ -26,7 +28,17 @@ __all__ = ["IR_VERSION", "OPSET", "GraphBuilder", "integers"]
 
 
 class GraphBuilder(NodeBuilder):
-    """A graph in the making that may have recurrent layers."""
+    """A graph in the making that may have recurrent layers, and layers of int8."""
+
+    def lookup(self, name: str, embedding: nn.Embedding, indices: str) -> str:
+        """Rows of an embedding's table (N, E) at ``indices`` of any shape."""
+        if isinstance(embedding, Int8Embedding):
+            return int8_lookup(self, name, embedding, indices)
+        return super().lookup(name, embedding, indices)
+
+    def linear(self, name: str, layer: nn.Linear, x: str) -> str:
+        """``x`` W^T + b over the last axis."""
+        return int8_linear(self, name, layer, x) if isinstance(layer, Int8Linear) else super().linear(name, layer, x)
 
     def recurrent(
         self, prefix: str, stack: RecurrentStack, x: str, lengths: str, *, carries_state: bool
@@ -37,7 +49,7 @@ class GraphBuilder(NodeBuilder):
         """
         kinds = STATE_KINDS[stack.cell]
         finals: tuple[str, ...] = ()
-        steps = None if stack.cell in OPERATORS else rows(self, prefix, x, lengths)
+        steps = None if operator_of(stack) else rows(self, prefix, x, lengths)
         for index, layer in enumerate(stack.layers):
             name = f"{prefix}{index}"
             states = [f"{kind}{index}" for kind in kinds]
@@ -94,7 +106,7 @@ class GraphBuilder(NodeBuilder):
 
         Returns: its name; an empty one where that is the operator's own zeros.
         """
-        if not stack.initial and stack.cell in OPERATORS:
+        if not stack.initial and operator_of(stack):
             return ""
         learned = array(stack.initial[state]) if stack.initial else np.zeros((stack.directions, stack.hidden_size))
         one_row = self.constant(f"{name}.first", learned[first:, None].astype(np.float32))

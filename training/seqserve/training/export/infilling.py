@@ -36,7 +36,7 @@ def exported(network: Infiller) -> ExportedModel:
     states = carried_states(network)
     vocabulary = network.head.out_features
     build.output("logits", TensorProto.FLOAT, ("T", "B", vocabulary))
-    x = build.lookup("embedding", network.embedding.weight, TOKENS.name)
+    x = build.lookup("embedding", network.embedding, TOKENS.name)
     before = _known_before(build, network, x, carries_state=bool(states))
     context = before if network.backward_stack is None else _both_sides(build, network, x, before)
     middle = build.node("Tanh", [build.linear("middle", network.middle, context)], "middle.tanh")

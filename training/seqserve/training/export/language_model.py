@@ -22,7 +22,7 @@ def exported(network: LanguageModel) -> ExportedModel:
     build = GraphBuilder()
     tokens = build.input("tokens", TensorProto.INT32, ("T", "B"))
     lengths = build.input("lengths", TensorProto.INT32, ("B",))
-    embedded = build.lookup("embedding", network.embedding.weight, tokens)
+    embedded = build.lookup("embedding", network.embedding, tokens)
     build.output("logits", TensorProto.FLOAT, ("T", "B", network.head.out_features))
     hidden, _ = build.recurrent("layer", network.stack, embedded, lengths, carries_state=True)
     build.linear("logits", network.head, hidden)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from seqserve.training.runner import Array
 from seqserve.training.tensors import array
@@ -45,9 +45,9 @@ class NodeBuilder:
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
 
-    def lookup(self, name: str, table: Tensor, indices: str) -> str:
-        """Rows of an embedding ``table`` (N, E) at ``indices`` of any shape."""
-        return self.node("Gather", [self.constant(f"{name}.table", array(table)), indices], name, axis=0)
+    def lookup(self, name: str, embedding: nn.Embedding, indices: str) -> str:
+        """Rows of an embedding's table (N, E) at ``indices`` of any shape."""
+        return self.node("Gather", [self.constant(f"{name}.table", array(embedding.weight)), indices], name, axis=0)
 
     def linear(self, name: str, layer: nn.Linear, x: str) -> str:
         """``x`` W^T + b over the last axis."""

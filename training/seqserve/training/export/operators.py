@@ -17,6 +17,8 @@ from torch import nn
 
 from seqserve.training.config import CellKind
 from seqserve.training.export.weights import direction_weights
+from seqserve.training.int8 import Int8Layer
+from seqserve.training.layers import RecurrentStack
 from seqserve.training.runner import Array
 
 
@@ -44,6 +46,11 @@ OPERATORS: dict[CellKind, Operator] = {
     CellKind.GRU: Operator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
     CellKind.GRU_RESET_BEFORE: Operator("GRU", (1, 0, 2), {"linear_before_reset": 0}),
 }
+
+
+def operator_of(stack: RecurrentStack) -> Operator | None:
+    """The operator of a stack's layers; None if they are Scans."""
+    return None if isinstance(stack.layers[0], Int8Layer) else OPERATORS.get(stack.cell)
 
 
 def operator_weights(operator: Operator, layer: nn.Module, directions: Iterable[int]) -> dict[str, Array]:

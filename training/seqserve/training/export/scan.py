@@ -13,8 +13,10 @@ import numpy as np
 from onnx import TensorProto, helper
 from torch import nn
 
+from seqserve.training.export.int8 import add_int8_weights, int8_state_product
 from seqserve.training.export.nodes import NodeBuilder, integers
-from seqserve.training.export.weights import direction_weights
+from seqserve.training.export.weights import DirectionWeights, direction_weights
+from seqserve.training.int8 import Int8Layer
 from seqserve.training.layers.formulas import Formula, Operations
 
 
@@ -145,21 +147,30 @@ def scanned_direction(
 
     The product of the input stays in the graph as ``<prefix>.from_x``, for ``scan_node`` to be run over it once more.
     """
-    of = direction_weights(layer, direction)
     source = _turned(build, f"{prefix}.input", x, steps) if direction else x
-    from_x = build.affine(f"{prefix}.from_x", source, of.weight, of.bias + of.recurrent_bias)
+    if isinstance(layer, Int8Layer):
+        hidden_size = add_int8_weights(build, prefix, layer.direction(direction), source)
+    else:
+        hidden_size = _add_weights(build, prefix, formula, direction_weights(layer, direction), source)
+    y, *ends = scan_node(build, prefix, prefix, layer, formula, hidden_size, f"{prefix}.from_x", steps, states)
+    return [_turned(build, f"{prefix}.turned", y, steps) if direction else y, *ends]
+
+
+def _add_weights(build: NodeBuilder, prefix: str, formula: Formula, of: DirectionWeights, x: str) -> int:
+    """The product of the input, and the constants of the step; returns H."""
+    build.affine(f"{prefix}.from_x", x, of.weight, of.bias + of.recurrent_bias)
     for key, weight in of.recurrent.items():
         build.constant(f"{prefix}.{key}", weight.T)
     for key, vector in of.vectors.items():
         build.constant(f"{prefix}.{key}", vector)
-    y, *ends = scan_node(build, prefix, prefix, formula, len(of.bias) // len(formula.blocks), from_x, steps, states)
-    return [_turned(build, f"{prefix}.turned", y, steps) if direction else y, *ends]
+    return len(of.bias) // len(formula.blocks)
 
 
 def scan_node(
     build: NodeBuilder,
     name: str,
     weights_of: str,
+    layer: nn.Module,
     formula: Formula,
     hidden_size: int,
     from_x: str,
@@ -172,6 +183,7 @@ def scan_node(
         build: the graph.
         name: of the node.
         weights_of: direction whose weights are constants of the graph, under this prefix.
+        layer: the trained weights.
         formula: of the cell.
         hidden_size: H.
         from_x: product of the input (T, B, N).
@@ -185,9 +197,14 @@ def scan_node(
     def value(name: str) -> GraphValue:
         return GraphValue(name, body, inside)
 
+    def product(rows: GraphValue, weight: GraphValue) -> GraphValue:
+        if not isinstance(layer, Int8Layer):
+            return rows.apply("MatMul", weight)
+        return value(int8_state_product(body, f"{inside}.Int8{len(body.nodes)}", weights_of, rows.name, weight.name))
+
     weights = {key: value(f"{weights_of}.{key}") for key in (*formula.recurrent, *formula.vectors)}
     on = Operations[GraphValue](
-        product=lambda rows, weight: rows.apply("MatMul", weight),
+        product=product,
         split=GraphValue.split,
         sigmoid=lambda x: x.apply("Sigmoid"),
         tanh=lambda x: x.apply("Tanh"),

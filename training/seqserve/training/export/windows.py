@@ -17,7 +17,7 @@ from torch import nn
 
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.nodes import integers
-from seqserve.training.export.operators import OPERATORS, Operator, operator_node, operator_weights
+from seqserve.training.export.operators import Operator, operator_node, operator_of, operator_weights
 from seqserve.training.export.rows import first_steps, greatest
 from seqserve.training.export.scan import Rows, rows, scan_node, scanned_direction, side_by_side
 from seqserve.training.layers import STATE_KINDS, RecurrentStack
@@ -62,7 +62,7 @@ def windowed(build: GraphBuilder, prefix: str, stack: RecurrentStack, x: str, le
     """
     most = greatest(build, f"{prefix}.most", carry_lengths)
     add: Callable[[Layer], str]
-    if (operator := OPERATORS.get(stack.cell)) is not None:
+    if (operator := operator_of(stack)) is not None:
         add = partial(_by_operators, build, operator, lengths, carry_lengths, most)
     else:
         carried = rows(build, f"{prefix}.carried", first_steps(build, f"{prefix}.carried.x", x, most), carry_lengths)
@@ -122,7 +122,9 @@ def _by_scans(build: GraphBuilder, formula: Formula, counted: Rows, carried: Row
         outputs.append(y)
         before = before or states
     from_x = first_steps(build, f"{name}.carried.from_x", f"{sides[0]}.from_x", most)
-    _, *ends = scan_node(build, f"{name}.carried", sides[0], formula, layer.hidden_size, from_x, carried, before)
+    _, *ends = scan_node(
+        build, f"{name}.carried", sides[0], layer.weights, formula, layer.hidden_size, from_x, carried, before
+    )
     front = build.constant(f"{name}.carried.front", integers([0]))
     for state, end in zip(layer.carried, ends, strict=True):
         build.node("Unsqueeze", [end, front], state)

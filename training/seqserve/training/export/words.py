@@ -37,12 +37,12 @@ def declare_inputs(build: GraphBuilder, *, spells: bool, windowed: bool = False)
 
 def add_features(build: GraphBuilder, features: WordFeatures) -> str:
     """Features (T, B, E) of the tokens that are the graph's inputs."""
-    parts = [build.lookup("embedding", features.embedding.weight, TOKENS.name)]
+    parts = [build.lookup("embedding", features.embedding, TOKENS.name)]
     if features.speller is not None:
         parts.append(_spell(build, features.speller))
     if features.pairs is not None:
         rows = _pair_rows(build, features.pairs.num_embeddings)
-        parts.append(build.lookup("pairs", features.pairs.weight, rows))
+        parts.append(build.lookup("pairs", features.pairs, rows))
     return build.node("Concat", parts, "features", axis=2) if len(parts) > 1 else parts[0]
 
 
@@ -52,7 +52,7 @@ def _spell(build: GraphBuilder, speller: Speller) -> str:
     turned = build.node("Transpose", [rows], "spelling.bytes", perm=[1, 0])
     flat = build.constant("spelling.flat", integers([-1]))
     lengths = build.node("Reshape", [WORD_LENGTHS.name, flat], "spelling.lengths")
-    embedded = build.lookup("spelling.embedding", speller.embedding.weight, turned)
+    embedded = build.lookup("spelling.embedding", speller.embedding, turned)
     _, finals = build.recurrent("spelling", speller.stack, embedded, lengths, carries_state=False)
     last = build.node("Transpose", [finals[0]], "spelling.last", perm=[1, 0, 2])  # (T * B, 2, H)
     grid = build.node("Shape", [TOKENS.name], "spelling.grid")

@@ -63,7 +63,7 @@ class Int8Embedding(nn.Embedding):
 
     def __init__(self, table_VE: Tensor) -> None:
         """Round ``table_VE``."""
-        super().__init__(*table_VE.shape, device="meta")
+        super().__init__(table_VE.shape[0], table_VE.shape[1], device="meta")
         scales_V1 = row_scales(table_VE)
         self.weight = fixed(rounded(table_VE, scales_V1))
         self.scales = fixed(scales_V1)
@@ -73,7 +73,7 @@ class ProductTable(nn.Embedding):
     """The first layer's W x + b of every token, made beforehand, in float32: the directions side by side."""
 
     def __init__(self, table_VN: Tensor) -> None:
-        super().__init__(*table_VN.shape, device="meta")
+        super().__init__(table_VN.shape[0], table_VN.shape[1], device="meta")
         self.weight = fixed(table_VN.float())
 
 
@@ -115,7 +115,8 @@ class Int8Direction(nn.Module):
     @property
     def hidden_size(self) -> int:
         """H."""
-        return next(iter(self.weights.values())).shape[1]
+        width: int = next(iter(self.weights.values())).shape[1]
+        return width
 
     def forward(self, x_TBI: Tensor, counts_TB1: Tensor | None, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Arguments and results as ``Direction.forward`` has them."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqserve.training.config import CellKind
+from seqserve.training.config.network import UNBOUNDED
 from seqserve.training.errors import ExportError
 from seqserve.training.export.weights import direction_weights
 from seqserve.training.int8.layers import Int8Direction, Int8Embedding, Int8Layer, Int8Linear, ProductTable, TableLookup
@@ -26,10 +27,6 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 TABLE_PART_MAX = 0.05
 """A table of the first layer's product for each token may be this part of the network in float32."""
-UNBOUNDED = {
-    CellKind.RNN_RELU: "a rectifier has no greatest value",
-    CellKind.SRU: "its output takes in the input as it is, and has no product of the state",
-}
 
 
 def quantised(network: NetworkT) -> NetworkT:

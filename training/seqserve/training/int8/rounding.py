@@ -21,7 +21,7 @@ LEVELS = 127
 def column_scales(weight_NK: Tensor) -> Tensor:
     """The scale of each output of a product (N, 1): a pair of its weights is at most LEVELS steps together."""
     magnitudes = nn.functional.pad(weight_NK.detach().abs(), (0, weight_NK.shape[1] % 2))
-    greatest_N1 = magnitudes.unflatten(1, (-1, 2)).sum(2).amax(1, keepdim=True)
+    greatest_N1 = (magnitudes[:, 0::2] + magnitudes[:, 1::2]).amax(1, keepdim=True)
     return _positive(greatest_N1) / LEVELS
 
 

@@ -19,6 +19,7 @@ from seqserve.training.data.texts import ClassData, class_data
 from seqserve.training.errors import DataError
 from seqserve.training.export import classifier as export
 from seqserve.training.export.model import network_record
+from seqserve.training.int8 import quantised
 from seqserve.training.networks import Classifier, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -151,14 +152,15 @@ def numbered(texts: Sequence[Text], tokenizer: Tokenizer, labels: Sequence[str],
     return class_data(cut, names, tokenizer, tuple(labels), word_bytes_max=config.word_bytes_max)
 
 
-def exportable(checkpoint: Checkpoint) -> Exportable:
+def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     """The graph of a classifier, and what the manifest says of it."""
     config = ClassifierConfig.model_validate_json(checkpoint.config)
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     network = Classifier(config, tokenizer.get_vocab_size(), len(checkpoint.labels))
     network.load_state_dict(checkpoint.weights)
     manifest = described(config, network, tokenizer, checkpoint.labels)
-    return Exportable(export.exported(network), export.TorchClassifier(network), manifest)
+    computed = quantised(network) if int8 else network
+    return Exportable(export.exported(computed), export.TorchClassifier(computed), manifest)
 
 
 def described(
@@ -184,10 +186,11 @@ def described(
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
 ) -> evaluate.Judgement:
-    """Figures of a classifier on files of labelled texts."""
+    """Figures of a classifier on files of labelled texts; without any, on those that it was validated on."""
     config = config_of(manifest, ClassifierConfig)
-    judged = numbered(read(data, config), tokenizer, manifest.labels.names, config)
-    report_unseen(judged.unseen, ", ".join(map(str, data)))
+    texts = read(data, config) if data else parts(config)[1]
+    judged = numbered(texts, tokenizer, manifest.labels.names, config)
+    report_unseen(judged.unseen, ", ".join(map(str, data)) or "the validation data")
     return evaluate.classifier(run, manifest, judged)
 
 

@@ -20,6 +20,7 @@ from seqserve.training.data.text import read_lines
 from seqserve.training.errors import DataError
 from seqserve.training.export import infilling as export
 from seqserve.training.export.model import network_record
+from seqserve.training.int8 import quantised
 from seqserve.training.networks import Infiller, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -119,13 +120,14 @@ def read(path: Path, config: InfillingConfig) -> list[tuple[str, ...]]:
     return found
 
 
-def exportable(checkpoint: Checkpoint) -> Exportable:
+def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     """The graph of an infilling model, and what the manifest says of it."""
     config = InfillingConfig.model_validate_json(checkpoint.config)
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     network = Infiller(config, tokenizer.get_vocab_size())
     network.load_state_dict(checkpoint.weights)
-    return Exportable(export.exported(network), export.TorchInfiller(network), described(config, network, tokenizer))
+    computed = quantised(network) if int8 else network
+    return Exportable(export.exported(computed), export.TorchInfiller(computed), described(config, network, tokenizer))
 
 
 def described(config: InfillingConfig, network: Infiller, tokenizer: Tokenizer) -> manifest_pb2.Manifest:
@@ -146,9 +148,9 @@ def described(config: InfillingConfig, network: Infiller, tokenizer: Tokenizer) 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
 ) -> evaluate.Judgement:
-    """Figures of an infilling model on files of sequences."""
+    """Figures of an infilling model on files of sequences; without any, on those that it was validated on."""
     config = config_of(manifest, InfillingConfig)
-    sequences = [sequence for path in files(data) for sequence in read(path, config)]
+    sequences = [sequence for path in files(data or config.validation) for sequence in read(path, config)]
     numbered = sequence_data(sequences, tokenizer, word_bytes_max=1)
     return evaluate.infilling(run, manifest, numbered, config.blank_fraction)
 

@@ -28,6 +28,7 @@ from seqserve.training.errors import DataError
 from seqserve.training.export import language_model as export
 from seqserve.training.export.model import network_record, state_specs
 from seqserve.training.generate import Sampling, generate
+from seqserve.training.int8 import quantised
 from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
 from seqserve.training.record import data_source
@@ -197,13 +198,12 @@ def _names(config: LanguageModelConfig) -> str:
     return "characters" if config.level is TextLevel.CHARACTER else "tokens"
 
 
-def exportable(checkpoint: Checkpoint) -> Exportable:
+def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     """The graph of a language model, and what the manifest says of it."""
     config = LanguageModelConfig.model_validate_json(checkpoint.config)
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     network = LanguageModel(config, tokenizer.get_vocab_size())
     network.load_state_dict(checkpoint.weights)
-    model = export.exported(network)
     manifest = manifest_pb2.Manifest(
         task=manifest_pb2.TASK_LANGUAGE_MODEL,
         network=network_record(network.stack, parameter_count(network), {"dropout": str(config.dropout)}),
@@ -217,18 +217,22 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
         limits=manifest_pb2.Limits(prompt_tokens_max=PROMPT_TOKENS_MAX, generate_tokens_max=GENERATE_TOKENS_MAX),
         generation=manifest_pb2.GenerationDefaults(max_tokens=DEFAULT_TOKENS),
     )
-    return Exportable(model, export.TorchLanguageModel(network), manifest)
+    computed = quantised(network) if int8 else network
+    return Exportable(export.exported(computed), export.TorchLanguageModel(computed), manifest)
 
 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
 ) -> evaluate.Judgement:
-    """Figures of a language model on texts, read as the configuration of its training says."""
+    """Figures of a language model on texts, read as its training read them; without any, on the validation text."""
     config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
-    form = replace(TextForm.of(config), characters_max=None)
-    text = token_text(Text(files(data), form), tokenizer, config.level)
+    if data:
+        source = Text(files(data), replace(TextForm.of(config), characters_max=None))
+    else:
+        _, source = corpus(config)
+    text = token_text(source, tokenizer, config.level)
     if not text.targets:
-        raise DataError(data[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
+        raise DataError((*data, *config.data)[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
     return evaluate.Judgement(evaluate.language_model(run, manifest.states, text))
 
 

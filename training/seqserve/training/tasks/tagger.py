@@ -18,6 +18,7 @@ from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
 from seqserve.training.export import tagger as export
 from seqserve.training.export.model import network_record, state_specs
+from seqserve.training.int8 import quantised
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -112,14 +113,15 @@ def read(path: Path, config: TaggerConfig) -> list[Sentence]:
     return sentences
 
 
-def exportable(checkpoint: Checkpoint) -> Exportable:
+def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     """The graph of a tagger, and what the manifest says of it."""
     config = TaggerConfig.model_validate_json(checkpoint.config)
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     network = Tagger(config, tokenizer.get_vocab_size(), checkpoint.labels)
     network.load_state_dict(checkpoint.weights)
     manifest = described(config, network, tokenizer, checkpoint.labels)
-    return Exportable(export.exported(network), export.TorchTagger(network), manifest)
+    computed = quantised(network) if int8 else network
+    return Exportable(export.exported(computed), export.TorchTagger(computed), manifest)
 
 
 def described(
@@ -142,12 +144,13 @@ def described(
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
 ) -> evaluate.Judgement:
-    """Figures of a tagger on files of sentences, with their words as they are cut."""
+    """Figures of a tagger on files of sentences, their words as they are cut; without any, on those validated on."""
     config = config_of(manifest, TaggerConfig)
-    sentences = [sentence for path in files(data) for sentence in read(path, config)]
+    judged = data or config.validation
+    sentences = [sentence for path in files(judged) for sentence in read(path, config)]
     bytes_max = manifest.vocabulary.word_bytes_max or 1
     numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
-    report_unseen(numbered.unseen, ", ".join(map(str, data)))
+    report_unseen(numbered.unseen, ", ".join(map(str, judged)))
     return evaluate.tagger(run, manifest, numbered)
 
 

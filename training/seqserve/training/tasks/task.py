@@ -61,6 +61,14 @@ class TaskLearner(Learner, Protocol):
         ...
 
 
+class MakesExportable(Protocol):
+    """Makes the graph of a checkpoint's network, and what goes with it."""
+
+    def __call__(self, checkpoint: Checkpoint, /, *, int8: bool) -> Exportable:
+        """In float32, or in int8. Raises: ExportError if the network cannot be in int8."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task(Generic[ConfigT]):
     """One kind of model.
@@ -71,12 +79,13 @@ class Task(Generic[ConfigT]):
         config: its configuration.
         learner: reads the data and makes the network; raises DataError.
         exportable: makes the graph of a checkpoint's network, and what goes with it.
-        evaluate: judges a model (its runner, manifest and tokenizer) on data files; raises DataError.
+        evaluate: judges a model (its runner, manifest and tokenizer) on data files, or if there are none on what it was
+            validated on; raises DataError.
     """
 
     name: str
     summary: str
     config: type[ConfigT]
     learner: Callable[[ConfigT], TaskLearner]
-    exportable: Callable[[Checkpoint], Exportable]
+    exportable: MakesExportable
     evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], Judgement]
