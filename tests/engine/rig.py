@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+import pytest
 
 from seqserve.server.courier import Published
 from seqserve.server.engine import Engine
@@ -54,6 +55,20 @@ class LoadedModel:
         """A prompt of random tokens."""
         tokens: list[int] = np.random.default_rng(seed).integers(0, len(self.table), length).tolist()
         return tokens
+
+
+def during_the_next_run(monkeypatch: pytest.MonkeyPatch, model: LoadedModel, happens: Callable[[], None]) -> None:
+    """While the graph runs the next time, something happens on the event loop's thread."""
+    run: Any = model.servable.run_arrays
+    left = [happens]
+
+    def run_arrays(*args: Any) -> Any:
+        result = run(*args)
+        if left:
+            left.pop()()
+        return result
+
+    monkeypatch.setattr(model.servable, "run_arrays", run_arrays)
 
 
 @dataclass(eq=False)

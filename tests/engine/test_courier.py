@@ -10,7 +10,8 @@ import pytest
 
 from seqserve.server.courier import Courier
 from seqserve.server.errors import DeadlineError
-from seqserve.server.stream import End, FinishReason, Output, OutputStream, Times
+from seqserve.server.likelihood import Candidate, StepReport
+from seqserve.server.stream import Answers, End, FinishReason, Output, OutputStream, Times
 
 WAIT_S_MAX = 0.1
 
@@ -157,6 +158,18 @@ def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
     assert crowd[0].messages[-1][-1] == 41
     assert crowd[1].woken_s[-1] == loop.now_s
     assert len(crowd[2].messages) == before[2]  # it waits for more
+
+
+def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> None:
+    courier = courier_on(loop, share=0.01)
+    under_load(loop, courier, [Watched(loop, cost_s=0.01) for _ in range(4)], 41)
+    feed, busy = Watched(loop), Watched(loop)
+    report = StepReport(Candidate(1, -1.0, 1), ())
+    courier.publish([(feed, Answers([report], 1, rests=True)), (busy, Answers([report], 1, rests=False))])
+    loop.turn()
+    assert (len(feed.woken_s), len(busy.woken_s)) == (1, 0)
+    nothing_more_comes(loop)
+    assert len(busy.woken_s) == 1
 
 
 def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from seqserve.server.inputs import token_inputs
 from seqserve.server.requests import GenerationRequest, ScoringRequest
 from seqserve.server.settings import BatchSettings
 from seqserve.server.stream import FinishReason
-from tests.engine.rig import LoadedModel, Reader, Rig
+from tests.engine.rig import LoadedModel, Reader, Rig, during_the_next_run
 from tests.engine.sequences import generation_request
 
 
@@ -20,20 +19,6 @@ def assert_as_alone(model: LoadedModel, reader: Reader) -> None:
     assert len(reader.ends) == reader.request.samples
     for sample, tokens in reader.tokens.items():
         assert tuple(tokens) == model.oracle.text(reader.request, sample).tokens
-
-
-def during_the_next_run(monkeypatch: pytest.MonkeyPatch, model: LoadedModel, happens: Callable[[], None]) -> None:
-    """While the graph runs the next time, something happens on the event loop's thread."""
-    run: Any = model.servable.run_arrays
-    left = [happens]
-
-    def run_arrays(*args: Any) -> Any:
-        result = run(*args)
-        if left:
-            left.pop()()
-        return result
-
-    monkeypatch.setattr(model.servable, "run_arrays", run_arrays)
 
 
 @pytest.mark.parametrize("steps", range(5))
