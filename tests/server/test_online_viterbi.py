@@ -102,8 +102,13 @@ def test_scores_are_the_probabilities_given_what_was_seen(
         told = online.push(scores_TL[step : step + 1])
         found.append((place, step + 1, told))
         place += len(told)
-    guessed = online.guess()
-    found.append((place, len(scores_TL), guessed))
+    nothing = np.empty((0, labels), np.float32)
+    found.append((place, len(scores_TL), guessed := online.guess(nothing)))
+    before = OnlineViterbi(chain, lag_max, labels)
+    already = sum(len(before.push(scores_TL[step : step + 1])) for step in range(len(scores_TL) - 1))
+    if already == place:  # a look ahead says the same, and decides nothing
+        assert before.guess(scores_TL[-1:]) == guessed
+        assert len(before) == len(scores_TL) - 1 - place
     for first, seen, told in found:
         weights = row_weights(scores_TL[:seen], chain, np.zeros(labels))
         for index in range(len(told)):

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Sequence as Listed
 from dataclasses import replace
 
+import numpy as np
+
 from seqserve.server.errors import ServeError
 from seqserve.server.inputs import Inputs, concatenate, token_inputs
 from seqserve.server.requests import Admission, FeedRequest, OpenRequest
@@ -27,7 +29,9 @@ class Feed(Sequence):
         self, request: OpenRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(state, stream, admission, admitted_s)
-        self.row = pack(state)[0]  # its state now; `state` is the one that it began with, until it ends
+        self.row = (
+            pack(state)[0] if state else np.empty(0, np.float32)
+        )  # its state now; `state` is the one that it began with, until it ends
         self.finished = False  # nothing more comes
         self.fed = 0  # steps so far
         self._keeps_state = request.keeps_state
@@ -64,7 +68,7 @@ class Feed(Sequence):
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Answer what was fed, now. A model that does not see the future has nothing more to say."""
+        """Answer what was fed, now."""
 
     def finish(self, error: ServeError | None) -> None:
         """Nothing more comes: after what is there comes the end, or this error."""
@@ -81,6 +85,10 @@ class Feed(Sequence):
     def read(self, outputs: Listed[FloatArray]) -> None:
         """See what the graph gave for the steps just taken, (T, V) each. They are copied if they are kept."""
         raise NotImplementedError
+
+    def carry(self, row: FloatArray) -> None:
+        """Take the state after the steps just taken: (U,)."""
+        self.row = row
 
     def settle(self) -> Answers | None:
         """What there is to tell after a step, if anything."""
@@ -108,12 +116,13 @@ class StepFeed(Feed):
     ) -> None:
         """Args: initial: the state in which a sentence begins."""
         super().__init__(request, state, stream, admission, admitted_s)
-        self._initial = pack(initial)[0]
+        self._initial = pack(initial)[0] if initial else self.row
         self._pieces: deque[Inputs] = deque()
         self._lead = len(request.start.lead)  # steps that are read and not told
         self._known = self._consumed = 0  # steps, the lead among them
         self._ends: deque[int] = deque()  # how many were known when a sentence ended; those to come
         self._ended_at = -1 if request.start.position else 0
+        self._flush_at = -1  # how many were known when a flush was asked for that is not answered; -1: none
         self._steps: list[Steps] = []
         if self._lead:
             self._add(token_inputs(request.start.lead))
@@ -125,13 +134,17 @@ class StepFeed(Feed):
 
     @property
     def due(self) -> bool:
-        """Whether there is something to do: steps to read, or the end of a sentence or of everything to tell."""
-        return bool(self._ends) or super().due
+        """Whether there is something to do: steps to read, or a flush or the end of a sentence or of all to tell."""
+        return bool(self._ends) or self._flush_at >= 0 or super().due
 
     @property
     def done(self) -> bool:
         """Whether everything has been told but its own end."""
         return super().done and not self._ends
+
+    def flush(self) -> None:
+        """Tell when all that was fed is read, by provisional steps of which there are none."""
+        self._flush_at = self._known
 
     def feed(self, inputs: Inputs) -> None:
         """Add steps."""
@@ -178,8 +191,11 @@ class StepFeed(Feed):
             self.row = self._initial
             last = steps.pop() if steps else Steps(self._consumed - self._lead, ())
             steps.append(replace(last, ends_sentence=True))
+        if 0 <= self._flush_at <= self._consumed:
+            self._flush_at = -1
+            steps.append(Steps(self._consumed - self._lead, (), provisional=True))
         if not steps:
             return None
-        count = sum(map(len, steps))
+        count = sum(len(each) for each in steps if not each.provisional)
         self._told += count
         return Answers(steps, count, rests=not self.ready)

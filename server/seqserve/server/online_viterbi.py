@@ -52,9 +52,15 @@ class OnlineViterbi:
                 decided.extend(self._take(count))
         return decided
 
-    def guess(self) -> LabelChoices:
-        """For the steps that are not decided: the best row so far. Later steps may change it."""
-        return self._best(np.zeros_like(self._chain.end_L))
+    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+        """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
+        held = dict(vars(self))
+        self._scores, self._before = self._scores.copy(), self._before.copy()  # all else is replaced, never written to
+        for scores_L in scores_TL.astype(np.float64):
+            self._step(scores_L)
+        guessed = self._best(np.zeros_like(self._best_L))
+        vars(self).update(held)
+        return guessed
 
     def end(self, *, sentence: bool = True) -> LabelChoices:
         """Decide the rest. Args: sentence: whether the sentence ends too, or is to go on after `last_label`."""

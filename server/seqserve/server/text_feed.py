@@ -55,8 +55,17 @@ class TextFeed:
         tokenization: Tokenization,
         rule: tagging_pb2.SentenceRule = tagging_pb2.SENTENCE_RULE_CLIENT,
         unit: common_pb2.OffsetUnit = common_pb2.OFFSET_UNIT_CHARACTER,
+        *,
+        begun: bool = False,
     ) -> None:
-        """Args: rule: what ends a sentence besides `sentence_end`; a line break that does is no token."""
+        """Begin a stream.
+
+        Args:
+            tokenization: How the model cuts text.
+            rule: What ends a sentence besides `sentence_end`; a line break that does is no token.
+            unit: Of the offsets.
+            begun: The stream begins within a sentence.
+        """
         self._tokenization = tokenization
         self._by_lines = rule in (tagging_pb2.SENTENCE_RULE_NEWLINE, tagging_pb2.SENTENCE_RULE_PUNCTUATION)
         self._sentences = Sentences() if rule == tagging_pb2.SENTENCE_RULE_PUNCTUATION else None
@@ -67,7 +76,7 @@ class TextFeed:
         self._kind: str | None = None
         self._held = ""
         self._origin = self._origin_bytes = 0  # where what is held begins
-        self._open = False  # the sentence has a token
+        self._open = begun  # the sentence has a token
 
     def text(self, piece: str) -> Iterator[Cut]:
         """More text.

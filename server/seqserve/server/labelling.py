@@ -1,0 +1,100 @@
+"""The labels of a stream of tags: what is final, and what may still change.
+
+Axes: T steps, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from seqserve.server.online_viterbi import OnlineViterbi
+from seqserve.server.state import FloatArray
+from seqserve.server.tagging import Chain, LabelChoices, choose_labels
+
+
+class Labeller(Protocol):
+    """Makes labels of scores that come over time and are final themselves."""
+
+    @property
+    def last_label(self) -> int | None:
+        """Models with a CRF: the label that the next one follows; None at a sentence's beginning."""
+        ...
+
+    def push(self, scores_TL: FloatArray) -> LabelChoices:
+        """See further steps' scores. Returns: what is final with them, in order."""
+        ...
+
+    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+        """For the steps that are not final, and these after them, whose scores are not final either."""
+        ...
+
+    def end(self, *, sentence: bool = True) -> LabelChoices:
+        """The rest, which is final. Args: sentence: whether the sentence ends too."""
+        ...
+
+
+class LabelsAlone:
+    """Of a model without a CRF: each step's label is final as soon as its scores are."""
+
+    last_label: int | None = None
+
+    def __init__(self, top: int) -> None:
+        """Args: top: how many of the likeliest labels to tell."""
+        self._top = top
+
+    def push(self, scores_TL: FloatArray) -> LabelChoices:
+        """The labels of these steps."""
+        return choose_labels([scores_TL], self._top)[0]
+
+    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+        """The labels of these steps."""
+        return self.push(scores_TL)
+
+    def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - as all labellers
+        """Nothing is left."""
+        return LabelChoices([], [], [])
+
+
+class LabelsOfSentences:
+    """Of a model with a CRF whose sentences are seen whole."""
+
+    last_label: int | None = None
+
+    def __init__(self, chain: Chain, top: int) -> None:
+        """Args: chain: the CRF. top: how many of the likeliest labels to tell."""
+        self._chain = chain
+        self._top = top
+        self._parts: list[FloatArray] = []
+
+    def push(self, scores_TL: FloatArray) -> LabelChoices:
+        """Nothing: the sentence goes on."""
+        self._parts.append(scores_TL)
+        return LabelChoices([], [], [])
+
+    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+        """The labels of the sentence, if it ended here."""
+        return choose_labels([np.concatenate([*self._parts, scores_TL])], self._top, self._chain)[0]
+
+    def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - what ends the stream ends the sentence
+        """The labels of the sentence."""
+        parts, self._parts = self._parts, []
+        if not parts:
+            return LabelChoices([], [], [])
+        return choose_labels([np.concatenate(parts)], self._top, self._chain)[0]
+
+
+def labeller(chain: Chain | None, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> Labeller:
+    """What makes the labels of a stream.
+
+    Args:
+        chain: The model's CRF.
+        top: How many of the likeliest labels to tell.
+        whole: The scores of a sentence become final together, at its end.
+        lag_max: With a CRF otherwise: most steps that a label waits for.
+        last_label: The label before the first step, if a sentence goes on.
+    """
+    if chain is None:
+        return LabelsAlone(top)
+    return LabelsOfSentences(chain, top) if whole else OnlineViterbi(chain, lag_max, top, last_label)
