@@ -9,9 +9,9 @@ from seqserve.server.errors import InvalidFieldError
 from seqserve.server.settings import LimitSettings
 from seqserve.server.text_feed import Cut, TextFeed
 from seqserve.server.tokenization import check_length
-from seqserve.v1 import classification_pb2, tagging_pb2
+from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 
-Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest
+Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest
 
 
 def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterator[Cut]:
@@ -26,7 +26,7 @@ def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: in
             _check_some(len(message.text), "text")
             check_bytes(message.text, limits, "text")
             return feed.text(message.text)
-        case "words":
+        case "words" if not isinstance(message, generation_pb2.StreamScoreRequest):
             words = message.words.words
             _check_some(len(words), "words")
             check_length(len(words), tokens_max, "words", "words")

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from seqserve.server.convert.events import step_logprobs
-from seqserve.server.convert.fields import check_bytes, servable_id, timing
+from seqserve.server.convert.fields import servable_id, timing
 from seqserve.server.convert.generation import LOGPROBS_MAX, language_model
+from seqserve.server.convert.pieces import cuts
 from seqserve.server.detokenization import unfinished_after
 from seqserve.server.errors import InvalidFieldError
-from seqserve.server.inputs import IntArray
+from seqserve.server.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.likelihood import ExactSum, StepReport
 from seqserve.server.requests import ScoreFeedRequest
 from seqserve.server.sessions import Advance
 from seqserve.server.settings import LimitSettings
 from seqserve.server.start import Ending, no_tokens
 from seqserve.server.stream import FeedEnd
-from seqserve.server.tokenization import check_length
+from seqserve.server.text_feed import Cut, TextFeed
+from seqserve.server.tokenization import Token
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2, state_pb2
 
 _COUNT_AT = 4096  # tokens that gather before they are counted
-_NOWHERE = common.Offsets()  # where a token stands that came as an id
+_NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
 
 
 class ScoreStream:
@@ -42,57 +44,41 @@ class ScoreStream:
         self._model = advance.model
         self._tokenization = language_model(advance.model)
         self._limits = limits
+        self._text = TextFeed(self._tokenization)
         self._start = advance.start
         self._last_token = advance.start.last_token
-        self._characters = 0  # of text so far
-        self._offsets: deque[common.Offsets] = deque()  # of the tokens that are to be told
+        self._places: deque[Token] = deque()  # of the tokens that are to be told
         self._position = self._start.position + (self._last_token is None)  # of the next one to be told
         self._sum = ExactSum()
         self._scored = 0
-        self._read = _Remembered(advance) if advance.wants_state else None
+        self._remembered = _Remembered(advance) if advance.wants_state else None
         self.request = ScoreFeedRequest(config.top_logprobs, advance.start, advance.wants_state)
 
-    def tokens(self, message: pb.StreamScoreRequest) -> Sequence[int]:
-        """The tokens that a message adds.
+    def steps(self, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
+        """The tokens that a message adds. Raises: as cuts."""
+        return self._noted(cuts(message, self._text, self._limits, self._model.manifest.limits.tokens_max))
 
-        Raises: InvalidFieldError for an empty piece, or an id that is not in the vocabulary; InputTooLongError;
-            OutOfVocabularyError, with the offset in the stream.
-        """
-        match message.WhichOneof("message"):
-            case "text":
-                tokens, offsets = self._of_text(message.text)
-            case "token_ids":
-                tokens, offsets = self._of_ids(list(message.token_ids.ids))
-            case _:
-                return []
-        start_token = self._tokenization.vocabulary.start_token
-        if self._last_token is None and tokens:
-            if self._tokenization.vocabulary.HasField("start_token") and tokens[0] != start_token:
-                tokens = [start_token, *tokens]
-            else:
-                offsets = offsets[1:]  # a sequence's first token has no probability
-        self._offsets.extend(offsets)
-        if tokens:
-            self._last_token = tokens[-1]
-            if self._read is not None:
-                self._read.add(tokens)
-        return tokens
+    def rest(self) -> Iterator[Inputs]:
+        """The tokens that the stream's end settles."""
+        return self._noted(self._text.flush())
 
-    def _of_text(self, text: str) -> tuple[list[int], list[common.Offsets]]:
-        if not text:
-            raise InvalidFieldError("text is empty; send something, or flush, or end", field="text")
-        check_bytes(text, self._limits, "text")
-        tokenized = self._tokenization.tokenize_text(text, "text", origin=self._characters)
-        self._characters += len(text)
-        offsets = [common.Offsets(start=token.start, end=token.end) for token in tokenized.tokens]
-        return tokenized.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist(), offsets
-
-    def _of_ids(self, ids: list[int]) -> tuple[list[int], list[common.Offsets]]:
-        if not ids:
-            raise InvalidFieldError("token_ids is empty; send something, or flush, or end", field="token_ids.ids")
-        check_length(len(ids), self._model.manifest.limits.tokens_max, "tokens", "token_ids")
-        self._tokenization.check_ids(ids, "token_ids.ids")
-        return ids, [_NOWHERE] * len(ids)
+    def _noted(self, found: Iterator[Cut]) -> Iterator[Inputs]:
+        """The tokens of cuts, after a model's start token; their places are kept until they are told."""
+        for cut in found:
+            tokens: list[int] = cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
+            places = cut.tokens or [_NOWHERE] * len(tokens)
+            if self._last_token is None and tokens:
+                vocabulary = self._tokenization.vocabulary
+                if vocabulary.HasField("start_token") and tokens[0] != vocabulary.start_token:
+                    tokens = [vocabulary.start_token, *tokens]
+                else:
+                    places = places[1:]  # a sequence's first token has no probability
+            if tokens:
+                self._places.extend(places)
+                self._last_token = tokens[-1]
+                if self._remembered is not None:
+                    self._remembered.add(tokens)
+                yield token_inputs(tokens)
 
     def started(self) -> pb.StreamScoreResponse:
         """The stream was admitted."""
@@ -102,7 +88,7 @@ class ScoreStream:
 
     def piece(self, reports: list[StepReport]) -> pb.StreamScoreResponse:
         """Scores of the next tokens."""
-        table = self._model.table
+        table, places = self._model.table, [self._places.popleft() for _ in reports]
         position, self._position = self._position, self._position + len(reports)
         self._scored += len(reports)
         self._sum.add(report.chosen.logprob for report in reports)
@@ -110,16 +96,16 @@ class ScoreStream:
             piece=pb.StreamScorePiece(
                 tokens=[step_logprobs(report, table) for report in reports],
                 position=position,
-                offsets=[self._offsets.popleft() for _ in reports],
+                offsets=[common.Offsets(start=start, end=end) for _, start, end in places],
             )
         )
 
     def ending(self, end: FeedEnd) -> Ending:
         """What the stream leaves."""
         position = self._start.position + end.steps
-        if self._read is None:
+        if self._remembered is None:
             return Ending(None, position, self._last_token, no_tokens())
-        return self._read.ending(end, position, self._last_token)
+        return self._remembered.ending(end, position, self._last_token)
 
     def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamScoreResponse:
         """The end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -11,7 +11,7 @@ from seqserve.server.convert import events, fields, state
 from seqserve.server.convert import generation as convert
 from seqserve.server.convert.score_stream import ScoreStream
 from seqserve.server.feeding import Feed
-from seqserve.server.inputs import token_inputs
+from seqserve.server.inputs import Inputs
 from seqserve.server.lanes import Lanes
 from seqserve.server.requests import GenerationRequest
 from seqserve.server.sequence import Sequence
@@ -104,13 +104,16 @@ class GenerationServicer(GenerationServiceServicer):
         engine: Lanes,
         feed: Feed,
     ) -> None:
-        """Read the caller's messages and feed their tokens, no further ahead of its reading than may be."""
-        limit = self._settings.batch.steps_ahead_max
+        """Read the caller's messages and feed their tokens."""
         async for message in incoming.input(idle_s):
-            tokens = scoring.tokens(message)
-            for first in range(0, len(tokens), limit):
-                await feed.until_below(limit)
-                engine.feed(feed, token_inputs(tokens[first : first + limit]))
+            await self._piece(scoring.steps(message), engine, feed)
+        await self._piece(scoring.rest(), engine, feed)
+
+    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+        """Feed no further ahead of the caller's reading than may be."""
+        for inputs in steps:
+            await feed.until_below(self._settings.batch.steps_ahead_max)
+            engine.feed(feed, inputs)
 
 
 async def _stream(
