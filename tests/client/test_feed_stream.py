@@ -125,13 +125,19 @@ def test_a_source_may_wait_for_the_answer_to_what_it_gave(client: Client) -> Non
 
 
 def test_what_the_source_raises_comes_to_the_reader(server: ScriptedServer, client: Client) -> None:
+    answered = threading.Event()
+
     def fails() -> Iterator[str]:
         yield "one "
+        answered.wait(WAIT_S)
         raise KeyError("no more")
 
     stream = client.stream_tag("m", fails())
+    tags = iter(stream)
+    assert next(tags).token == "one"
+    answered.set()
     with pytest.raises(KeyError, match="no more"):
-        list(stream)
+        next(tags)
     assert server.cancelled.wait(WAIT_S), "what was half said is not taken for all"
     with pytest.raises(RuntimeError, match="not finished"):
         _ = stream.finished

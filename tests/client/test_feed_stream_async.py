@@ -16,6 +16,7 @@ from seqserve.client import (
     QueueFullError,
     StreamEnd,
     TagItem,
+    TaskMismatchError,
     UnavailableError,
 )
 from seqserve.client.testing import SERVABLE, Failure, ScriptedServer, tag_as_it_comes
@@ -101,13 +102,19 @@ async def test_many_streams_at_once_are_kept_apart(async_client: AsyncClient) ->
 async def test_what_the_source_raises_comes_to_the_reader(
     async_server: ScriptedServer, async_client: AsyncClient
 ) -> None:
+    answered = asyncio.Event()
+
     async def fails() -> AsyncIterator[str]:
         yield "one "
+        await answered.wait()
         raise KeyError("no more")
 
     stream = async_client.stream_tag("m", fails())
+    tags = aiter(stream)
+    assert (await anext(tags)).token == "one"
+    answered.set()
     with pytest.raises(KeyError, match="no more"):
-        _ = [tag async for tag in stream]
+        await anext(tags)
     assert await cancelled(async_server), "what was half said is not taken for all"
     with pytest.raises(RuntimeError, match="not finished"):
         _ = stream.finished
@@ -241,6 +248,22 @@ async def test_refusals_breaks_and_broken_contracts_are_errors(
     async_server.on_stream_tag = endless
     with pytest.raises(ProtocolError, match="without saying how it ended"):
         _ = [tag async for tag in async_client.stream_tag("m", then_waits("one "))]
+
+
+async def test_a_refusal_is_told_whatever_is_being_sent(
+    async_server: ScriptedServer, async_client: AsyncClient
+) -> None:
+    """grpcio alone tells INTERNAL where a write fails because the server has refused, in some of these."""
+
+    async def refuse(requests: Requests) -> Events:
+        raise Failure(grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_TASK_MISMATCH", "not a tagger")
+        yield STARTED
+
+    async_server.on_stream_tag = refuse
+    for _ in range(100):
+        async with async_client.stream_tag("m", (f"piece {index}" for index in range(100))) as stream:
+            with pytest.raises(TaskMismatchError, match="not a tagger"):
+                await stream.start()
 
 
 async def test_a_server_that_ends_first_ends_the_source(

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
-from seqserve.client.async_transport import AsyncMessages, AsyncTransport
+from seqserve.client.async_messages import AsyncMessages
+from seqserve.client.async_transport import AsyncTransport
 from seqserve.client.calls import no_one
 from seqserve.client.feed import Dialect, FinishedT, PartT, PieceT, check_source
 from seqserve.client.generation import GenerationFinished

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
-from seqserve.client.async_transport import AsyncConversation, self_was_cancelled
+from seqserve.client.async_messages import AsyncConversation, self_was_cancelled
 from seqserve.client.errors import SeqserveError
 from seqserve.client.feed import Dialect, FeedRecord, FinishedT, PartT, PieceT, StreamStarted
 

@@ -15,7 +15,7 @@ from seqserve.client.sessions import carried_state, duration
 from seqserve.v1 import classification_pb2, state_pb2
 
 ClassifyItem: TypeAlias = str | Sequence[str] | Sequence[int] | Flush
-"""What a source of `stream_classify` yields: text cut anywhere (str), words or token ids, all of one form; and FLUSH."""
+"""What a source of `stream_classify` yields: text (str), words or token ids, all of one form; and FLUSH."""
 
 
 class ClassifyStreamOptions(TypedDict, total=False):

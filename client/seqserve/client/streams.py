@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from seqserve.client.async_transport import AsyncMessages, AsyncTransport
+from seqserve.client.async_messages import AsyncMessages
+from seqserve.client.async_transport import AsyncTransport
 from seqserve.client.errors import ProtocolError, SeqserveError
 from seqserve.client.generation import (
     GenerationFinished,

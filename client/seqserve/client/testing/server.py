@@ -170,7 +170,9 @@ class ScriptedServer:
         self, script: str, request_type: type[protobuf.Message], answer_type: type[protobuf.Message]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(requests: AsyncIterator[Any], context: Context) -> None:
-            first = await anext(requests)
+            first = await anext(requests, None)
+            if first is None:  # the caller has left before it said anything
+                return
             state: state_pb2.StateOptions = first.config.state
 
             async def noted() -> AsyncGenerator[Any, None]:
