@@ -18,11 +18,13 @@ from seqserve.training.config import CellKind, ClassifierConfig, InfillingConfig
 from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.training.run import export
 from seqserve.training.tasks.infilling import MASK
+from seqserve.training.text_tokenizer import text_tokenizer
 from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
 from seqserve.v1 import manifest_pb2 as pb
 
 ALPHABET = "\n !,.abcdefghijklmnopqrstuvwxyzäé国😀"
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", ".", ",", "0", "naïve", "国"]
+TEXT = "the naïve cat sat on a mat, and 国 dogs sat there. " * 3
 LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
 
 Edit = Callable[[pb.Manifest], None]
@@ -55,13 +57,19 @@ def make_language_model(
     unknown_token: bool = False,
     seed: int = 0,
     edit: Edit | None = None,
+    **settings: Any,
 ) -> MadeLanguageModel:
-    """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest."""
+    """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest.
+
+    Args: settings: of LanguageModelConfig; a level that is not characters reads the words of TEXT.
+    """
     torch.manual_seed(seed)
-    tokenizer = character_tokenizer(ALPHABET, unknown_token=unknown_token)
     config = LanguageModelConfig(
-        data=(Path("none"),), cell=cell, layers=layers, hidden_size=hidden_size, embedding_size=12
+        data=(Path("none"),), cell=cell, layers=layers, hidden_size=hidden_size, embedding_size=12, **settings
     )
+    tokenizer = character_tokenizer(ALPHABET, unknown_token=unknown_token)
+    if settings:
+        tokenizer = text_tokenizer(config, [TEXT])
     network = LanguageModel(config, tokenizer.get_vocab_size())
     with torch.no_grad():
         network.head.weight *= 8  # as decided as a trained model: some tokens are likely, most are not
