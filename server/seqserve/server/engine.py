@@ -48,6 +48,7 @@ from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
 from seqserve.server.steps import DecodeStep, ReadStep, Step
 from seqserve.server.stream import OutputStream
+from seqserve.server.windows import step_feed
 from seqserve.v1 import manifest_pb2 as pb
 
 
@@ -165,14 +166,19 @@ class Engine:
     def open(self, request: OpenRequest, admission: Admission = Admission()) -> Feed:  # noqa: B008 - frozen
         """Admit a request whose inputs come over time: it rests until it is fed.
 
-        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already.
+        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; TaskMismatchError for a
+            look-ahead that the model was not exported for.
         """
         now_s = self.clock()
         if admission.deadline_s is not None and admission.deadline_s <= now_s:
             raise _too_late()
-        initial, start = self.servable.initial_state(), request.start
-        common = initial if start.state is None else start.state, OutputStream(), admission, now_s
-        feed = StepFeed(request, initial, *common) if isinstance(request, FeedRequest) else ScoreFeed(request, *common)
+        state = self.servable.initial_state() if request.start.state is None else request.start.state
+        common = state, OutputStream(), admission, now_s
+        feed: Feed
+        if isinstance(request, FeedRequest):
+            feed = step_feed(request, self.servable, *common)
+        else:
+            feed = ScoreFeed(request, *common)
         with self._awake:
             if self._closing:
                 raise _draining()
@@ -186,7 +192,10 @@ class Engine:
         return feed
 
     def feed(self, feed: Feed, inputs: Inputs) -> None:
-        """Give a feed more steps, at least one. From the event loop, as all that is told to a feed."""
+        """Give a feed more steps, at least one. From the event loop, as all that is told to a feed.
+
+        Raises: InputTooLongError for a sentence that is too long to be answered as a whole; it has not got the steps.
+        """
         with self._awake:
             feed.feed(inputs)
             self._call(feed)

@@ -29,9 +29,8 @@ class Feed(Sequence):
         self, request: OpenRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(state, stream, admission, admitted_s)
-        self.row = (
-            pack(state)[0] if state else np.empty(0, np.float32)
-        )  # its state now; `state` is the one that it began with, until it ends
+        # Its state now; `state` is the one that it began with, until it ends.
+        self.row = pack(state)[0] if state else np.empty(0, np.float32)
         self.finished = False  # nothing more comes
         self.fed = 0  # steps so far
         self._keeps_state = request.keeps_state
@@ -122,7 +121,7 @@ class StepFeed(Feed):
         self._known = self._consumed = 0  # steps, the lead among them
         self._ends: deque[int] = deque()  # how many were known when a sentence ended; those to come
         self._ended_at = -1 if request.start.position else 0
-        self._flush_at = -1  # how many were known when a flush was asked for that is not answered; -1: none
+        self._flushes: deque[int] = deque()  # how many were known when a flush was asked for; those to answer
         self._steps: list[Steps] = []
         if self._lead:
             self._add(token_inputs(request.start.lead))
@@ -135,7 +134,7 @@ class StepFeed(Feed):
     @property
     def due(self) -> bool:
         """Whether there is something to do: steps to read, or a flush or the end of a sentence or of all to tell."""
-        return bool(self._ends) or self._flush_at >= 0 or super().due
+        return bool(self._ends or self._flushes) or super().due
 
     @property
     def done(self) -> bool:
@@ -144,7 +143,7 @@ class StepFeed(Feed):
 
     def flush(self) -> None:
         """Tell when all that was fed is read, by provisional steps of which there are none."""
-        self._flush_at = self._known
+        self._flushes.append(self._known)
 
     def feed(self, inputs: Inputs) -> None:
         """Add steps."""
@@ -183,6 +182,13 @@ class StepFeed(Feed):
         if untold < len(outputs[0]):
             self._steps.append(Steps(first + untold, tuple(output[untold:].copy() for output in outputs)))
 
+    def _answer_flushes(self, shown: int) -> bool:
+        """Whether some were asked for when so many steps were known, or fewer; they are answered now."""
+        waiting = len(self._flushes)
+        while self._flushes and self._flushes[0] <= shown:
+            self._flushes.popleft()
+        return len(self._flushes) < waiting
+
     def settle(self) -> Answers | None:
         """Steps, and the end of a sentence."""
         steps, self._steps = self._steps, []
@@ -191,8 +197,7 @@ class StepFeed(Feed):
             self.row = self._initial
             last = steps.pop() if steps else Steps(self._consumed - self._lead, ())
             steps.append(replace(last, ends_sentence=True))
-        if 0 <= self._flush_at <= self._consumed:
-            self._flush_at = -1
+        if self._answer_flushes(self._consumed):
             steps.append(Steps(self._consumed - self._lead, (), provisional=True))
         if not steps:
             return None

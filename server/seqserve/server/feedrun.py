@@ -27,10 +27,10 @@ def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], f
         inputs = [feed.take(count) for feed, count in running]
         state = unpack(np.stack([feed.row for feed, _ in running]), running[0][0].state)
         outputs, state = servable.run(inputs, state)
-        rows_BU = pack(state)
+        rows_BU = pack(state) if state else np.empty((len(running), 0), np.float32)
         for row, (feed, count) in enumerate(running):
             feed.started(now_s)
-            feed.row = rows_BU[row].copy()  # its own, so that it holds nobody else's
+            feed.carry(rows_BU[row].copy())  # its own, so that it holds nobody else's
             feed.read([output[:count, row] for output in outputs])
         score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
     now_s = clock()

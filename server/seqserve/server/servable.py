@@ -86,11 +86,6 @@ class Servable:
         return self.manifest.network.bidirectional
 
     @property
-    def carries_state(self) -> bool:
-        """Whether a sequence can be cut in time: true for one-directional models."""
-        return not self.sees_future
-
-    @property
     def carries_forward_state(self) -> bool:
         """Whether a model that sees the future can be read in windows: its forward state goes from one to the next."""
         return self._carry_lengths is not None
@@ -104,37 +99,29 @@ class Servable:
             for spec in self.manifest.states
         )
 
-    def run(
-        self, inputs: list[Inputs], state: State, carry_lengths: IntArray | None = None
-    ) -> tuple[list[FloatArray], State]:
+    def run(self, inputs: list[Inputs], state: State) -> tuple[list[FloatArray], State]:
         """Run the graph over the inputs of B sequences, padded to the longest.
 
         Args:
             inputs: B >= 1 inputs, each at least one step.
             state: Arrays (1, B, H), as `initial_state` gives them side by side: of a model that sees the future its
                 forward state, or the empty tuple for one that cannot be read in windows.
-            carry_lengths: int32 (B,), of a model that is read in windows: after how many steps of each sequence to take
-                the state, from 1 to its length. None: the state is not wanted.
         Returns: The graph's outputs in the manifest's order, (T, B, V) each (rows beyond a sequence's length are
             meaningless), with T = 1 for those of a classifier, which answers once, at each sequence's last step; and
-            the state after it, or after ``carry_lengths``.
+            the state after it, or of a model that sees the future after each sequence's first step.
         Raises: ValueError for no sequences or an empty one.
         """
         arrays, lengths = pad(inputs)
-        return self.run_arrays(arrays, lengths, state, carry_lengths)
+        return self.run_arrays(arrays, lengths, state)
 
     def run_arrays(
-        self,
-        arrays: Mapping[pb.TensorRole, Array],
-        lengths: IntArray,
-        state: State,
-        carry_lengths: IntArray | None = None,
+        self, arrays: Mapping[pb.TensorRole, Array], lengths: IntArray, state: State
     ) -> tuple[list[FloatArray], State]:
         """As run, with the inputs already padded: arrays (T, B, ...), lengths int32 (B,), each at least 1."""
         feed: dict[str, Array] = {name: arrays[role] for role, name in self._inputs}
         feed[self._lengths] = lengths
-        if self._carry_lengths is not None:  # the first step's state costs least
-            feed[self._carry_lengths] = np.ones_like(lengths) if carry_lengths is None else carry_lengths
+        if self._carry_lengths is not None:  # windows go on from step to step; whole sequences need no state
+            feed[self._carry_lengths] = np.ones_like(lengths)
         feed.update(zip(self._state_inputs, state, strict=True))
         results: list[FloatArray] = self._session.run(self._outputs, feed)
         count = len(self._per_step)
