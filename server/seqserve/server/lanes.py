@@ -61,16 +61,20 @@ class Lanes:
         for engine in self.engines:
             engine.close()
 
+    @property
+    def room(self) -> int:
+        """How many more may wait."""
+        return self._settings.queue_depth_max - sum(engine.waiting for engine in self.engines)
+
     def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
         """Admit a request: see Engine.
 
         Raises: QueueFullError if as many wait in all lanes together as may; DrainingError, DeadlineError,
             InvalidFieldError.
         """
-        waiting = sum(engine.waiting for engine in self.engines)
-        if waiting >= self._settings.queue_depth_max:
+        if self.room <= 0:
             self._refused += 1
-            raise queue_full(waiting, self._settings)
+            raise queue_full(self._settings.queue_depth_max - self.room, self._settings)
         lane = self._freest()
         sequence = self.engines[lane].submit(request, admission)
         sequence.lane = lane

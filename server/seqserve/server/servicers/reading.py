@@ -8,7 +8,6 @@ from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from typing import TypeVar
 
-from seqserve.server.errors import QueueFullError
 from seqserve.server.lanes import Lanes
 from seqserve.server.requests import Admission, Request
 from seqserve.server.sequence import Sequence
@@ -30,7 +29,7 @@ async def apart(size: int, work: Callable[[], T]) -> T:
 async def results(engine: Lanes, requests: Listed[Request], admission: Admission, kind: type[ResultT]) -> list[ResultT]:
     """The results of requests, in order, and none is left behind if one fails.
 
-    They are in line together, as many as the line takes; the rest follow as the first are done.
+    They run together, as many as leave others as many places in the line; the rest follow as the first are done.
 
     Raises: ServeError, as submit and take do; QueueFullError if the line has no room for the first.
     """
@@ -38,15 +37,10 @@ async def results(engine: Lanes, requests: Listed[Request], admission: Admission
     found: list[ResultT] = []
     try:
         for request in requests:
-            while True:
-                try:
-                    running.append(engine.submit(request, admission))
-                    break
-                except QueueFullError:
-                    if not running:
-                        raise
-                    found.append(await running[0].stream.take_result(kind))
-                    running.popleft()
+            while running and len(running) >= engine.room:
+                found.append(await running[0].stream.take_result(kind))
+                running.popleft()
+            running.append(engine.submit(request, admission))
         while running:
             found.append(await running[0].stream.take_result(kind))
             running.popleft()
