@@ -51,11 +51,11 @@ class Scoring:
     def __init__(self, channel: grpc.aio.Channel, model: str = "lstm", **config: Any) -> None:
         self.call: Any = GenerationServiceStub(channel).StreamScore()
         self.told = Scored()
-        self._config = pb.StreamScoreConfig(model=common.ModelRef(name=model), **config)
+        self.config = pb.StreamScoreConfig(model=common.ModelRef(name=model), **config)
 
     async def begin(self) -> pb.StreamScoreStarted:
         """Send the config, and read that the stream was admitted."""
-        await self.call.write(pb.StreamScoreRequest(config=self._config))
+        await self.call.write(pb.StreamScoreRequest(config=self.config))
         event = await self.call.read()
         assert event.WhichOneof("event") == "started", event
         started: pb.StreamScoreStarted = event.started
