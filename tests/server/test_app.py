@@ -28,7 +28,6 @@ from tests.conftest import MadeRepository
 CONTRACT = ("generation", "tagging", "classification", "infilling", "session", "model")
 LATER = [
     "GenerationService/StreamScore",
-    "TaggingService/StreamTag",
     "ClassificationService/StreamClassify",
     "InfillingService/FillIn",
 ]

@@ -89,11 +89,12 @@ class Server:
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        limits = settings.limits
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationServicer(self.sessions, settings), self._grpc
         )
-        tagging_pb2_grpc.add_TaggingServiceServicer_to_server(TaggingServicer(self.repository, limits), self._grpc)
+        tagging_pb2_grpc.add_TaggingServiceServicer_to_server(
+            TaggingServicer(self.repository, self.sessions, settings), self._grpc
+        )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(self.repository, self._keeper, settings), self._grpc
         )

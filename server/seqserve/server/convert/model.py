@@ -38,4 +38,5 @@ def server_limits(settings: ServerSettings) -> pb.ServerLimits:
         inputs_max=settings.limits.inputs_max,
         queue_depth_max=settings.batch.queue_depth_max,
         snapshot_bytes_max=settings.sessions.snapshot_bytes_max,
+        lookahead_max=settings.limits.lookahead_max,
     )

@@ -9,12 +9,32 @@ from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
 from seqserve.server.spans import SpanReader, spans_of
 from seqserve.server.tagging import LabelChoices
-from seqserve.server.tokenization import Tokenized
+from seqserve.server.tokenization import Tokenization, Tokenized
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
 _TOP_LABELS_MAX = 20
+
+
+def tagger(model: Model) -> Tokenization:
+    """The tokenization of a tagger. Raises: TaskMismatchError if the model is none."""
+    if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_TAGGING:
+        raise TaskMismatchError(
+            f"model {model.servable.id.model!r} is for {task_name(model)}, it has no tags; choose a tagger"
+        )
+    return model.tokenization
+
+
+def check_outputs(outputs: pb.TagOutputs, model: Model, path: str) -> None:
+    """Raise TaskMismatchError if spans are asked of labels that write none, InvalidFieldError for too many labels."""
+    if outputs.spans:
+        SpanReader(model.manifest.labels)
+    if not 0 <= outputs.top_labels <= _TOP_LABELS_MAX:
+        raise InvalidFieldError(
+            f"{path}.top_labels is {outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
+            field=f"{path}.top_labels",
+        )
 
 
 def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> list[Tokenized]:
@@ -23,18 +43,9 @@ def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> l
     Raises: TaskMismatchError if the model is no tagger, or spans are asked of labels that write none;
         InvalidFieldError, InputTooLongError, OutOfVocabularyError.
     """
-    if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_TAGGING:
-        raise TaskMismatchError(
-            f"model {model.servable.id.model!r} is for {task_name(model)}, it has no tags; choose a tagger"
-        )
-    if request.outputs.spans:
-        SpanReader(model.manifest.labels)  # refuses labels that write none
-    if not 0 <= request.outputs.top_labels <= _TOP_LABELS_MAX:
-        raise InvalidFieldError(
-            f"outputs.top_labels is {request.outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
-            field="outputs.top_labels",
-        )
-    return whole_texts(request.inputs, model.tokenization, limits, model.manifest.limits.tokens_max)
+    tokenization = tagger(model)
+    check_outputs(request.outputs, model, "outputs")
+    return whole_texts(request.inputs, tokenization, limits, model.manifest.limits.tokens_max)
 
 
 def tagged_sequence(

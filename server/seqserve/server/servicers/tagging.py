@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
 
-from seqserve.server.convert import fields
+from seqserve.server.convert import fields, state
 from seqserve.server.convert import tagging as convert
+from seqserve.server.convert.tag_stream import TagStream
+from seqserve.server.feeding import StepFeed
+from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Model, Repository
 from seqserve.server.requests import ReadingRequest
+from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import apart, results
-from seqserve.server.settings import LimitSettings
-from seqserve.server.stream import Reading
+from seqserve.server.sessions import Sessions
+from seqserve.server.settings import ServerSettings
+from seqserve.server.stream import FeedEnd, Reading
 from seqserve.server.tagging import chain_of, choose_labels
+from seqserve.server.text_feed import Cut
 from seqserve.server.tokenization import Tokenized
 from seqserve.v1 import tagging_pb2 as pb
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
@@ -22,14 +29,19 @@ from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
 _BYTES_PER_TAG = 32  # of an answer, about
 
 
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
 class TaggingServicer(TaggingServiceServicer):
-    """Answers TaggingService. StreamTag is not implemented yet."""
+    """Answers TaggingService."""
 
-    def __init__(self, repository: Repository, limits: LimitSettings) -> None:
+    def __init__(self, repository: Repository, sessions: Sessions, settings: ServerSettings) -> None:
         self._repository = repository
-        self._limits = limits
+        self._sessions = sessions
+        self._settings = settings
+        self._limits = settings.limits
 
-    async def Tag(self, request: pb.TagRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.TagResponse:
+    async def Tag(self, request: pb.TagRequest, context: Context) -> pb.TagResponse:
         """Tag whole texts; the texts of one request, and of others, share batches. A text may have no tokens."""
         model = self._repository.model(*fields.model_ref(request.model))
         tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
@@ -38,6 +50,51 @@ class TaggingServicer(TaggingServiceServicer):
             readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
         size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TAG
         return await apart(size, lambda: _answer(request, model, tokenized, readings))
+
+    async def StreamTag(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamTagRequest], context: Context
+    ) -> None:
+        """Tag what comes, as it comes: all that has gathered since the last message goes out in the next."""
+        incoming = Incoming(request_iterator)
+        config = (await incoming.configuring(self._limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model)
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            engine, tagging = advance.model.engine, TagStream(config, advance, self._limits)
+            feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
+            async with feeding(engine, feed, self._feed(incoming, idle_s, tagging, engine, feed)):
+                await context.write(tagging.started())
+                while answers := await feed.stream.take_steps():
+                    if (piece := tagging.piece(answers)) is not None:
+                        await context.write(piece)
+                end = await feed.stream.take_result(FeedEnd)
+                if (piece := tagging.last()) is not None:
+                    await context.write(piece)
+                result = await advance.commit(tagging.ending(end))
+                await context.write(tagging.finished(end, state.state_result(result), incoming.reason))
+
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamTagRequest],
+        idle_s: float,
+        tagging: TagStream,
+        engine: Lanes,
+        feed: StepFeed,
+    ) -> None:
+        """Read the caller's messages and feed what they settle, while not too much is unanswered."""
+        async for message in incoming.input(idle_s):
+            await self._cuts(tagging.cuts(message), engine, feed)
+            if message.WhichOneof("message") == "flush":
+                engine.flush(feed)
+        await self._cuts(tagging.rest(), engine, feed)
+
+    async def _cuts(self, cuts: Iterator[Cut], engine: Lanes, feed: StepFeed) -> None:
+        for cut in cuts:
+            if len(cut.inputs):
+                engine.feed(feed, cut.inputs)
+            if cut.ends_sentence:
+                engine.end_sentence(feed)
+            await feed.until_below(self._settings.batch.steps_ahead_max)
 
 
 def _answer(

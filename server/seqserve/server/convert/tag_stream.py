@@ -1,0 +1,176 @@
+"""StreamTag: what the caller's messages mean, and what answers them.
+
+The feeding side puts tokens in, the answering side takes them out as their labels come; both run on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from seqserve.server.convert.fields import servable_id, timing
+from seqserve.server.convert.pieces import cuts
+from seqserve.server.convert.tag_config import tag_plan
+from seqserve.server.convert.tag_spans import StreamSpans
+from seqserve.server.inputs import IntArray
+from seqserve.server.labelling import labeller
+from seqserve.server.requests import FeedRequest
+from seqserve.server.sessions import Advance
+from seqserve.server.settings import LimitSettings
+from seqserve.server.start import Ending, Sentence, no_tokens
+from seqserve.server.state import FloatArray
+from seqserve.server.stream import FeedEnd, Steps
+from seqserve.server.tagging import LabelChoices, chain_of
+from seqserve.server.text_feed import Cut, TextFeed
+from seqserve.server.tokenization import Token
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import tagging_pb2 as pb
+
+
+class TagStream:
+    """One stream: its tokens as they come, and their tags."""
+
+    def __init__(self, config: pb.StreamTagConfig, advance: Advance, limits: LimitSettings) -> None:
+        """Raises: TaskMismatchError if the model cannot do what is asked; InvalidFieldError."""
+        model, start = advance.model, advance.start
+        self._plan = plan = tag_plan(config, model, limits)
+        labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional
+        self.request = FeedRequest(
+            start,
+            keeps_state=advance.wants_state,
+            lookahead=plan.lookahead,
+            provisional=plan.provisional and self._bidirectional,
+        )
+        self._servable = model.servable.id
+        self._names = list(labels.names)
+        self._limits = limits
+        self._tokens_max = model.manifest.limits.tokens_max
+        self._goes_on = advance.wants_state
+        unit = plan.outputs.offset_unit
+        self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
+        self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
+        self._labeller = labeller(
+            chain_of(labels),
+            plan.outputs.top_labels,
+            whole=plan.lookahead is None,
+            lag_max=plan.lag_max,
+            last_label=start.sentence.last_label,
+        )
+        self._kept: list[IntArray] | None = [] if advance.keeps_tokens else None
+        self._tokens = deque[Token | None]()  # without final tags; None for ids
+        self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
+        self._sentence = start.sentence.position
+
+    def cuts(self, message: pb.StreamTagRequest) -> Iterator[Cut]:
+        """What a message settles: tokens to be fed, and ends of sentences. Raises: as `pieces.cuts`."""
+        found = cuts(message, self._text, self._limits, self._tokens_max)
+        if self._spans is not None:
+            self._spans.hear(message)
+        return self._noted(found)
+
+    def rest(self) -> Iterator[Cut]:
+        """What is settled by the stream's end."""
+        return self._noted(self._text.flush())
+
+    def started(self) -> pb.StreamTagResponse:
+        """The stream was admitted."""
+        return pb.StreamTagResponse(
+            started=pb.StreamTagStarted(servable=servable_id(self._servable), position=self._begun)
+        )
+
+    def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
+        """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
+        told = pb.StreamTagPiece()
+        final: list[FloatArray] = []
+        for steps in answers:
+            if steps.provisional:
+                self._settle(told, final)
+                self._guess(told, *steps.outputs[:1])
+                final = []
+                continue
+            final += steps.outputs[:1]
+            if steps.ends_sentence:
+                self._settle(told, final)
+                self._end(told)
+                final = []
+        self._settle(told, final)
+        if self._plan.provisional and not self._bidirectional:
+            self._guess(told)
+        return _response(told)
+
+    def last(self) -> pb.StreamTagResponse | None:
+        """What the stream's end decides; None if everything was."""
+        told = pb.StreamTagPiece()
+        self._end(told, sentence=not self._goes_on)
+        return _response(told)
+
+    def ending(self, end: FeedEnd) -> Ending:
+        """What the stream leaves."""
+        sentence = Sentence(self._sentence, self._labeller.last_label)
+        tokens = np.concatenate([no_tokens(), *(self._kept or ())])
+        return Ending(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
+
+    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamTagResponse:
+        """The end."""
+        return pb.StreamTagResponse(
+            finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
+        )
+
+    def _noted(self, found: Iterator[Cut]) -> Iterator[Cut]:
+        """The same, their tokens noted before they are fed."""
+        for cut in found:
+            count = len(cut.inputs)
+            self._tokens.extend(cut.tokens or [None] * count)
+            if self._kept is not None and count:
+                self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+            yield cut
+
+    def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
+        """See final scores."""
+        if scores:
+            self._final(told, self._labeller.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
+
+    def _end(self, told: pb.StreamTagPiece, *, sentence: bool = True) -> None:
+        """The sentence ends, or the stream within it."""
+        self._final(told, self._labeller.end(sentence=sentence))
+        if self._spans is not None:
+            told.spans.extend(self._spans.end())
+        if sentence:
+            self._sentence = self._position
+
+    def _guess(self, told: pb.StreamTagPiece, scores_TL: FloatArray | None = None) -> None:
+        """Tell what may still change. Args: scores_TL: of the steps whose scores may change too."""
+        if scores_TL is None:
+            scores_TL = np.empty((0, len(self._names)), np.float32)
+        choices = self._labeller.guess(scores_TL)
+        self._tell(told, choices, list(islice(self._tokens, len(choices))), provisional=True)
+
+    def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:
+        tokens = [self._tokens.popleft() for _ in choices.labels]
+        self._tell(told, choices, tokens)
+        self._position += len(tokens)
+        if self._spans is not None:
+            told.spans.extend(self._spans.push(tokens, choices))
+
+    def _tell(
+        self, told: pb.StreamTagPiece, choices: LabelChoices, tokens: list[Token | None], *, provisional: bool = False
+    ) -> None:
+        names, add = self._names, told.tags.add
+        for position, (token, label, score, top) in enumerate(
+            zip(tokens, choices.labels, choices.scores, choices.top, strict=True), self._position
+        ):
+            tag = add(label=names[label], score=score, position=position, provisional=provisional)
+            if token is not None:
+                tag.token = token.text
+                offsets = tag.offsets
+                offsets.start, offsets.end = token.start, token.end
+            if top:
+                tag.top.extend(common.LabelScore(label=names[each], score=value) for each, value in top)
+
+
+def _response(told: pb.StreamTagPiece) -> pb.StreamTagResponse | None:
+    return pb.StreamTagResponse(piece=told) if told.tags or told.spans else None
