@@ -39,6 +39,11 @@ class Http2Wire:
         self._calls += 1
         return self._connections[self._calls % len(self._connections)].start(request, handler)
 
+    def open(self, handler: Handler) -> http2.Sender:
+        """Begin a call that sends messages while it runs."""
+        self._calls += 1
+        return self._connections[self._calls % len(self._connections)].open(handler)
+
     async def close(self) -> None:
         """As Wire."""
         for connection in self._connections:
@@ -81,7 +86,12 @@ async def connect(kind: str, target: str, connections: int) -> Wire:
     """Open connections to a server at HOST:PORT."""
     if kind == "grpc":
         return GrpcWire(target, connections)
-    return Http2Wire([await http2.connect(target, METHOD) for _ in range(connections)])
+    return await connect_http2(target, connections, METHOD)
+
+
+async def connect_http2(target: str, connections: int, method: str) -> Http2Wire:
+    """Open connections to a server at HOST:PORT for calls of one method, HTTP/2 spoken by hand."""
+    return Http2Wire([await http2.connect(target, method) for _ in range(connections)])
 
 
 async def _read(call: grpc.aio.UnaryStreamCall[bytes, bytes], handler: Handler) -> None:

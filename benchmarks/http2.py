@@ -1,9 +1,12 @@
 """Calls of one streaming method over HTTP/2, spoken by hand: what gRPC puts on the wire, and no more.
 
+The server streams its answers; the caller sends one message (`Connection.start`) or as many as it wants
+(`Connection.open`).
+
 A load generator on the server's own cores takes from the server what it uses itself; this uses a quarter of what
 grpc.aio does for a message (figures in `benchmarks.load`). It leaves out what a benchmark on loopback does not need:
-TLS, compression, keepalive, flow control of what it receives (windows are as wide as they get) and HPACK (the table is
-set to size 0, and only grpc-status is looked for).
+TLS, compression, keepalive, flow control of what it receives (windows are as wide as they get: 2 GiB a connection) and
+HPACK (the table is set to size 0, and only grpc-status is looked for). The server's windows are honoured (`sending`).
 
 Frames: RFC 9113, sections 4 and 6. Messages: a byte 0 and their length in four bytes before them.
 """
@@ -13,18 +16,20 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
+
+from benchmarks.sending import DEFAULT_WINDOW, Outbox, Part
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
 ACK = END_STREAM = 0x1
 END_HEADERS = 0x4
 CANCEL = 0x8
 _WINDOW_MAX = 2**31 - 1
-_WINDOW_DEFAULT = 65_535
 _STATUS_UNAVAILABLE = 14
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_NO_TABLE, _NO_PUSH, _STREAM_WINDOW = (1, 0), (2, 0), (4, _WINDOW_MAX)
+_INITIAL_WINDOW, _FRAME_MAX = 4, 5
+_NO_TABLE, _NO_PUSH, _STREAM_WINDOW = (1, 0), (2, 0), (_INITIAL_WINDOW, _WINDOW_MAX)
 
 
 class Handler(Protocol):
@@ -46,22 +51,34 @@ class Connection(asyncio.Protocol):
         self._parts: dict[int, bytes] = {}  # beginnings of messages, by stream
         self._rest = b""  # the beginning of a frame
         self._next_stream = 1
-        self._window = _WINDOW_DEFAULT
+        self._outbox = Outbox()
         self._transport: asyncio.Transport | None = None
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
-        """Begin a call. Returns: what cancels it."""
+        """Begin a call that sends one message. Returns: what cancels it."""
+        call = self.open(handler)
+        call.send(request, ends=True)
+        return call.cancel
+
+    def open(self, handler: Handler) -> Sender:
+        """Begin a call that sends messages while it runs."""
         assert self._transport is not None
         stream, self._next_stream = self._next_stream, self._next_stream + 2
-        body = b"\0" + struct.pack(">I", len(request)) + request
-        self._window -= len(body)
-        if self._window < 0:
-            raise RuntimeError("the server grants no more room for requests")
         self._handlers[stream] = handler
-        self._transport.write(
-            _frame(HEADERS, END_HEADERS, stream, self._headers) + _frame(DATA, END_STREAM, stream, body)
-        )
-        return lambda: self._cancel(stream)
+        self._outbox.open(stream)
+        self._transport.write(_frame(HEADERS, END_HEADERS, stream, self._headers))
+        return Sender(self, stream)
+
+    def send(self, stream: int, message: bytes, *, ends: bool) -> None:
+        """Send a message of a call, and end the caller's side if it is the last; see `Sender`."""
+        if stream in self._handlers:
+            self._write(self._outbox.send(stream, b"\0" + struct.pack(">I", len(message)) + message, ends=ends))
+
+    def cancel(self, stream: int) -> None:
+        """End a call; see `Sender`."""
+        if stream in self._handlers and self._transport is not None:
+            self._forget(stream)
+            self._transport.write(_frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
 
     def close(self) -> None:
         """Close the connection and forget its calls."""
@@ -73,7 +90,7 @@ class Connection(asyncio.Protocol):
         """Greet; called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
         settings = b"".join(struct.pack(">HI", *setting) for setting in (_NO_TABLE, _NO_PUSH, _STREAM_WINDOW))
-        wide = struct.pack(">I", _WINDOW_MAX - _WINDOW_DEFAULT)
+        wide = struct.pack(">I", _WINDOW_MAX - DEFAULT_WINDOW)
         self._transport.write(_PREFACE + _frame(SETTINGS, 0, 0, settings) + _frame(WINDOW_UPDATE, 0, 0, wide))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,8 +117,7 @@ class Connection(asyncio.Protocol):
                     self._messages(stream, data[at + 9 : end], handlers[stream], now_s)
             elif kind in (HEADERS, RST_STREAM):
                 if (flags & END_STREAM or kind == RST_STREAM) and stream in handlers:
-                    self._parts.pop(stream, None)
-                    handlers.pop(stream).ended(_status(data[at + 9 : end]), now_s)
+                    self._forget(stream).ended(_status(data[at + 9 : end]), now_s)
             else:
                 self._control(kind, flags, stream, data[at + 9 : end])
             at = end
@@ -126,14 +142,42 @@ class Connection(asyncio.Protocol):
         if kind == PING and not flags & ACK:
             self._transport.write(_frame(PING, ACK, 0, payload))
         elif kind == SETTINGS and not flags & ACK:
+            for setting, value in struct.iter_unpack(">HI", payload):
+                if setting == _INITIAL_WINDOW:
+                    self._write(self._outbox.resize(value))
+                elif setting == _FRAME_MAX:
+                    self._outbox.frame_max = value
             self._transport.write(_frame(SETTINGS, ACK, 0, b""))
-        elif kind == WINDOW_UPDATE and stream == 0:
-            self._window += int.from_bytes(payload)
+        elif kind == WINDOW_UPDATE:
+            self._write(self._outbox.grow(stream, int.from_bytes(payload)))
 
-    def _cancel(self, stream: int) -> None:
-        if self._handlers.pop(stream, None) is not None and self._transport is not None:
-            self._parts.pop(stream, None)
-            self._transport.write(_frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
+    def _write(self, parts: Iterable[Part]) -> None:
+        assert self._transport is not None
+        for part in parts:
+            self._transport.write(_frame(DATA, END_STREAM * part.ends, part.stream, part.data))
+
+    def _forget(self, stream: int) -> Handler:
+        self._parts.pop(stream, None)
+        self._outbox.drop(stream)
+        return self._handlers.pop(stream)
+
+
+class Sender:
+    """The sending side of a call. Once it has ended, these do nothing."""
+
+    __slots__ = ("_connection", "_stream")
+
+    def __init__(self, connection: Connection, stream: int) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    def send(self, message: bytes, *, ends: bool = False) -> None:
+        """Send a message, now or when there is room for it; with ``ends`` it is the last."""
+        self._connection.send(self._stream, message, ends=ends)
+
+    def cancel(self) -> None:
+        """End the call; its handler hears nothing more."""
+        self._connection.cancel(self._stream)
 
 
 async def connect(target: str, method: str) -> Connection:

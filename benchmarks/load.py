@@ -4,6 +4,8 @@ python -m benchmarks.load closed --target HOST:PORT --callers 64 --seconds 5
 python -m benchmarks.load open --target HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
 python -m benchmarks.load cancel --target HOST:PORT --callers 64 --count 10000
 python -m benchmarks.load pause --target HOST:PORT --callers 32 --count 5     a long prompt among running streams
+python -m benchmarks.load tag --target HOST:PORT --callers 64 --seconds 5     open streams, a token a message each way
+python -m benchmarks.load score --target HOST:PORT --callers 64 --seconds 5   the same of scores
 
 It runs on the server's own cores, so what it uses it takes from the server. Processor time a message, in us
 (64 callers, a model so small that messages dominate, 2 cores that others used too, two rounds; connections in
@@ -31,8 +33,10 @@ from dataclasses import dataclass
 
 from benchmarks import callers, scenarios
 from benchmarks.recording import Json, Recorder
+from benchmarks.round_trips import RoundTrips
+from benchmarks.stream_messages import STREAMS, StreamKind
 
-MODES = ("closed", "open", "cancel", "pause")
+MODES = ("closed", "open", "cancel", "pause", *STREAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Load:
     target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
     a request. rate: arrivals a second (open). fill: begin with a full line (open). in_sessions: each request leaves its
     state in a session of its own (closed). count: cancelled calls (cancel), long prompts (pause). limit: end after this
-    many requests, whatever the time (closed, open); 0: no such end. client: one of callers.KINDS.
+    many requests, whatever the time (closed, open), or round trips (tag, score); 0: no such end. client: one of
+    callers.KINDS; streams that the caller feeds are always http2's.
     """
 
     mode: str
@@ -64,28 +69,41 @@ class Load:
 
 async def run(load: Load) -> Json:
     """Do it."""
-    wire = await callers.connect(load.client, load.target, load.connections)
     recorder = Recorder(load.pid)
+    kind = STREAMS.get(load.mode)
+    result = await (_calls(load, recorder) if kind is None else _streams(load, recorder, kind))
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    given = {"mode": load.mode, "client": load.client, "loop": loop, "connections": load.connections, "seed": load.seed}
+    return given | {"callers": load.callers, "rate": load.rate} | result
+
+
+async def _calls(load: Load, recorder: Recorder) -> Json:
+    """Calls of Generate."""
+    wire = await callers.connect(load.client, load.target, load.connections)
     try:
         if load.mode == "closed":
             closed = scenarios.ClosedLoop(
                 wire, recorder, load.callers, load.tokens, load.seed, in_sessions=load.in_sessions
             )
-            result = await closed.run(load.warmup_s, load.seconds, load.limit)
-        elif load.mode == "open":
+            return await closed.run(load.warmup_s, load.seconds, load.limit)
+        if load.mode == "open":
             arrivals = scenarios.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
-            result = await arrivals.run(load.warmup_s, load.seconds, load.limit, fill=load.fill)
-        elif load.mode == "cancel":
-            cancelling = scenarios.Cancelling(wire, recorder, load.callers, load.seed)
-            result = await cancelling.run(load.count)
-        else:
-            pause = scenarios.LongPrompt(wire, recorder, load.callers, load.seed)
-            result = await pause.run(load.count)
+            return await arrivals.run(load.warmup_s, load.seconds, load.limit, fill=load.fill)
+        if load.mode == "cancel":
+            return await scenarios.Cancelling(wire, recorder, load.callers, load.seed).run(load.count)
+        return await scenarios.LongPrompt(wire, recorder, load.callers, load.seed).run(load.count)
     finally:
         await wire.close()
-    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    given = {"mode": load.mode, "client": load.client, "loop": loop, "connections": load.connections, "seed": load.seed}
-    return given | {"callers": load.callers, "rate": load.rate} | result
+
+
+async def _streams(load: Load, recorder: Recorder, kind: StreamKind) -> Json:
+    """Streams that both sides feed."""
+    wire = await callers.connect_http2(load.target, load.connections, kind.method)
+    try:
+        trips = RoundTrips(wire, recorder, kind, load.callers, load.seed)
+        return await trips.run(load.warmup_s, load.seconds, load.limit)
+    finally:
+        await wire.close()
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """The server that most people would write: grpc.aio, one `run` of the graph per token and request.
 
 It speaks the same contract, as much of it as the load generator uses: text in, temperature, seed and max_tokens;
-started, a message a token, finished. Each request has its own state. `--executor` runs the graph in asyncio's thread
-pool, as people do who have read that nothing may block the event loop; `--no-executor` runs it on the event loop.
+started, a message a token, finished; streams of token ids to score, or with a tagger to tag (`naive_streams`). Each
+request has its own state. `--executor` runs the graph in asyncio's thread pool, as people do who have read that nothing may
+block the event loop; `--no-executor` runs it on the event loop.
 `--threads 0` leaves ONNX Runtime's options as they come. The best of the four is the default (64 callers, LSTM 2 x 512;
 tokens/s in two rounds, on 2 cores that others used too):
 
@@ -16,57 +17,45 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc.aio
 import numpy as np
-import numpy.typing as npt
-import onnxruntime as ort
-from google.protobuf import json_format
-from tokenizers import Tokenizer
 
+from benchmarks.naive_model import NaiveModel
+from benchmarks.naive_streams import NaiveTaggingServicer, stream_score
 from seqserve.v1 import generation_pb2 as pb
-from seqserve.v1 import generation_pb2_grpc as services
 from seqserve.v1 import manifest_pb2
+from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer, add_GenerationServiceServicer_to_server
+from seqserve.v1.tagging_pb2_grpc import add_TaggingServiceServicer_to_server
 
-Feed: TypeAlias = dict[str, npt.NDArray[Any]]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class NaiveServicer(services.GenerationServiceServicer):
+class NaiveServicer(GenerationServiceServicer):
     """Generates token by token, each request for itself."""
 
-    def __init__(self, servable: Path, threads: int, *, executor: bool) -> None:
-        """Args: threads: inside one run; 0 leaves it to ONNX Runtime. executor: run the graph in a thread pool."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        self._session = ort.InferenceSession(str(servable / "model.onnx"), options, providers=["CPUExecutionProvider"])
-        self._tokenizer = Tokenizer.from_file(str(servable / "tokenizer.json"))
-        self._manifest = json_format.Parse((servable / "manifest.json").read_bytes(), manifest_pb2.Manifest())
-        self._tokens, self._lengths = (spec.name for spec in self._manifest.inputs)
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self._executor = executor
+    def __init__(self, model: NaiveModel) -> None:
+        self._model = model
 
     async def Generate(  # noqa: N802 - the name is the contract's
-        self, request: pb.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
         """Read the prompt in one run, then run once a token."""
         del context
         generator = np.random.default_rng(request.sampling.seed)
-        prompt = self._tokenizer.encode(request.text).ids
-        state: Feed = {
-            spec.input: np.zeros((spec.directions, 1, spec.size), np.float32) for spec in self._manifest.states
-        }
+        prompt = self._model.tokenizer.encode(request.text).ids
+        state = self._model.initial_state()
         yield pb.GenerateResponse(
             started=pb.GenerationStarted(seed=request.sampling.seed, prompt_tokens=len(prompt), position=len(prompt))
         )
         tokens = prompt
         for index in range(request.stopping.max_tokens):
-            feed = {self._tokens: np.array([tokens], np.int32).T, self._lengths: np.array([len(tokens)], np.int32)}
-            logits, state = await self._run(feed | state)
+            logits, state = await self._model.run(tokens, state)
             scaled = logits / request.sampling.temperature
             exponentials = np.exp(scaled - scaled.max())
             token = int(generator.choice(len(scaled), p=exponentials / exponentials.sum()))
-            text = self._tokenizer.decode([token])
+            text = self._model.tokenizer.decode([token])
             yield pb.GenerateResponse(
                 piece=pb.GenerationPiece(text=text, token_ids=[token], position=len(prompt) + index)
             )
@@ -79,23 +68,22 @@ class NaiveServicer(services.GenerationServiceServicer):
             )
         )
 
-    async def _run(self, feed: Feed) -> tuple[npt.NDArray[np.float64], Feed]:
-        """The last step's logits (V,) and the new state."""
-        if self._executor:
-            results = await asyncio.get_running_loop().run_in_executor(None, self._session.run, None, feed)
-        else:
-            results = self._session.run(None, feed)
-        outputs = dict(zip(self._outputs, results, strict=True))
-        logits_TBV = outputs[self._manifest.outputs[0].name]
-        return logits_TBV[-1, 0].astype(np.float64), {
-            spec.input: outputs[spec.output] for spec in self._manifest.states
-        }
+    async def StreamScore(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
+    ) -> AsyncIterator[pb.StreamScoreResponse]:
+        """Run once a message."""
+        del context
+        async for answer in stream_score(self._model, request_iterator):
+            yield answer
 
 
-async def serve(servicer: NaiveServicer) -> None:
+async def serve(model: NaiveModel) -> None:
     """Serve on a free port until killed; print one line when ready."""
     server = grpc.aio.server()
-    services.add_GenerationServiceServicer_to_server(servicer, server)
+    if model.manifest.task == manifest_pb2.TASK_TAGGING:
+        add_TaggingServiceServicer_to_server(NaiveTaggingServicer(model), server)
+    else:
+        add_GenerationServiceServicer_to_server(NaiveServicer(model), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"naive ready on 127.0.0.1:{port}", flush=True)
@@ -110,4 +98,4 @@ if __name__ == "__main__":
     )
     _parser.add_argument("--executor", action=argparse.BooleanOptionalAction, default=True)
     _arguments = _parser.parse_args()
-    asyncio.run(serve(NaiveServicer(_arguments.servable, _arguments.threads, executor=_arguments.executor)))
+    asyncio.run(serve(NaiveModel(_arguments.servable, _arguments.threads, executor=_arguments.executor)))

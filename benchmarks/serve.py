@@ -25,15 +25,19 @@ from benchmarks.processes import ServerProcess, running
 from benchmarks.recording import Json
 
 OUTPUT = Path("build/bench")
-SERVERS = ("seqserve", "naive")
+SERVERS = ("seqserve", "naive", "naive-tagger", "echo")
 
 
 @contextlib.contextmanager
 def server(kind: str, models: Path, settings: Mapping[str, str] | None = None) -> Iterator[ServerProcess]:
     """A server of one of the SERVERS on a free port; SEQSERVE_* variables and ``settings``, more of them, reach it."""
     log = OUTPUT / f"{kind}.log"
-    if kind == "naive":
-        with running("benchmarks.naive", [str(newest(models))], log) as process:
+    if kind == "echo":
+        with running("benchmarks.echo", [], log) as process:
+            yield process
+    elif kind.startswith("naive"):
+        servable = newest(models, model.TAGGER if kind == "naive-tagger" else model.NAME)
+        with running("benchmarks.naive", [str(servable)], log) as process:
             yield process
     else:
         arguments = ["--models", str(models), "--listen", "127.0.0.1:0", "--log-level", "warning"]
@@ -54,7 +58,7 @@ def apply(load: Load) -> Json:
 
 @contextlib.contextmanager
 def servable(spec: model.ModelSpec, given: Path | None = None) -> Iterator[Path]:
-    """The folder of the benchmarks' servable, in a repository of its own; ``given`` if there is one already."""
+    """The folder of the benchmarks' language model, in a repository of its own; ``given`` if there is one already."""
     if given is not None:
         yield newest(given)
         return
@@ -63,9 +67,9 @@ def servable(spec: model.ModelSpec, given: Path | None = None) -> Iterator[Path]
         yield newest(Path(folder))
 
 
-def newest(models: Path) -> Path:
-    """The benchmarks' servable in a model repository."""
-    return max((models / model.NAME).iterdir(), key=lambda version: int(version.name))
+def newest(models: Path, name: str = model.NAME) -> Path:
+    """The newest version of a model of the benchmarks, the language model unless said, in a model repository."""
+    return max((models / name).iterdir(), key=lambda version: int(version.name))
 
 
 def main() -> None:
