@@ -13,6 +13,10 @@ from seqserve.server.lanes import Lanes
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
 
+# A call that was cancelled looks, for some milliseconds, like one whose caller has closed its side: within this time the
+# reading is cancelled too, and nothing is committed for a caller that left. Whoever sends `end` does not wait for it.
+_HALF_CLOSED_S = 0.05
+
 MessageT = TypeVar(
     "MessageT",
     bound=tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest,
@@ -56,7 +60,10 @@ class Incoming(Generic[MessageT]):
             except TimeoutError:
                 self.reason = common.STREAM_END_IDLE
                 return
-            if message is None or (kind := message.WhichOneof("message")) == "end":
+            if message is None:
+                await asyncio.sleep(_HALF_CLOSED_S)
+                return
+            if (kind := message.WhichOneof("message")) == "end":
                 return
             if kind is None:
                 raise InvalidFieldError("a message of the stream is empty; send input, flush or end", field="message")
