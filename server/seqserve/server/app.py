@@ -18,6 +18,7 @@ from seqserve.server.metrics import EngineCollector, MetricsServer, SessionColle
 from seqserve.server.repository import EntryState, Repository
 from seqserve.server.servicers.classification import ClassificationServicer
 from seqserve.server.servicers.generation import GenerationServicer
+from seqserve.server.servicers.infilling import InfillingServicer
 from seqserve.server.servicers.model import ModelServicer
 from seqserve.server.servicers.session import SessionServicer
 from seqserve.server.servicers.tagging import TaggingServicer
@@ -60,7 +61,7 @@ _TAGGING = _service(tagging_pb2, "TaggingService")
 _MODEL = _service(model_pb2, "ModelService")
 _SESSION = _service(session_pb2, "SessionService")
 _CLASSIFICATION = _service(classification_pb2, "ClassificationService")
-_LATER = (_service(infilling_pb2, "InfillingService"),)
+_INFILLING = _service(infilling_pb2, "InfillingService")
 
 
 class Server:
@@ -104,18 +105,17 @@ class Server:
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
             ClassificationServicer(self.repository, self.sessions, settings), self._grpc
         )
-        # This answers UNIMPLEMENTED, as generated.
         infilling_pb2_grpc.add_InfillingServiceServicer_to_server(
-            infilling_pb2_grpc.InfillingServiceServicer(), self._grpc
+            InfillingServicer(self.repository, settings.limits), self._grpc
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
         names = (
             _GENERATION,
             _TAGGING,
             _CLASSIFICATION,
+            _INFILLING,
             _MODEL,
             _SESSION,
-            *_LATER,
             health.SERVICE_NAME,
             reflection.SERVICE_NAME,
         )
@@ -165,10 +165,11 @@ class Server:
             _GENERATION: manifest_pb2.TASK_LANGUAGE_MODEL in tasks,
             _TAGGING: manifest_pb2.TASK_TAGGING in tasks,
             _CLASSIFICATION: manifest_pb2.TASK_CLASSIFICATION in tasks,
+            _INFILLING: manifest_pb2.TASK_INFILLING in tasks,
             _MODEL: True,
             _SESSION: True,
             "": bool(tasks),
-        } | dict.fromkeys(_LATER, False)
+        }
         for name, serves in states.items():
             await self._health.set(name, _SERVING if serves else _NOT_SERVING)
 
