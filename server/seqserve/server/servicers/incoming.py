@@ -13,8 +13,8 @@ from seqserve.server.lanes import Lanes
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
 
-# A call that was cancelled looks, for some milliseconds, like one whose caller has closed its side: within this time the
-# reading is cancelled too, and nothing is committed for a caller that left. Whoever sends `end` does not wait for it.
+# For some milliseconds a call that was cancelled looks like one whose caller has closed its side. Within this time the
+# reading is cancelled too, and nothing is committed for a caller that left. Who sends `end` does not wait for it.
 _HALF_CLOSED_S = 0.05
 
 MessageT = TypeVar(
