@@ -17,10 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from google.protobuf import json_format
 
 from seqserve.v1 import manifest_pb2
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
 
 THREADS = (1, 2)
 STEPS_MIN = 20
@@ -45,7 +49,8 @@ class Limit:
 class BareModel:
     """A graph and its carried state."""
 
-    def __init__(self, servable: Path, threads: int, *, spin: bool) -> None:
+    def __init__(self, servable: Path, threads: int, *, spin: bool, graph: str = "model.onnx") -> None:
+        """Args: graph: file beside the manifest whose tensors are those that the manifest names."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -53,26 +58,30 @@ class BareModel:
         self.threads = threads
         self.spin = spin
         self.manifest = json_format.Parse((servable / "manifest.json").read_bytes(), manifest_pb2.Manifest())
-        self._session = ort.InferenceSession(str(servable / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(str(servable / graph), options, providers=["CPUExecutionProvider"])
+
+        self._tokens, self._lengths = (spec.name for spec in self.manifest.inputs)
+        self._states = [spec.input for spec in self.manifest.states]
+        self._names = [spec.name for spec in self.manifest.outputs] + [spec.output for spec in self.manifest.states]
+
+    def run(self, tokens_TB: IntArray, states: Sequence[FloatArray]) -> tuple[FloatArray, list[FloatArray]]:
+        """Logits (T, B, V) and final states, for rows that are all full."""
+        steps, batch = tokens_TB.shape
+        feed = {self._tokens: tokens_TB, self._lengths: np.full(batch, steps, np.int32)}
+        feed.update(zip(self._states, states, strict=True))
+        logits, *finals = self._session.run(self._names, feed)
+        return logits, finals
 
     def measure(self, batch: int, seconds: float) -> Limit:
         """Step for some time, after a warm-up of a tenth of it."""
-        manifest = self.manifest
-        tokens, lengths = (spec.name for spec in manifest.inputs)
-        names = [spec.name for spec in manifest.outputs] + [spec.output for spec in manifest.states]
-        feed = {
-            tokens: np.arange(batch, dtype=np.int32)[None, :] % manifest.vocabulary.size,
-            lengths: np.ones(batch, np.int32),
-        }
-        for spec in manifest.states:
-            feed[spec.input] = np.zeros((spec.directions, batch, spec.size), np.float32)
-        states = [spec.input for spec in manifest.states]
-        outputs = len(manifest.outputs)
+        tokens = np.arange(batch, dtype=np.int32)[None, :] % self.manifest.vocabulary.size
+        states = [np.zeros((spec.directions, batch, spec.size), np.float32) for spec in self.manifest.states]
 
         def steps(count: int) -> float:
+            nonlocal states
             start_s = time.perf_counter()
             for _ in range(count):
-                feed.update(zip(states, self._session.run(names, feed)[outputs:], strict=True))
+                _, states = self.run(tokens, states)
             return time.perf_counter() - start_s
 
         chunk = max(1, round(CHUNK_S / (steps(STEPS_MIN) / STEPS_MIN)))

@@ -5,6 +5,9 @@ scheme is for, so it is proven for every graph. What rounding makes of the inexa
 is beside the border between two steps, the graph and the network in torch may round it to either side.
 """
 
+# pyright: reportUnknownMemberType=false
+# torch's annotations leave the arguments of its random numbers open.
+
 import copy
 from collections.abc import Mapping
 

@@ -7,7 +7,7 @@ element by element. So a row's bits do not depend on the rows beside it, on thre
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqserve.training.export.nodes import NodeBuilder, integers
 from seqserve.training.int8 import Int8Direction, Int8Embedding, Int8Linear, TableLookup
@@ -67,19 +67,8 @@ def int8_lookup(build: NodeBuilder, name: str, embedding: Int8Embedding, indices
     return build.node("Mul", [counted, build.node("Gather", [scales, indices], f"{name}.steps", axis=0)], name)
 
 
-def add_int8_weights(build: NodeBuilder, prefix: str, direction: Int8Direction, x: str) -> int:
-    """The product of the input as ``<prefix>.from_x``, and the constants of the step; returns H."""
-    match direction.from_x:
-        case Int8Linear() as product:
-            int8_linear(build, f"{prefix}.from_x", product, x)
-        case TableLookup() as columns:
-            borders = [
-                build.constant(f"{prefix}.{name}", integers([at]))
-                for name, at in (("begin", columns.begin), ("end", columns.end), ("axis", -1))
-            ]
-            build.node("Slice", [x, *borders], f"{prefix}.from_x")
-        case other:
-            raise TypeError(f"no graph for {other}")
+def add_int8_weights(build: NodeBuilder, prefix: str, direction: Int8Direction, x: str) -> tuple[int, str]:
+    """The constants of the step, and the product of the input; returns H and the product's name."""
     build.constant(f"{prefix}.zero_point", ZERO_POINT)
     build.constant(f"{prefix}.step", np.float32(1 / LEVELS))
     for key, weight in direction.weights.items():
@@ -88,7 +77,22 @@ def add_int8_weights(build: NodeBuilder, prefix: str, direction: Int8Direction, 
         build.constant(f"{prefix}.{key}.scales", array(scales)[:, 0] * np.float32(1 / LEVELS))
     for key, vector in direction.vectors.items():
         build.constant(f"{prefix}.{key}", array(vector))
-    return direction.hidden_size
+    return direction.hidden_size, _from_x(build, f"{prefix}.from_x", direction.from_x, x)
+
+
+def _from_x(build: NodeBuilder, name: str, module: nn.Module, x: str) -> str:
+    """The product of the input (T, B, N), or what takes its place."""
+    match module:
+        case nn.Identity():  # rows of a table of one direction
+            return x
+        case Int8Linear():
+            return int8_linear(build, name, module, x)
+        case TableLookup(begin=begin, end=end):
+            places = (("begin", begin), ("end", end), ("axis", -1))
+            borders = [build.constant(f"{name}.{border}", integers([place])) for border, place in places]
+            return build.node("Slice", [x, *borders], name)
+        case _:
+            raise TypeError(f"no graph for {module}")
 
 
 def int8_state_product(body: NodeBuilder, name: str, prefix: str, rows: str, weight: str) -> str:

@@ -106,24 +106,31 @@ def scanned(
     last: dict[str, list[str]] = {final: [] for final in finals}
     for direction in range(directions):
         prefix = f"{name}.{('forward', 'backward')[direction]}"
-        index = build.constant(f"{prefix}.index", np.int64(direction))
         states = [
-            build.node("Gather", [state, index], f"{prefix}.{kind}", axis=0)
+            _of_direction(build, f"{prefix}.{kind}", state, direction, directions)
             for state, kind in zip(initial, formula.states, strict=True)
         ]
         y, *ends = scanned_direction(build, prefix, formula, layer, direction, x, steps, states)
         outputs.append(y)
         front = build.constant(f"{prefix}.front", integers([0]))
         for final, end in zip(finals, ends, strict=True):
-            last[final].append(build.node("Unsqueeze", [end, front], f"{end}.direction"))
-    for final, parts in last.items():
-        build.node("Concat", parts, final, axis=0)
+            last[final].append(build.node("Unsqueeze", [end, front], f"{end}.direction" if directions > 1 else final))
+    if directions > 1:
+        for final, parts in last.items():
+            build.node("Concat", parts, final, axis=0)
     return side_by_side(build, name, outputs, steps)
+
+
+def _of_direction(build: NodeBuilder, name: str, state: str, direction: int, directions: int) -> str:
+    """The state (B, H) of one direction, from all (D, B, H)."""
+    if directions == 1:
+        return build.squeezed(name, state, 0)
+    return build.node("Gather", [state, build.constant(f"{name}.index", np.int64(direction))], name, axis=0)
 
 
 def side_by_side(build: NodeBuilder, name: str, outputs: Sequence[str], steps: Rows) -> str:
     """The outputs of the directions, each (T, B, H), as one (T, B, D * H), with zeros where a row has ended."""
-    joined = build.node("Concat", outputs, f"{name}.joined", axis=2)
+    joined = build.node("Concat", outputs, f"{name}.joined", axis=2) if len(outputs) > 1 else outputs[0]
     zero = build.constant(f"{name}.zero", np.float32(0))
     return build.node("Where", [steps.counts, joined, zero], f"{name}.output")
 
@@ -149,21 +156,21 @@ def scanned_direction(
     """
     source = _turned(build, f"{prefix}.input", x, steps) if direction else x
     if isinstance(layer, Int8Layer):
-        hidden_size = add_int8_weights(build, prefix, layer.direction(direction), source)
+        hidden_size, from_x = add_int8_weights(build, prefix, layer.direction(direction), source)
     else:
-        hidden_size = _add_weights(build, prefix, formula, direction_weights(layer, direction), source)
-    y, *ends = scan_node(build, prefix, prefix, layer, formula, hidden_size, f"{prefix}.from_x", steps, states)
+        hidden_size, from_x = _add_weights(build, prefix, formula, direction_weights(layer, direction), source)
+    y, *ends = scan_node(build, prefix, prefix, layer, formula, hidden_size, from_x, steps, states)
     return [_turned(build, f"{prefix}.turned", y, steps) if direction else y, *ends]
 
 
-def _add_weights(build: NodeBuilder, prefix: str, formula: Formula, of: DirectionWeights, x: str) -> int:
-    """The product of the input, and the constants of the step; returns H."""
-    build.affine(f"{prefix}.from_x", x, of.weight, of.bias + of.recurrent_bias)
+def _add_weights(build: NodeBuilder, prefix: str, formula: Formula, of: DirectionWeights, x: str) -> tuple[int, str]:
+    """The constants of the step, and the product of the input; returns H and the product's name."""
+    from_x = build.affine(f"{prefix}.from_x", x, of.weight, of.bias + of.recurrent_bias)
     for key, weight in of.recurrent.items():
         build.constant(f"{prefix}.{key}", weight.T)
     for key, vector in of.vectors.items():
         build.constant(f"{prefix}.{key}", vector)
-    return len(of.bias) // len(formula.blocks)
+    return len(of.bias) // len(formula.blocks), from_x
 
 
 def scan_node(

@@ -7,6 +7,9 @@ rounding of float32.
 Axes: T time, B batch, K terms of a product, N outputs of a product, H hidden units, V rows of a table.
 """
 
+# pyright: reportUnknownMemberType=false
+# torch's annotations leave the device of its layers open.
+
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
@@ -53,9 +56,9 @@ class Int8Linear(nn.Linear):
         self.scales = fixed(scales_N)
         self.rounding = Rounding(bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` (..., K) to (..., N)."""
-        return nn.functional.linear(self.rounding(x), self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, torch names it so
+        """``input`` (..., K) to (..., N)."""
+        return nn.functional.linear(self.rounding(input), self.weight, self.bias)
 
 
 class Int8Embedding(nn.Embedding):
@@ -78,7 +81,7 @@ class ProductTable(nn.Embedding):
 
 
 class TableLookup(nn.Module):
-    """What a direction takes of the rows of a ``ProductTable``, in place of a product."""
+    """What one of two directions takes of the rows of a ``ProductTable``, in place of a product."""
 
     def __init__(self, begin: int, end: int) -> None:
         super().__init__()

@@ -111,10 +111,8 @@ def _fold(network: nn.Module) -> None:
     if len(embedded) * width * len(sides) > TABLE_PART_MAX * parameter_count(network):
         return
     reader.embedding = ProductTable(torch.cat([embedded @ W.double().T + b.double() for W, b, *_ in sides], dim=1))
-    stack.layers[0] = Int8Layer(
-        _direction(stack, first, side, None, TableLookup(side * width, (side + 1) * width))
-        for side in range(len(sides))
-    )
+    lookups = [TableLookup(begin, begin + width) for begin in (0, width)] if len(sides) == 2 else [nn.Identity()]
+    stack.layers[0] = Int8Layer(_direction(stack, first, side, None, lookup) for side, lookup in enumerate(lookups))
 
 
 def _only_reader(network: nn.Module) -> LanguageModel | Infiller | WordFeatures | None:
