@@ -35,6 +35,7 @@ SERVER_ROOMS = (
     "sampling",
     "tagging",
     "classification",
+    "infilling",
     "online_viterbi",
     "labelling",
     "spans",

@@ -29,7 +29,6 @@ CONTRACT = ("generation", "tagging", "classification", "infilling", "session", "
 LATER = [
     "GenerationService/StreamScore",
     "ClassificationService/StreamClassify",
-    "InfillingService/FillIn",
 ]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -204,11 +204,12 @@ def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.Seq
 def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
     """One step's token and the likeliest ones there."""
     return common.StepLogprobs(
-        chosen=_token(report.chosen, table), top=[_token(candidate, table) for candidate in report.top]
+        chosen=token_logprob(report.chosen, table), top=[token_logprob(candidate, table) for candidate in report.top]
     )
 
 
-def _token(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
+def token_logprob(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
+    """A token and how likely it was."""
     return common.TokenLogprob(
         token_id=candidate.token,
         token=table[candidate.token].decode("utf-8", "replace"),

@@ -45,8 +45,8 @@ def load_version(
         identity = ServableId(name, version, manifest.graph.sha256)
         servable = Servable(identity, manifest, folder, settings.runtime)
         tokenization = Tokenization(manifest, folder) if manifest.HasField("vocabulary") else None
-        generates = tokenization is not None and manifest.task == pb.TASK_LANGUAGE_MODEL
-        table = token_bytes(tokenization.tokenizer) if tokenization is not None and generates else []
+        writes = tokenization is not None and manifest.task in (pb.TASK_LANGUAGE_MODEL, pb.TASK_INFILLING)
+        table = token_bytes(tokenization.tokenizer) if tokenization is not None and writes else []
     except (BrokenServableError, OSError) as error:
         log.warning("model %s version %d does not serve: %s", name, version, error)
         return Entry(name, version, EntryState.BROKEN, reason=str(error))
