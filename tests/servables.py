@@ -14,7 +14,14 @@ from tokenizers import Tokenizer
 
 from seqserve.training import checkpoint as checkpoints
 from seqserve.training.checkpoint import Checkpoint
-from seqserve.training.config import CellKind, ClassifierConfig, InfillingConfig, LanguageModelConfig, TaggerConfig
+from seqserve.training.config import (
+    CellKind,
+    ClassifierConfig,
+    InfillingConfig,
+    LanguageModelConfig,
+    ReadingLevel,
+    TaggerConfig,
+)
 from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.training.run import export
 from seqserve.training.tasks.infilling import MASK
@@ -124,9 +131,12 @@ def make_classifier(out: Path, **settings: Any) -> Path:
 def make_infiller(out: Path, **settings: Any) -> Path:
     """Write the next version of the infilling model whose folder is ``out``."""
     torch.manual_seed(0)
-    tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True, special=[MASK])
     none = (Path("none"),)
     config = InfillingConfig(data=none, validation=none, hidden_size=12, embedding_size=8, **settings)
+    if config.level is ReadingLevel.WORD:
+        tokenizer = word_tokenizer(WORDS, size_max=100, count_min=1, lowercase=True, special=[MASK])
+    else:
+        tokenizer = character_tokenizer(ALPHABET, unknown_token=True, special=[MASK])
     network = Infiller(config, tokenizer.get_vocab_size())
     weights = network.state_dict()
     return _write(out, Checkpoint("infilling", config.model_dump_json(), weights, tokenizer.to_str(), (), "{}", {}))
