@@ -95,7 +95,6 @@ def _export(
     from seqserve.training.config.optimisation import Precision
 
     record = manifest_pb2.TrainingRecord(command="python -m benchmarks.model", device="cpu")
-    json_format.ParseDict(config.model_dump(mode="json"), record.config)
     random = checkpoint.Checkpoint(
         task=task,
         config=config.model_dump_json(),

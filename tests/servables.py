@@ -22,6 +22,7 @@ from seqserve.training.config import (
     ReadingLevel,
     TaggerConfig,
 )
+from seqserve.training.config.optimisation import Precision
 from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.training.run import export
 from seqserve.training.tasks.infilling import MASK
@@ -62,6 +63,7 @@ def make_language_model(
     layers: int = 2,
     hidden_size: int = 24,
     unknown_token: bool = False,
+    precision: Precision = Precision.FP32,
     seed: int = 0,
     edit: Edit | None = None,
     **settings: Any,
@@ -72,7 +74,13 @@ def make_language_model(
     """
     torch.manual_seed(seed)
     config = LanguageModelConfig(
-        data=(Path("none"),), cell=cell, layers=layers, hidden_size=hidden_size, embedding_size=12, **settings
+        data=(Path("none"),),
+        cell=cell,
+        layers=layers,
+        hidden_size=hidden_size,
+        embedding_size=12,
+        precision=precision,
+        **settings,
     )
     tokenizer = character_tokenizer(ALPHABET, unknown_token=unknown_token)
     if settings:
@@ -154,9 +162,11 @@ def edit_manifest(folder: Path, edit: Edit) -> None:
 def _write(out: Path, checkpoint: Checkpoint) -> Path:
     torch.set_num_threads(1)  # for networks this small threads cost more than they give
     out.parent.mkdir(parents=True, exist_ok=True)
-    file = out.parent / f"{out.name}.pt"
+    file, text = out.parent / f"{out.name}.pt", out.parent / f"{out.name}.txt"
     checkpoints.save(file, checkpoint)
+    text.write_text(ALPHABET, "utf-8")
     try:
-        return export(file, out)
+        return export(file, out, data=[text], quality_loss_max=1.0)  # of random weights int8 costs anything
     finally:
         file.unlink()
+        text.unlink()

@@ -14,13 +14,14 @@ Load = Callable[..., LoadedModel]
 
 @pytest.fixture(scope="session")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Loads a small language model of random weights; the files of each are made once."""
+    """Loads a small language model of random weights, of a cell or "<cell> int8"; the files of each are made once."""
     from seqserve.server.detokenization import token_bytes
     from seqserve.server.manifest import read_manifest
     from seqserve.server.servable import Servable, ServableId
     from seqserve.server.settings import RuntimeSettings
     from seqserve.server.tokenization import Tokenization
     from seqserve.training.config import CellKind  # torch takes seconds to import: only those who need it wait
+    from seqserve.training.config.optimisation import Precision
     from tests.servables import make_language_model
 
     root = tmp_path_factory.mktemp("engine")
@@ -31,8 +32,13 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         made, key = (cell, layers, hidden_size), (cell, layers, hidden_size, threads)
         if made not in folders:
             name = f"{cell}-{layers}-{hidden_size}"
+            kind, _, precision = cell.partition(" ")
             folders[made] = make_language_model(
-                root / name, cell=CellKind(cell), layers=layers, hidden_size=hidden_size
+                root / name.replace(" ", "-"),
+                cell=CellKind(kind),
+                layers=layers,
+                hidden_size=hidden_size,
+                precision=Precision(precision or Precision.FP32),
             ).folder
         if key not in loaded:
             folder = folders[made]

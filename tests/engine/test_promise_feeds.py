@@ -165,7 +165,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("walk", range(len(WALKS)))
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "lstm int8"])
 def test_no_answer_ever_differs_from_that_to_the_feed_alone(load: Load, cell: str, walk: int) -> None:
     walked = Walk(load(cell, 1, 8), WALKS[walk], seed=walk + 10 * (cell == "gru"))
     for _ in range(OPERATIONS):

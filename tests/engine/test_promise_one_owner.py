@@ -237,7 +237,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("walk", range(len(WALKS)))
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "lstm int8"])
 def test_no_token_ever_differs_from_that_of_the_sequence_alone(load: Load, cell: str, walk: int) -> None:
     walked = Walk(load(cell, 1, 8), WALKS[walk], seed=walk + 10 * (cell == "gru"))
     while walked.operations < OPERATIONS:

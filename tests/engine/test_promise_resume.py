@@ -45,7 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["lstm", "gru"])
+@pytest.fixture(params=["lstm", "gru", "gru int8"])
 def model(load: Load, request: pytest.FixtureRequest) -> LoadedModel:
     """A model whose tokens are bytes."""
     model = load(request.param, 2, 24)

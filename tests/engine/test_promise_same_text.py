@@ -2,7 +2,7 @@
 
 Every scenario is held against one oracle, which runs the sequence alone and a token a step; so all agree with each
 other too. The cells here stand for the others, whose bits tests/training/test_bits.py compares: ONNX's two operators,
-and Scans with a state that is an output and one that is not.
+Scans with a state that is an output and one that is not, and int8.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.engine.conftest import Load
 from tests.engine.rig import LoadedModel, Reader, Rig
 from tests.engine.sequences import generation_request
 
-CELLS = ["lstm", "gru", "rnn", "sru"]
-MODELS = [("lstm", 1), ("lstm", 2), ("gru", 1), ("gru", 2), ("rnn", 2), ("sru", 1)]
+CELLS = ["lstm", "gru", "rnn", "sru", "lstm int8", "gru int8"]
+MODELS = [("lstm", 1), ("lstm", 2), ("gru", 1), ("gru", 2), ("rnn", 2), ("sru", 1), ("lstm int8", 2), ("gru int8", 2)]
 
 
 @pytest.fixture(params=MODELS, ids=lambda param: f"{param[0]}-{param[1]}")

@@ -37,7 +37,7 @@ NEW = Start.new()
 
 
 @pytest.fixture(
-    params=[("lstm", 1), ("gru", 1), *((cell.value, 2) for cell in CellKind)],
+    params=[("lstm", 1), ("gru", 1), ("lstm int8", 2), ("gru int8", 1), *((cell.value, 2) for cell in CellKind)],
     ids=lambda param: f"{param[0]}-{param[1]}",
 )
 def model(load: Load, request: pytest.FixtureRequest) -> LoadedModel:

@@ -226,9 +226,11 @@ def described(checkpoint: Checkpoint, *, int8: bool = False) -> Exportable:
     task = TASKS[checkpoint.task]
     config = task.config.model_validate_json(checkpoint.config)
     exportable = task.exportable(checkpoint, int8=int8)
+    record = json_format.Parse(checkpoint.record, manifest_pb2.TrainingRecord())
+    json_format.Parse(checkpoint.config, record.config)
     exportable.manifest.MergeFrom(
         manifest_pb2.Manifest(
-            training=json_format.Parse(checkpoint.record, manifest_pb2.TrainingRecord()),
+            training=record,
             metrics=[
                 manifest_pb2.Metric(name=name, split="validation", value=value, unit=UNITS[name])
                 for name, value in checkpoint.metrics.items()
