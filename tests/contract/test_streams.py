@@ -20,7 +20,9 @@ from seqserve.client import (
     InvalidFieldError,
     ModelNotFoundError,
     OutOfVocabularyError,
+    SentenceRule,
     StreamEnd,
+    TagPiece,
     TaskMismatchError,
     UnavailableError,
 )
@@ -32,7 +34,7 @@ TEXT = "the cat sat on 国, 😀. a dog, a mat."
 WORDS = ["the", "cat", "sat", "on", "国", ".", "a", "naïve", "dog"]
 
 Kind = str
-KINDS = ["score", "classify"]
+KINDS = ["score", "classify", "tag"]
 MODELS = {"score": "lm", "classify": "classifier", "tag": "tagger"}
 # What answers a piece of one token at once: the second character of a text, a word.
 FIRST: dict[Kind, list[Any]] = {"score": ["t"], "classify": [], "tag": []}
@@ -51,6 +53,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_language_model(root / "lm")
     make_classifier(root / "classifier", bidirectional=False)
     make_tagger(root / "tagger", bidirectional=False)
+    make_tagger(root / "both-ways")
+    make_tagger(root / "names", bidirectional=False, labels=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
     return root
 
 
@@ -88,6 +92,44 @@ async def test_scores_are_those_of_the_whole_text_however_it_is_cut(client: Asyn
         assert [token.position for token in tokens] == list(range(1, len(TEXT)))
         assert (scored.finished.scored_tokens, scored.finished.state.position) == (len(TEXT) - 1, len(TEXT))
         assert scored.finished.logprob == pytest.approx(whole.logprob)
+
+
+@pytest.mark.parametrize("model", ["tagger", "both-ways", "names"])
+async def test_lines_are_tagged_as_by_themselves_each_before_the_next_is_sent(client: AsyncClient, model: str) -> None:
+    lines = ["the cat sat, on 国.\n", "\n", "a naïve  dog \n", "0\n", "the mat sat on the dog . the cat\n"]
+    spans = model == "names"
+    answered = asyncio.Semaphore(0)
+
+    async def one_by_one() -> AsyncIterator[str]:
+        for line in lines:
+            yield line
+            for _ in line.replace(",", " ,").replace(".", " .").split():
+                await answered.acquire()
+
+    tagged = client.stream_tag(model, one_by_one(), sentence_rule=SentenceRule.NEWLINE, spans=spans, top_labels=2)
+    pieces = list[TagPiece]()
+    async with asyncio.timeout(WAIT_S):
+        async for piece in tagged.pieces():
+            pieces.append(piece)
+            for _ in piece.tags:
+                answered.release()
+    tags = [tag for piece in pieces for tag in piece.tags]
+    found = [span for piece in pieces for span in piece.spans]
+    start = position = 0
+    for line in lines:
+        if line.strip():
+            (alone,) = await client.tag(model, [line], top_labels=2, spans=spans)
+            count = len(alone.tags)
+            assert [(tag.label, tag.top) for tag in tags[:count]] == [(tag.label, tag.top) for tag in alone.tags]
+            assert [tag.position for tag in tags[:count]] == list(range(position, position + count))
+            assert [line[tag.start - start : tag.end - start] for tag in tags[:count]] == [t.token for t in alone.tags]
+            assert [(one.text, one.start - start) for one in found[: len(alone.spans)]] == [
+                (one.text, one.start) for one in alone.spans
+            ]
+            tags, found, position = tags[count:], found[len(alone.spans) :], position + count
+        start += len(line)
+    assert not tags
+    assert not found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -202,6 +244,9 @@ async def test_one_that_does_not_read_holds_up_nobody(client: AsyncClient) -> No
         ("score", "lm", ["a", "~"], OutOfVocabularyError, "U\\+007E"),
         ("score", "lm", ["a", ""], InvalidFieldError, "empty"),
         ("score", "lm", [[0, 10_000]], InvalidFieldError, "10000"),
+        ("tag", "lm", ["a"], TaskMismatchError, "lm"),
+        ("tag", "tagger", [["a"], "text"], InvalidFieldError, "began with words"),
+        ("tag", "tagger", [["a", ""]], InvalidFieldError, "empty word"),
         ("classify", "classifier", [["a", ""]], InvalidFieldError, "empty word"),
     ],
 )

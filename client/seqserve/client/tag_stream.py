@@ -16,7 +16,7 @@ from seqserve.client.tagging import OffsetUnit, Tag, TagSpan, span_from_wire, ta
 from seqserve.v1 import state_pb2, tagging_pb2
 
 TagItem: TypeAlias = str | Sequence[str] | Sequence[int] | Mark
-"""What a source of `stream_tag` yields: text cut anywhere (str), words, token ids, SENTENCE_END or FLUSH."""
+"""What a source of `stream_tag` yields: text (str), words or token ids, all of one form; SENTENCE_END and FLUSH."""
 
 
 class TagFinality(StrEnum):

@@ -86,8 +86,8 @@ class AsyncTaggingMethods(AsyncMethods):
 
         Args:
             model: Name of the model.
-            source: The pieces: text cut anywhere (str), words (a list of str), token ids (a list of int), SENTENCE_END
-                or FLUSH. It is read as it goes, so it may wait for input, or for the answers.
+            source: The pieces, all of one form: text cut anywhere (str), words (a list of str) or token ids (a list of
+                int); and SENTENCE_END and FLUSH. It is read as it goes, so it may wait for input, or for the answers.
             timeout_s: Longest wait for the server, in seconds: until it admits the stream, and, once the source has
                 ended, for each next message. Default: the client's.
             options: As `TagStreamOptions` says: lookahead, sentence_rule, spans, and so on.
