@@ -194,9 +194,25 @@ def language_model(manifest: pb.Manifest) -> None:
     manifest.outputs[0].axes[-1] = str(manifest.vocabulary.size)
 
 
+def no_carry_lengths(manifest: pb.Manifest) -> None:
+    del manifest.inputs[-1]
+
+
+def one_directional(manifest: pb.Manifest) -> None:
+    manifest.network.bidirectional = False
+
+
+def backward_states(manifest: pb.Manifest) -> None:
+    manifest.states[0].directions = 2
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
+        (no_carry_lengths, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
+        (no_states, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
+        (one_directional, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
+        (backward_states, "a state is carried in one direction, the manifest names more"),
         (one_label, "the manifest names 1 labels, at least 2 are needed"),
         (another_label, "the manifest names 6 labels, but the last axis of output 'scores' is 5"),
         (language_model, "a bidirectional language model has read the future it should predict; it cannot generate"),
