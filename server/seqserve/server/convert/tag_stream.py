@@ -49,7 +49,7 @@ class TagStream:
         self._names = list(labels.names)
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
-        self._goes_on = advance.wants_state
+        self._goes_on = advance.wants_state or advance.already_applied  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
         self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None

@@ -27,13 +27,17 @@ def tagger(model: Model) -> Tokenization:
 
 
 def check_outputs(outputs: pb.TagOutputs, model: Model, path: str) -> None:
-    """Raise TaskMismatchError if spans are asked of labels that write none, InvalidFieldError for too many labels."""
+    """Raise TaskMismatchError if spans are asked of labels that write none, InvalidFieldError for what is unknown."""
     if outputs.spans:
         SpanReader(model.manifest.labels)
     if not 0 <= outputs.top_labels <= _TOP_LABELS_MAX:
         raise InvalidFieldError(
             f"{path}.top_labels is {outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
             field=f"{path}.top_labels",
+        )
+    if outputs.offset_unit not in common.OffsetUnit.values():
+        raise InvalidFieldError(
+            f"{path}.offset_unit is {outputs.offset_unit}, which this server does not know", field=f"{path}.offset_unit"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from seqserve.server.convert import fields, state
 from seqserve.server.convert import tagging as convert
 from seqserve.server.convert.tag_stream import TagStream
+from seqserve.server.errors import ServeError
 from seqserve.server.feeding import StepFeed
 from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Model, Repository
@@ -64,14 +65,20 @@ class TaggingServicer(TaggingServiceServicer):
             feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
             async with feeding(engine, feed, self._feed(incoming, idle_s, tagging, engine, feed)):
                 await context.write(tagging.started())
-                while answers := await feed.stream.take_steps():
-                    if (piece := tagging.piece(answers)) is not None:
-                        await context.write(piece)
+                try:
+                    while answers := await feed.stream.take_steps():
+                        await self._write(context, tagging.piece(answers))
+                except ServeError:  # a caller's mistake comes after the answer to all that was right
+                    await self._write(context, tagging.last())
+                    raise
+                await self._write(context, tagging.last())
                 end = await feed.stream.take_result(FeedEnd)
-                if (piece := tagging.last()) is not None:
-                    await context.write(piece)
                 result = await advance.commit(tagging.ending(end))
                 await context.write(tagging.finished(end, state.state_result(result), incoming.reason))
+
+    async def _write(self, context: Context, piece: pb.StreamTagResponse | None) -> None:
+        if piece is not None:
+            await context.write(piece)
 
     async def _feed(
         self,
