@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks.load import Load
 from benchmarks.processes import ServerProcess
 from benchmarks.recording import Json
 from benchmarks.serve import apply, server
+from benchmarks.stream_messages import STREAMS
 
 CLOSED = "closed"
 GRPC_AIO = "closed, grpc.aio callers"
@@ -25,6 +27,9 @@ PAUSE = "pause"
 PEAK = "peak"
 OFFERED = "offered"
 CANCEL = "cancel"
+ECHO_STREAM = "streams, echo"
+NAIVE_STREAM = "streams, naive"
+STREAM = "streams"
 
 OVERLOAD = 3.0
 """Times the capacity that is offered."""
@@ -42,6 +47,7 @@ class Plan:
     overload_s: float
     long_prompts: int
     cancels: int
+    stream_s: float
     warmup_s: float = 1.0
     tokens: int = 200
     requests: int = 0
@@ -57,6 +63,7 @@ FULL = Plan(
     overload_s=20.0,
     long_prompts=7,
     cancels=10_000,
+    stream_s=4.0,
 )
 QUICK = Plan(
     rounds=2,
@@ -67,6 +74,7 @@ QUICK = Plan(
     overload_s=5.0,
     long_prompts=3,
     cancels=600,
+    stream_s=0.7,
 )
 
 
@@ -81,10 +89,20 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamRound:
+    """Streams of a token a message, measured in turns, each by its kind: "tag" and "score"."""
+
+    echo: dict[str, Json]
+    served: dict[str, Json]
+    naive: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """All of it. offered: by share of the capacity, each with the closed loop right before as its peak."""
 
     rounds: list[Round]
+    streams: list[StreamRound]
     pauses: Json
     offered: dict[float, Json]
     cancelled: Json
@@ -109,10 +127,13 @@ class Campaign:
         with server("seqserve", self._models) as ours:
             with server("naive", self._models) as naive:
                 rounds = [self._round(index, ours, naive) for index in range(self._plan.rounds)]
+                with server("naive-tagger", self._models) as tagger, server("echo", self._models) as echo:
+                    naives = {"tag": tagger, "score": naive}
+                    streams = [self._stream_round(ours, naives, echo) for _ in range(self._plan.rounds)]
             pauses = self._load(PAUSE, ours, mode="pause", callers=32, count=self._plan.long_prompts)
             offered = {share: self._offered(ours, share) for share in (*self._plan.loads, OVERLOAD)}
             cancelled = self._load(CANCEL, ours, mode="cancel", count=self._plan.cancels)
-        return Results(rounds, pauses, offered, cancelled)
+        return Results(rounds, streams, pauses, offered, cancelled)
 
     def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
         limits = limit.measure_apart(self._servable, [1, 64], self._plan.limit_s)
@@ -121,6 +142,18 @@ class Campaign:
         served = {callers: self._load(CLOSED, ours, callers=callers) for callers in (1, 64, 256)}
         served_grpc = self._load(GRPC_AIO, ours, client="grpc")
         return Round(limits, served, served_grpc, self._load(NAIVE, naive))
+
+    def _stream_round(
+        self, ours: ServerProcess, naives: Mapping[str, ServerProcess], echo: ServerProcess
+    ) -> StreamRound:
+        found = StreamRound({}, {}, {})
+        for mode in STREAMS:
+            turn: dict[str, object] = {"mode": mode, "seconds": self._plan.stream_s}
+            turn["warmup_s"] = min(self._plan.warmup_s, self._plan.stream_s)
+            found.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
+            found.served[mode] = self._load(STREAM, ours, **turn)
+            found.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
+        return found
 
     def _offered(self, ours: ServerProcess, share: float) -> Json:
         """Poisson arrivals at a share of what a closed loop gets at the same time."""
@@ -145,7 +178,7 @@ class Campaign:
         )
         load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
         result = apply(load)
-        self._note({"measurement": name, **result}, f"{name} {load.callers}", result["tokens_s"])
+        self._note({"measurement": name, **result}, f"{name} {load.mode} {load.callers}", result["tokens_s"])
         return result
 
     def _note(self, measurement: Json, title: str, tokens_s: float) -> None:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.campaign import OVERLOAD, Results, Round
+from benchmarks.campaign import OVERLOAD, Results, Round, StreamRound
 from benchmarks.limit import fastest, of_threads
 from benchmarks.recording import Json
 
@@ -53,8 +53,15 @@ GOALS = (
     Goal("event_loop_us_per_token_64", "of that, on the event loop's thread"),
     Goal("engine_us_per_token_64", "of that, on all other threads: the engine, and gRPC's own"),
     Goal("client_us_per_message_64", "64 callers: CPU us a message of the load generator"),
+    Goal("tag_stream_over_echo_64", "64 streams, a token a message: tags/s over a bare gRPC echo", at_least=0.5),
+    Goal("score_stream_over_echo_64", "the same of scores", at_least=0.5),
+    Goal("stream_over_naive_64", "the same over the naive server with states; tags or scores, the less", at_least=3),
+    Goal("tag_stream_cpu_us_64", "the same: CPU us a tag of the server"),
+    Goal("score_stream_cpu_us_64", "the same: CPU us a score"),
+    Goal("echo_cpu_us_64", "the same: CPU us a message of the echo"),
+    Goal("tag_stream_p99_ms_64", "the same: p99 ms from a token to its tag"),
 )
-"""Figures of issues to come (streamed tags) take their places here; those of int8 are in `precision`."""
+"""Those of int8 are in `precision`."""
 
 
 def figures(results: Results) -> Json:
@@ -108,6 +115,30 @@ def figures(results: Results) -> Json:
             )
         ),
         "client_us_per_message_64": median(lambda one: one.served[64]["client_cpu_us_per_message"]),
+        **_of_streams(results.streams),
+    }
+
+
+def _of_streams(rounds: Sequence[StreamRound]) -> Json:
+    """The figures of streams that both sides feed."""
+
+    def median(figure: Callable[[StreamRound], float]) -> float:
+        return statistics.median(figure(one) for one in rounds)
+
+    def over_echo(kind: str) -> float:
+        return median(lambda one: one.served[kind]["tokens_s"] / one.echo[kind]["tokens_s"])
+
+    def over_naive(kind: str) -> float:
+        return median(lambda one: one.served[kind]["tokens_s"] / one.naive[kind]["tokens_s"])
+
+    return {
+        "tag_stream_over_echo_64": over_echo("tag"),
+        "score_stream_over_echo_64": over_echo("score"),
+        "stream_over_naive_64": min(over_naive("tag"), over_naive("score")),
+        "tag_stream_cpu_us_64": median(lambda one: one.served["tag"]["server"]["cpu_us_per_token"]),
+        "score_stream_cpu_us_64": median(lambda one: one.served["score"]["server"]["cpu_us_per_token"]),
+        "echo_cpu_us_64": median(lambda one: one.echo["tag"]["server"]["cpu_us_per_token"]),
+        "tag_stream_p99_ms_64": median(lambda one: one.served["tag"]["round_trip_ms"]["p99"]),
     }
 
 

@@ -20,6 +20,7 @@ TINY = Plan(
     overload_s=30.0,
     long_prompts=1,
     cancels=20,
+    stream_s=30.0,
     warmup_s=0.0,
     tokens=5,
     requests=20,
@@ -59,6 +60,9 @@ def test_every_measurement_is_a_line(results: tuple[Results, Path]) -> None:
         campaign.PEAK,
         campaign.OFFERED,
         campaign.CANCEL,
+        campaign.ECHO_STREAM,
+        campaign.STREAM,
+        campaign.NAIVE_STREAM,
     }
     assert all(line["machine"]["cores"] and line["versions"]["onnxruntime"] for line in lines)
     assert not any(line.get("failed") for line in lines if line["measurement"] == campaign.CLOSED)
