@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rich.console import Console
-from rich.live import Live
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 from seqserve.client.client import Client
@@ -25,6 +26,7 @@ SENTENCE_RULES: Final = {
 
 _COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue", "red", "bright_cyan", "bright_green", "bright_magenta")
 _OUTSIDE: Final = "O"
+_OVER: Final = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -88,13 +90,18 @@ def _print(stream: TagStream, rows: Rows) -> None:
 
 def _show(stream: TagStream, rows: Rows, console: Console) -> None:
     """On a terminal the row in progress grows, and what is provisional in it is dim."""
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        for piece in stream.pieces():
-            for row in rows.take(piece):
-                live.console.print(row)
-            live.update(rows.in_progress(), refresh=True)
-        for row in rows.rest():
-            live.console.print(row)
+    for piece in stream.pieces():
+        for row in rows.take(piece):
+            _show_row(row, console)
+        _show_row(rows.in_progress(console.width), console, end="")
+    for row in rows.rest():
+        _show_row(row, console)
+
+
+def _show_row(row: Text, console: Console, end: str = "\n") -> None:
+    """Write a row over the one in progress."""
+    console.control(_OVER)
+    console.print(row, end=end, soft_wrap=True)
 
 
 class Rows:
@@ -120,9 +127,12 @@ class Rows:
         """The rows that are left at the end."""
         yield from self._rows(self._lines.rest())
 
-    def in_progress(self) -> Text:
-        """The tags that are in no row yet."""
-        return _row(self._open.values())
+    def in_progress(self, width: int) -> Text:
+        """The tags that are in no row yet, the last of them that fit into less than so many columns."""
+        cells = list(map(_cell, self._open.values()))
+        while cells and sum(cell.cell_len + 1 for cell in cells) > width:
+            cells.pop(0)
+        return Text(" ").join(cells)
 
     def _rows(self, answered: Iterable[tuple[Line, list[Tag]]]) -> Iterator[Text]:
         for line, tags in answered:
