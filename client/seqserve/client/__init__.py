@@ -5,18 +5,18 @@
 ...     for piece in client.generate("shakespeare-char", "ROMEO:", max_tokens=100, temperature=0.8, seed=1):
 ...         print(piece.text, end="", flush=True)
 
-`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `session`, `models`, `model`, `health`,
-and under `sessions` those for sessions that are there; `stream_score`, `stream_tag` and `stream_classify` answer a text
-while it comes. A generation that breaks is resumed by itself. What fails raises a `SeqserveError`;
-`seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers, for tests of code
-that uses the client. The command `seqserve` does the same from a shell.
+`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `classify`, `fill_in`, `session`,
+`models`, `model`, `health`, and under `sessions` those for sessions that are there; `stream_score`, `stream_tag` and
+`stream_classify` answer a text while it comes. A generation that breaks is resumed by itself. What fails raises a
+`SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
+for tests of code that uses the client. The command `seqserve` does the same from a shell.
 """
 
 from seqserve.client.answer import Servable, StateResult, Timing
 from seqserve.client.async_client import AsyncClient
 from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
 from seqserve.client.async_session import AsyncSession, AsyncSessions
-from seqserve.client.classification import Classification
+from seqserve.client.classification import Classification, TextClassification
 from seqserve.client.classify_stream import (
     AsyncClassifyStream,
     ClassifyFinished,
@@ -73,6 +73,7 @@ from seqserve.client.feed_stream import FeedStream
 from seqserve.client.generate_options import GenerateOptions, Prompt
 from seqserve.client.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
 from seqserve.client.health import HealthStatus
+from seqserve.client.infilling import FilledBlank, FilledText
 from seqserve.client.logprobs import StepLogprobs, TokenLogprob
 from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
 from seqserve.client.score_stream import (
@@ -99,6 +100,7 @@ from seqserve.client.tag_stream import (
     TagStreamOptions,
 )
 from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
+from seqserve.client.texts import WholeText
 from seqserve.client.transport import CHANNEL_OPTIONS
 
 __all__ = [
@@ -132,6 +134,8 @@ __all__ = [
     "ExhaustedError",
     "FeedStream",
     "FieldViolation",
+    "FilledBlank",
+    "FilledText",
     "FinishReason",
     "GenerateOptions",
     "GenerationFinished",
@@ -202,6 +206,7 @@ __all__ = [
     "TaggedText",
     "Task",
     "TaskMismatchError",
+    "TextClassification",
     "TextScore",
     "Timing",
     "TokenLogprob",
@@ -209,4 +214,5 @@ __all__ = [
     "UnimplementedError",
     "UnreachableError",
     "VersionNotFoundError",
+    "WholeText",
 ]

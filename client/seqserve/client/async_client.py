@@ -9,6 +9,7 @@ import grpc.aio
 
 from seqserve.client.async_calls import AsyncCalls
 from seqserve.client.async_methods.classification import AsyncClassificationMethods
+from seqserve.client.async_methods.infilling import AsyncInfillingMethods
 from seqserve.client.async_methods.models import AsyncModelMethods
 from seqserve.client.async_methods.scoring import AsyncScoringMethods
 from seqserve.client.async_methods.tagging import AsyncTaggingMethods
@@ -22,7 +23,9 @@ from seqserve.client.streams import AsyncGenerationStream
 from seqserve.client.transport import TIMEOUT_S_DEFAULT
 
 
-class AsyncClient(AsyncScoringMethods, AsyncTaggingMethods, AsyncClassificationMethods, AsyncModelMethods):
+class AsyncClient(
+    AsyncScoringMethods, AsyncTaggingMethods, AsyncClassificationMethods, AsyncInfillingMethods, AsyncModelMethods
+):
     """Calls a seqserve server from asyncio. Belongs to the event loop in which it is first used.
 
     >>> from seqserve.client import AsyncClient
@@ -32,7 +35,8 @@ class AsyncClient(AsyncScoringMethods, AsyncTaggingMethods, AsyncClassificationM
     ...         print(tag.token, tag.label)
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`score`, `tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
+    change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the
+    server is unavailable.
 
     Args:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").

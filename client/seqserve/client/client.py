@@ -10,6 +10,7 @@ import grpc
 from seqserve.client.calls import Calls
 from seqserve.client.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.methods.classification import ClassificationMethods
+from seqserve.client.methods.infilling import InfillingMethods
 from seqserve.client.methods.models import ModelMethods
 from seqserve.client.methods.scoring import ScoringMethods
 from seqserve.client.methods.tagging import TaggingMethods
@@ -21,7 +22,7 @@ from seqserve.client.streams import GenerationStream
 from seqserve.client.transport import TIMEOUT_S_DEFAULT, Transport
 
 
-class Client(ScoringMethods, TaggingMethods, ClassificationMethods, ModelMethods):
+class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMethods, ModelMethods):
     """Calls a seqserve server and waits for the answers. Safe to share between threads.
 
     >>> from seqserve.client import Client
@@ -31,7 +32,8 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, ModelMethods
     ...         print(tag.token, tag.label)
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`score`, `tag`, `models`, `model`) are repeated up to three times when the server is unavailable.
+    change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the
+    server is unavailable.
 
     Args:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").

@@ -40,8 +40,12 @@ class StepLogprobs:
 
 def logprobs_from_wire(messages: Iterable[common_pb2.StepLogprobs]) -> tuple[StepLogprobs, ...]:
     """The log-probabilities of several steps."""
-    return tuple(StepLogprobs(_token(step.chosen), tuple(_token(other) for other in step.top)) for step in messages)
+    return tuple(
+        StepLogprobs(token_from_wire(step.chosen), tuple(token_from_wire(other) for other in step.top))
+        for step in messages
+    )
 
 
-def _token(message: common_pb2.TokenLogprob) -> TokenLogprob:
+def token_from_wire(message: common_pb2.TokenLogprob) -> TokenLogprob:
+    """A token that a message tells of."""
     return TokenLogprob(message.token_id, message.token, message.logprob, message.rank)

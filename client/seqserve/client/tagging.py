@@ -27,7 +27,7 @@ class OffsetUnit(StrEnum):
     """Bytes of the UTF-8 form."""
 
 
-_UNITS: Final = {
+OFFSET_UNITS: Final = {
     OffsetUnit.CHARACTER: common_pb2.OFFSET_UNIT_CHARACTER,
     OffsetUnit.BYTE: common_pb2.OFFSET_UNIT_BYTE,
 }
@@ -141,7 +141,7 @@ def tag_outputs(
 ) -> tagging_pb2.TagOutputs | None:
     """What the answers are to hold; None if nothing is said about it."""
     outputs = tagging_pb2.TagOutputs(
-        top_labels=top_labels, spans=spans, offset_unit=_UNITS[offset_unit] if offset_unit is not None else None
+        top_labels=top_labels, spans=spans, offset_unit=OFFSET_UNITS[offset_unit] if offset_unit is not None else None
     )
     return outputs if outputs.ListFields() else None
 

@@ -32,6 +32,8 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 IDEMPOTENT_METHODS: Final = (
     ("seqserve.v1.GenerationService", "Score"),  # with a session it goes under a request id
     ("seqserve.v1.TaggingService", "Tag"),
+    ("seqserve.v1.ClassificationService", "Classify"),
+    ("seqserve.v1.InfillingService", "FillIn"),
     ("seqserve.v1.ModelService", "ListModels"),
     ("seqserve.v1.ModelService", "GetModel"),
 )

@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Sequence
+from typing import Unpack, overload
 
 from seqserve.client.async_feed_stream import AsyncSource
 from seqserve.client.async_methods import AsyncMethods
+from seqserve.client.classification import TextClassification, classifications_from_wire, classify_request
 from seqserve.client.classify_stream import AsyncClassifyStream, ClassifyItem, ClassifyStreamOptions, classify_dialect
+from seqserve.client.texts import WholeText
 
 
 class AsyncClassificationMethods(AsyncMethods):
     """Classes."""
+
+    @overload
+    async def classify(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - str is Sequence[str]
+        self,
+        model: str,
+        texts: str,
+        *,
+        version: int | None = None,
+        top: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextClassification: ...
+
+    @overload
+    async def classify(
+        self,
+        model: str,
+        texts: Sequence[WholeText],
+        *,
+        version: int | None = None,
+        top: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[TextClassification]: ...
+
+    async def classify(
+        self,
+        model: str,
+        texts: str | Sequence[WholeText],
+        *,
+        version: int | None = None,
+        top: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextClassification | list[TextClassification]:
+        """Tell what one text is, or several, each for itself.
+
+        Args:
+            model: Name of the model.
+            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, a
+                list of words, which stay as they are, or a list of token ids: ``["a b", "c"]`` are two texts,
+                ``[["a", "b"]]`` is one of two words.
+            version: Version of the model. Default: the newest that is ready.
+            top: Best labels to return for each text, in [1, 100]. Default: all.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            TypeError: if a text is neither a str, nor words, nor token ids.
+            SeqserveError: if the call failed.
+        """
+        one = isinstance(texts, str)
+        sent = [texts] if isinstance(texts, str) else texts
+        request = classify_request(model, sent, version=version, top_labels=top)
+        answer = await self._calls.call(self._calls.classification.Classify, request, timeout_s)
+        classified = classifications_from_wire(answer, len(sent))
+        return classified[0] if one else classified
 
     def stream_classify(
         self,

@@ -7,10 +7,12 @@ import importlib.metadata
 from typing import Final, Protocol
 
 from seqserve.client.client import Client
-from seqserve.client.commandline import chat, generate, health, models, score, sessions, tag
+from seqserve.client.commandline import chat, classify, fill, generate, health, models, score, sessions, tag
 from seqserve.client.commandline.connection import add_connection, connection_after
 
-DESCRIPTION: Final = "Call a seqserve server: generate and score text, tag sentences, keep sessions, list models."
+DESCRIPTION: Final = (
+    "Call a seqserve server: generate and score text, tag and classify it, fill its blanks; keep sessions, list models."
+)
 
 EXIT_CODES: Final = "exit codes: 0 done, 1 a call or a file failed, 2 wrong usage, 130 interrupted, 141 the reader left"
 
@@ -33,6 +35,8 @@ COMMANDS: Final[dict[str, tuple[Command, str]]] = {
     "chat": (chat, "write a text together with a model, line by line, in a session"),
     "score": (score, "tell how likely a model finds a text"),
     "tag": (tag, "label every token of a sentence"),
+    "classify": (classify, "tell what a text is"),
+    "fill": (fill, "tell what may stand in the blanks of a text"),
     "sessions": (sessions, "look after the states that a server keeps between requests"),
     "models": (models, "list the models of the server, or tell about one"),
     "health": (health, "tell whether the server serves"),

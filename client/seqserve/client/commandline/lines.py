@@ -69,6 +69,8 @@ class Lines(Generic[PlacedT]):
         self._answers.append(answer)
         while self._sent and self._sent[0].end <= answer.end:
             yield self._first()
+        if not self._sent:  # what was answered behind the last line is about blanks
+            self._answers.clear()
 
     def rest(self) -> Iterator[tuple[Line, list[PlacedT]]]:
         """The lines that are left when no more answers come."""

@@ -136,8 +136,7 @@ class Rows:
 
     def _rows(self, answered: Iterable[tuple[Line, list[Tag]]]) -> Iterator[Text]:
         for line, tags in answered:
-            for tag in tags:
-                del self._open[tag.position]
+            self._open = {position: tag for position, tag in self._open.items() if tag.start >= line.end}
             if tags:
                 yield _row(tags)
             self._told = line.end

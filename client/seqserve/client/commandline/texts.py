@@ -20,6 +20,13 @@ def add_texts(parser: argparse.ArgumentParser, *, kind: str, alone: bool = True)
         parser.add_argument("--each", action="store_true", help=f"with -: every line is a {kind} of its own")
 
 
+def add_each_text(parser: argparse.ArgumentParser, *, kind: str) -> None:
+    """Add the argument TEXT of a command whose texts are whole; ``kind`` is what one is called."""
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input, one {kind} a line"
+    )
+
+
 def is_stream(arguments: argparse.Namespace) -> bool:
     """Whether standard input is to be read as it comes, as one text.
 

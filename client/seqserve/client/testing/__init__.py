@@ -2,9 +2,10 @@
 
 It is a real gRPC server on a free loopback port, so that time-outs, cancellation and errors are the real ones; only
 what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, `score` with a
-probability of 1/e for every character, and `tag` with the label "X" for every word, their streams with the same as it
-comes, and keeps sessions in memory; replace ``on_generate``, ``on_score``, ``on_stream_tag`` and so on with a function
-of the request, or of the requests as they come, and raise `Failure` in it to answer with an error.
+probability of 1/e for every character, `tag` with the label "X" for every word, `classify` with "X", `fill_in` with
+"x", the streams with the same as it comes, and keeps sessions in memory; replace ``on_generate``, ``on_score``,
+``on_stream_tag`` and so on with a function of the request, or of the requests as they come, and raise `Failure` in it
+to answer with an error.
 
 >>> from seqserve.client import Client
 >>> from seqserve.client.testing import ScriptedServer
@@ -16,7 +17,9 @@ of the request, or of the requests as they come, and raise `Failure` in it to an
 from seqserve.client.testing.failure import Failure
 from seqserve.client.testing.scripts import (
     SERVABLE,
+    classify_texts,
     echo,
+    fill_blanks,
     finished,
     get_one,
     list_one,
@@ -37,7 +40,9 @@ __all__ = [
     "ScriptedSessions",
     "StreamScript",
     "classify_as_it_comes",
+    "classify_texts",
     "echo",
+    "fill_blanks",
     "finished",
     "get_one",
     "list_one",

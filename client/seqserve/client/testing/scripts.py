@@ -6,7 +6,16 @@ import math
 import re
 from collections.abc import AsyncGenerator
 
-from seqserve.v1 import common_pb2, generation_pb2, manifest_pb2, model_pb2, state_pb2, tagging_pb2
+from seqserve.v1 import (
+    classification_pb2,
+    common_pb2,
+    generation_pb2,
+    infilling_pb2,
+    manifest_pb2,
+    model_pb2,
+    state_pb2,
+    tagging_pb2,
+)
 
 SERVABLE = common_pb2.ServableId(model="scripted", version=1, digest="0" * 64)
 """The servable that every scripted answer names."""
@@ -84,6 +93,34 @@ async def tag_words(request: tagging_pb2.TagRequest) -> tagging_pb2.TagResponse:
     )
 
 
+async def classify_texts(request: classification_pb2.ClassifyRequest) -> classification_pb2.ClassifyResponse:
+    """Call every text "X" with a probability of 0.75, or else "Y"."""
+    labels = [common_pb2.LabelScore(label="X", score=0.75), common_pb2.LabelScore(label="Y", score=0.25)]
+    top = request.top_labels if request.HasField("top_labels") else len(labels)
+    texts = [one.text or " ".join(one.words.words) for one in request.inputs]
+    return classification_pb2.ClassifyResponse(
+        servable=SERVABLE,
+        classifications=[
+            classification_pb2.Classification(labels=labels[:top], chosen=["X"], tokens=len(text.split()))
+            for text in texts
+        ],
+        timing=common_pb2.Timing(queue_ms=1.0, first_output_ms=2.0, total_ms=2.0),
+    )
+
+
+async def fill_blanks(request: infilling_pb2.FillInRequest) -> infilling_pb2.FillInResponse:
+    """Put "x" into every blank, with a log-probability of -1 nat."""
+    texts = [one.text or " ".join(one.words.words) for one in request.inputs]
+    mark = request.blank or "___"
+    return infilling_pb2.FillInResponse(
+        servable=SERVABLE,
+        sequences=[
+            infilling_pb2.FilledSequence(text=text.replace(mark, "x"), blanks=_blanks(text, mark)) for text in texts
+        ],
+        timing=common_pb2.Timing(queue_ms=1.0, first_output_ms=2.0, total_ms=2.0),
+    )
+
+
 async def list_one(request: model_pb2.ListModelsRequest) -> model_pb2.ListModelsResponse:  # noqa: ARG001
     """List the one servable that answers everything."""
     return model_pb2.ListModelsResponse(models=[_MODEL])
@@ -121,3 +158,14 @@ def word_tag(word: re.Match[str], position: int, before: int = 0) -> tagging_pb2
 
 def _tags(text: str) -> list[tagging_pb2.Tag]:
     return [word_tag(word, position) for position, word in enumerate(re.finditer(r"\S+", text))]
+
+
+def _blanks(text: str, mark: str) -> list[infilling_pb2.FilledBlank]:
+    return [
+        infilling_pb2.FilledBlank(
+            position=len(text[: found.start()].split()),
+            offsets=common_pb2.Offsets(start=found.start(), end=found.end()),
+            candidates=[common_pb2.TokenLogprob(token_id=ord("x"), token="x", logprob=-1.0, rank=1)],  # noqa: S106
+        )
+        for found in re.finditer(re.escape(mark), text)
+    ]

@@ -15,11 +15,19 @@ from google.protobuf import message as protobuf
 from grpc_health.v1 import health_pb2
 
 from seqserve.client.testing.failure import Context, Failure
-from seqserve.client.testing.scripts import echo, get_one, list_one, score_characters, tag_words
+from seqserve.client.testing.scripts import (
+    classify_texts,
+    echo,
+    fill_blanks,
+    get_one,
+    list_one,
+    score_characters,
+    tag_words,
+)
 from seqserve.client.testing.sessions import METHODS, ScriptedSessions
 from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
 from seqserve.client.transport import PRINCIPAL_KEY
-from seqserve.v1 import classification_pb2, generation_pb2, model_pb2, state_pb2, tagging_pb2
+from seqserve.v1 import classification_pb2, generation_pb2, infilling_pb2, model_pb2, state_pb2, tagging_pb2
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
@@ -46,6 +54,8 @@ class ScriptedServer:
         on_generate: Answers Generate; as it comes, `echo`.
         on_score: Answers Score; as it comes, `score_characters`.
         on_tag: Answers Tag; as it comes, `tag_words`.
+        on_classify: Answers Classify; as it comes, `classify_texts`.
+        on_fill_in: Answers FillIn; as it comes, `fill_blanks`.
         on_stream_tag: Answers StreamTag; as it comes, `tag_as_it_comes`.
         on_stream_score: Answers StreamScore; as it comes, `score_as_it_comes`.
         on_stream_classify: Answers StreamClassify; as it comes, `classify_as_it_comes`.
@@ -66,6 +76,10 @@ class ScriptedServer:
         ] = echo
         self.on_score: Script[generation_pb2.ScoreRequest, generation_pb2.ScoreResponse] = score_characters
         self.on_tag: Script[tagging_pb2.TagRequest, tagging_pb2.TagResponse] = tag_words
+        self.on_classify: Script[classification_pb2.ClassifyRequest, classification_pb2.ClassifyResponse] = (
+            classify_texts
+        )
+        self.on_fill_in: Script[infilling_pb2.FillInRequest, infilling_pb2.FillInResponse] = fill_blanks
         self.on_stream_tag: StreamScript[tagging_pb2.StreamTagRequest, tagging_pb2.StreamTagResponse] = tag_as_it_comes
         self.on_stream_score: StreamScript[generation_pb2.StreamScoreRequest, generation_pb2.StreamScoreResponse] = (
             score_as_it_comes
@@ -135,11 +149,17 @@ class ScriptedServer:
                 "StreamTag": self._stream("on_stream_tag", tagging_pb2.StreamTagRequest, tagging_pb2.StreamTagResponse),
             },
             "seqserve.v1.ClassificationService": {
+                "Classify": self._unary(
+                    "on_classify", classification_pb2.ClassifyRequest, classification_pb2.ClassifyResponse
+                ),
                 "StreamClassify": self._stream(
                     "on_stream_classify",
                     classification_pb2.StreamClassifyRequest,
                     classification_pb2.StreamClassifyResponse,
                 ),
+            },
+            "seqserve.v1.InfillingService": {
+                "FillIn": self._unary("on_fill_in", infilling_pb2.FillInRequest, infilling_pb2.FillInResponse)
             },
             "seqserve.v1.ModelService": {
                 "ListModels": self._unary("on_list_models", model_pb2.ListModelsRequest, model_pb2.ListModelsResponse),
