@@ -29,7 +29,7 @@ SENTENCE_END: Final = Mark.SENTENCE_END
 """A sentence ends here; the next piece starts a new one. Only for tags."""
 
 FLUSH: Final = Mark.FLUSH
-"""Answer everything that was sent so far, provisional or not, and go on."""
+"""Answer what was sent so far, and go on. A word that was not complete counts as one; text after it begins another."""
 
 Flush: TypeAlias = Literal[Mark.FLUSH]
 
