@@ -25,8 +25,8 @@ def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], f
     running = [(feed, count) for feed, count in feeds if count]
     if running:
         inputs = [feed.take(count) for feed, count in running]
-        state = unpack(np.stack([feed.row for feed, _ in running]), running[0][0].state)
-        outputs, state = servable.run(inputs, state)
+        rows_BU = np.concatenate([feed.row for feed, _ in running]).reshape(len(running), -1)
+        outputs, state = servable.run(inputs, unpack(rows_BU, running[0][0].state))
         rows_BU = pack(state) if state else np.empty((len(running), 0), np.float32)
         for row, (feed, count) in enumerate(running):
             feed.started(now_s)

@@ -85,7 +85,8 @@ class Answer:
         if self._with_ids:
             piece.token_ids.extend(gathered.tokens)
         if self._with_logprobs:
-            piece.logprobs.extend(step_logprobs(report, self._table) for report in gathered.reports)
+            for report in gathered.reports:
+                tell_step(piece.logprobs.add(), report, self._table)
         return response
 
     def best(self, count: int) -> list[int]:
@@ -203,16 +204,27 @@ def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.Seq
 
 def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
     """One step's token and the likeliest ones there."""
-    return common.StepLogprobs(
-        chosen=token_logprob(report.chosen, table), top=[token_logprob(candidate, table) for candidate in report.top]
-    )
+    told = common.StepLogprobs()
+    tell_step(told, report, table)
+    return told
+
+
+def tell_step(told: common.StepLogprobs, report: StepReport, table: Sequence[bytes]) -> None:
+    """As step_logprobs, into a message that is there: a quarter of what it costs to make and to copy one."""
+    _tell(told.chosen, report.chosen, table)
+    for candidate in report.top:
+        _tell(told.top.add(), candidate, table)
 
 
 def token_logprob(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
     """A token and how likely it was."""
-    return common.TokenLogprob(
-        token_id=candidate.token,
-        token=table[candidate.token].decode("utf-8", "replace"),
-        logprob=candidate.logprob,
-        rank=candidate.rank,
-    )
+    told = common.TokenLogprob()
+    _tell(told, candidate, table)
+    return told
+
+
+def _tell(told: common.TokenLogprob, candidate: Candidate, table: Sequence[bytes]) -> None:
+    told.token_id = candidate.token
+    told.token = table[candidate.token].decode("utf-8", "replace")
+    told.logprob = candidate.logprob
+    told.rank = candidate.rank

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seqserve.server.convert.events import step_logprobs
+from seqserve.server.convert.events import tell_step
 from seqserve.server.convert.fields import servable_id, timing
 from seqserve.server.convert.generation import LOGPROBS_MAX, language_model
 from seqserve.server.convert.pieces import cuts
@@ -65,12 +65,14 @@ class ScoreStream:
     def _noted(self, found: Iterator[Cut]) -> Iterator[Inputs]:
         """The tokens of cuts, after a model's start token; their places are kept until they are told."""
         for cut in found:
-            tokens: list[int] = cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
+            inputs = cut.inputs
+            tokens: list[int] = inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
             places = cut.tokens or [_NOWHERE] * len(tokens)
             if self._last_token is None and tokens:
                 vocabulary = self._tokenization.vocabulary
                 if vocabulary.HasField("start_token") and tokens[0] != vocabulary.start_token:
                     tokens = [vocabulary.start_token, *tokens]
+                    inputs = token_inputs(tokens)
                 else:
                     places = places[1:]  # a sequence's first token has no probability
             if tokens:
@@ -78,7 +80,7 @@ class ScoreStream:
                 self._last_token = tokens[-1]
                 if self._remembered is not None:
                     self._remembered.add(tokens)
-                yield token_inputs(tokens)
+                yield inputs
 
     def started(self) -> pb.StreamScoreResponse:
         """The stream was admitted."""
@@ -88,17 +90,17 @@ class ScoreStream:
 
     def piece(self, reports: list[StepReport]) -> pb.StreamScoreResponse:
         """Scores of the next tokens."""
-        table, places = self._model.table, [self._places.popleft() for _ in reports]
-        position, self._position = self._position, self._position + len(reports)
+        response = pb.StreamScoreResponse()
+        piece, table = response.piece, self._model.table
+        piece.position = self._position
+        for report in reports:
+            tell_step(piece.tokens.add(), report, table)
+            offsets, place = piece.offsets.add(), self._places.popleft()
+            offsets.start, offsets.end = place.start, place.end
+        self._position += len(reports)
         self._scored += len(reports)
         self._sum.add(report.chosen.logprob for report in reports)
-        return pb.StreamScoreResponse(
-            piece=pb.StreamScorePiece(
-                tokens=[step_logprobs(report, table) for report in reports],
-                position=position,
-                offsets=[common.Offsets(start=start, end=end) for _, start, end in places],
-            )
-        )
+        return response
 
     def ending(self, end: FeedEnd) -> Ending:
         """What the stream leaves."""
