@@ -11,7 +11,7 @@ import numpy as np
 
 from seqserve.server.online_viterbi import OnlineViterbi
 from seqserve.server.state import FloatArray
-from seqserve.server.tagging import Chain, LabelChoices, choose_labels
+from seqserve.server.tagging import Chain, LabelChoices, choose_labels, labels_alone
 
 
 class Labeller(Protocol):
@@ -46,11 +46,11 @@ class LabelsAlone:
 
     def push(self, scores_TL: FloatArray) -> LabelChoices:
         """The labels of these steps."""
-        return choose_labels([scores_TL], self._top)[0]
+        return labels_alone(scores_TL, self._top)
 
     def guess(self, scores_TL: FloatArray) -> LabelChoices:
         """The labels of these steps."""
-        return self.push(scores_TL)
+        return labels_alone(scores_TL, self._top) if len(scores_TL) else LabelChoices([], [], [])
 
     def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - as all labellers
         """Nothing is left."""

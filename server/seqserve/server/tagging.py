@@ -81,27 +81,38 @@ def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None
     lengths = [len(scores_TL) for scores_TL in texts]
     if not any(lengths):
         return [LabelChoices([], [], []) for _ in texts]
-    wide_PL = np.concatenate(texts).astype(np.float64)
-    if chain is None:
-        probabilities_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
-        probabilities_PL /= probabilities_PL.sum(axis=1, keepdims=True)
-        best_P = wide_PL.argmax(axis=1)
-    else:
-        index_P, steps = by_step(lengths)
-        probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
-        probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
-        best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
-    chosen = told(best_P, probabilities_PL, top)
+    scores_PL = np.concatenate(texts) if len(texts) > 1 else texts[0]
+    chosen = labels_alone(scores_PL, top) if chain is None else _labels_in_rows(scores_PL, lengths, top, chain)
     ends = list(itertools.accumulate(lengths))
     return [chosen.cut(end - length, end) for length, end in zip(lengths, ends, strict=True)]
 
 
+def labels_alone(scores_PL: FloatArray, top: int) -> LabelChoices:
+    """Each step's likeliest label on its own."""
+    wide_PL = scores_PL.astype(np.float64)
+    weights_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
+    sums_P, best_P = weights_PL.sum(axis=1), wide_PL.argmax(axis=1)
+    if top:
+        return told(best_P, weights_PL / sums_P[:, np.newaxis], top)
+    return LabelChoices(best_P.tolist(), (1 / sums_P).tolist(), [[] for _ in best_P])  # the greatest weight is 1
+
+
+def _labels_in_rows(scores_PL: FloatArray, lengths: Sequence[int], top: int, chain: Chain) -> LabelChoices:
+    """The labels of the likeliest row of each text. Args: lengths: of the texts."""
+    wide_PL = scores_PL.astype(np.float64)
+    index_P, steps = by_step(lengths)
+    probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
+    probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
+    best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
+    return told(best_P, probabilities_PL, top)
+
+
 def told(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> LabelChoices:
     """Labels with their probabilities, and the likeliest ones of each step; ties go to the lower index."""
-    order_PK = (
-        np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top] if top else np.empty((len(labels_P), 0), int)
-    )
-    scores: list[float] = np.take_along_axis(probabilities_PL, labels_P[:, np.newaxis], axis=1)[:, 0].tolist()
+    scores: list[float] = probabilities_PL[np.arange(len(labels_P)), labels_P].tolist()
+    if not top:
+        return LabelChoices(labels_P.tolist(), scores, [[] for _ in scores])
+    order_PK = np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top]
     top_scores: list[list[float]] = np.take_along_axis(probabilities_PL, order_PK, axis=1).tolist()
     likeliest = [list(zip(*each, strict=True)) for each in zip(order_PK.tolist(), top_scores, strict=True)]
     return LabelChoices(labels_P.tolist(), scores, likeliest)

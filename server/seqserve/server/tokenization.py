@@ -158,8 +158,9 @@ class Tokenization:
         """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
         if self._with_bytes:
             raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
-        self.check_ids(ids, field)
-        return Tokenized(token_inputs(ids), [])
+        known = list(ids)  # NumPy is slow with what is no list
+        self.check_ids(known, field)
+        return Tokenized(token_inputs(known), [])
 
     def _word_ids(self, words: Sequence[Token], field: str) -> list[int]:
         """Ids of words as they stand. Raises: OutOfVocabularyError naming the first that has none."""
