@@ -46,8 +46,8 @@ def test_one_text_gives_one_answer_and_a_list_a_list(client: Client) -> None:
     one = client.classify("m", "a b c")
     assert (one.labels, one.chosen, one.tokens) == ((LabelScore("X", 0.75), LabelScore("Y", 0.25)), ("X",), 3)
     assert (one.servable.model, one.timing.total_ms) == ("scripted", 2.0)
-    assert [each.tokens for each in client.classify("m", ["a", ["b", "c"]], top=1)] == [1, 2]
-    assert client.classify("m", "a", top=1).labels == (LabelScore("X", 0.75),)
+    assert [each.tokens for each in client.classify("m", ["a", ["b", "c"]], top_labels=1)] == [1, 2]
+    assert client.classify("m", "a", top_labels=1).labels == (LabelScore("X", 0.75),)
 
 
 def test_fewer_answers_than_texts_are_found_out(server: ScriptedServer, client: Client) -> None:
@@ -69,7 +69,7 @@ def test_a_refusal_is_its_exception(server: ScriptedServer, client: Client) -> N
 
 async def test_the_asyncio_client_answers_the_same(async_server: ScriptedServer, async_client: AsyncClient) -> None:
     assert (await async_client.classify("m", "a b")).tokens == 2
-    assert [one.chosen for one in await async_client.classify("m", ["a", [97]], version=3, top=1)] == [("X",)] * 2
+    assert [one.chosen for one in await async_client.classify("m", ["a", [97]], version=3, top_labels=1)] == [("X",)] * 2
     assert async_server.requests == [
         classify_request("m", ["a b"]),
         classify_request("m", ["a", [97]], version=3, top_labels=1),

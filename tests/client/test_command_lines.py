@@ -166,7 +166,7 @@ def test_score_on_a_terminal_marks_the_least_likely(run: Run, typed: Typed, caps
     assert shown(out) == ["  1.00  abcdef"]
 
 
-@pytest.mark.parametrize("command", ["tag", "score"])
+@pytest.mark.parametrize("command", ["tag", "score", "classify"])
 def test_a_text_that_comes_stands_alone(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "m", "text", "-") == 2
     assert "give it alone" in capsys.readouterr().err
@@ -177,13 +177,13 @@ def test_options_of_lines_are_refused_for_texts(run: Run, capsys: pytest.Capture
     assert "are for -" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["tag", "score"])
+@pytest.mark.parametrize("command", ["tag", "score", "classify"])
 def test_a_refusal_is_told_while_standard_input_is_open(command: str, server: ScriptedServer) -> None:
     async def refuse(requests: AsyncIterator[object]) -> AsyncGenerator[object, None]:
         raise Failure(grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_TASK_MISMATCH", "it does something else")
         yield
 
-    server.on_stream_tag = server.on_stream_score = refuse  # type: ignore[assignment]
+    server.on_stream_tag = server.on_stream_score = server.on_stream_classify = refuse  # type: ignore[assignment]
     reading, writing = os.pipe()
     try:
         ended = subprocess.run(
@@ -225,3 +225,18 @@ def test_every_answer_is_told_with_its_line(texts: list[str], width: int) -> Non
     told += [(line.text, "".join(one.text for one in own)) for line, own in lines.rest()]
     assert [text for text, _ in told] == [line.rstrip("\n") for line in given_lines if line.strip()]
     assert all(answers.startswith(text.rstrip()) for text, answers in told)
+
+
+def test_classify_prints_the_running_answer(
+    run: Run, server: ScriptedServer, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed("one two\n\nthree\n")
+    assert run("classify", "m", "-", "--version", "2", "--top", "1") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert (rows[0], rows[-1]) == ("2\tX 1.000", "3\tX 1.000")
+    kinds = [request.WhichOneof("message") for request in server.requests]
+    assert kinds == ["config", "text", "flush", "text", "text", "flush"]
+    assert (server.requests[0].config.model.version, server.requests[0].config.top_labels) == (2, 1)
+    typed("one two")
+    assert run("classify", "m", "-", "--json") == 0
+    assert [answer["chosen"] for answer in lines_of(capsys.readouterr().out)] == [["X"], ["X"]]

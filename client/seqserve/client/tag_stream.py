@@ -67,10 +67,10 @@ class TagStreamOptions(TypedDict, total=False):
     sentence_rule: SentenceRule | None
     """What ends a sentence besides SENTENCE_END. Default: CLIENT, nothing."""
     provisional: bool | None
-    """Also send tags before they are final; they come again. Not for models whose tags are final at once. Default: no."""
+    """Also send tags before they are final; they come again. Not where tags are final at once. Default: no."""
     decision_lag_max: int | None
-    """For models with a CRF: most tokens that a decision is put off; it is made as soon as no later token can change it.
-    Default, and limit: the server's (256)."""
+    """For models with a CRF: most tokens that a decision is put off, which is made as soon as no later token can change
+    it. Default, and limit: the server's (256)."""
     top_labels: int | None
     """Best labels to return for each token, in [0, 20]. Default: 0."""
     spans: bool | None

@@ -22,7 +22,7 @@ class AsyncClassificationMethods(AsyncMethods):
         texts: str,
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> TextClassification: ...
 
@@ -33,7 +33,7 @@ class AsyncClassificationMethods(AsyncMethods):
         texts: Sequence[WholeText],
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> list[TextClassification]: ...
 
@@ -43,7 +43,7 @@ class AsyncClassificationMethods(AsyncMethods):
         texts: str | Sequence[WholeText],
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> TextClassification | list[TextClassification]:
         """Tell what one text is, or several, each for itself.
@@ -54,7 +54,7 @@ class AsyncClassificationMethods(AsyncMethods):
                 list of words, which stay as they are, or a list of token ids: ``["a b", "c"]`` are two texts,
                 ``[["a", "b"]]`` is one of two words.
             version: Version of the model. Default: the newest that is ready.
-            top: Best labels to return for each text, in [1, 100]. Default: all.
+            top_labels: Best labels to return for each text, in [1, 100]. Default: all.
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
@@ -63,7 +63,7 @@ class AsyncClassificationMethods(AsyncMethods):
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
-        request = classify_request(model, sent, version=version, top_labels=top)
+        request = classify_request(model, sent, version=version, top_labels=top_labels)
         answer = await self._calls.call(self._calls.classification.Classify, request, timeout_s)
         classified = classifications_from_wire(answer, len(sent))
         return classified[0] if one else classified

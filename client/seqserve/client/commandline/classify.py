@@ -9,27 +9,31 @@ from rich.text import Text
 
 from seqserve.client.classification import TextClassification
 from seqserve.client.client import Client
+from seqserve.client.commandline import classify_lines
 from seqserve.client.commandline.output import print_json, print_table
-from seqserve.client.commandline.texts import add_each_text, batches
+from seqserve.client.commandline.texts import add_texts, batches, is_stream
 
 EXAMPLES: str = """examples:
   seqserve classify MODEL "a moving and important film" "dull, lifeless, and amateurish"
-  seqserve classify MODEL - --json < reviews.txt
+  seqserve classify MODEL - --each --json < reviews.txt
+  tail -f review.txt | seqserve classify MODEL -
 """
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="name of the model")
-    add_each_text(parser, kind="text")
+    add_texts(parser, kind="text")
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
     parser.add_argument("--top", type=int, metavar="K", help="only the K likeliest labels of each text")
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
-    """Print a table of the texts, or one JSON object a text."""
+    """Print a table of the texts, or one JSON object a text; of a text that comes line by line what it is so far."""
+    if is_stream(arguments):
+        return classify_lines.run(client, arguments)
     for batch in batches(arguments.texts):
-        found = client.classify(arguments.model, batch, version=arguments.version, top=arguments.top)
+        found = client.classify(arguments.model, batch, version=arguments.version, top_labels=arguments.top)
         if arguments.json:
             for text, classification in zip(batch, found, strict=True):
                 print_json(classification, text=text)

@@ -21,7 +21,7 @@ class ClassificationMethods(Methods):
         texts: str,
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> TextClassification: ...
 
@@ -32,7 +32,7 @@ class ClassificationMethods(Methods):
         texts: Sequence[WholeText],
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> list[TextClassification]: ...
 
@@ -42,7 +42,7 @@ class ClassificationMethods(Methods):
         texts: str | Sequence[WholeText],
         *,
         version: int | None = None,
-        top: int | None = None,
+        top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> TextClassification | list[TextClassification]:
         """Tell what one text is, or several, each for itself.
@@ -53,7 +53,7 @@ class ClassificationMethods(Methods):
                 list of words, which stay as they are, or a list of token ids: ``["a b", "c"]`` are two texts,
                 ``[["a", "b"]]`` is one of two words.
             version: Version of the model. Default: the newest that is ready.
-            top: Best labels to return for each text, in [1, 100]. Default: all.
+            top_labels: Best labels to return for each text, in [1, 100]. Default: all.
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
@@ -62,7 +62,7 @@ class ClassificationMethods(Methods):
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
-        request = classify_request(model, sent, version=version, top_labels=top)
+        request = classify_request(model, sent, version=version, top_labels=top_labels)
         answer = self._calls.call(self._calls.classification.Classify, request, timeout_s)
         classified = classifications_from_wire(answer, len(sent))
         return classified[0] if one else classified
