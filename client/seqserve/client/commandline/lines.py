@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TextIO, TypeVar
 
 
 class Placed(Protocol):
@@ -86,6 +86,7 @@ class Lines(Generic[PlacedT]):
 
 def standard_input() -> Iterator[str]:
     """The lines of standard input, with their line breaks, as they come; what is not UTF-8 becomes U+FFFD."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    yield from sys.stdin
+    stream: TextIO = sys.stdin
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    yield from stream

@@ -12,19 +12,18 @@ TEXTS_PER_REQUEST_MAX = 64
 
 
 def add_texts(parser: argparse.ArgumentParser, *, kind: str, alone: bool = True) -> None:
-    """Add the argument TEXT, and with ``alone`` the option --each; ``kind`` is what a text is called."""
-    parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input as it comes"
-    )
+    """Add the argument TEXT of a command that reads standard input as it comes, and with ``alone`` the option --each.
+
+    ``kind`` is what a text is called.
+    """
+    _add(parser, kind, "as it comes")
     if alone:
         parser.add_argument("--each", action="store_true", help=f"with -: every line is a {kind} of its own")
 
 
 def add_each_text(parser: argparse.ArgumentParser, *, kind: str) -> None:
     """Add the argument TEXT of a command whose texts are whole; ``kind`` is what one is called."""
-    parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input, one {kind} a line"
-    )
+    _add(parser, kind, f"one {kind} a line")
 
 
 def is_stream(arguments: argparse.Namespace) -> bool:
@@ -55,3 +54,7 @@ def _texts(arguments: Sequence[str]) -> Iterator[str]:
             yield from (line for line in lines if line.strip())
         else:
             yield argument
+
+
+def _add(parser: argparse.ArgumentParser, kind: str, read: str) -> None:
+    parser.add_argument("texts", metavar="TEXT", nargs="+", help=f"a {kind}, in quotes; - reads standard input, {read}")
