@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import limit, machine, model
+from benchmarks import limit, machine, model, tagging
 from benchmarks.limit import Limit
 from benchmarks.load import Load
 from benchmarks.processes import ServerProcess
 from benchmarks.recording import Json
 from benchmarks.serve import apply, server
 from benchmarks.stream_messages import STREAMS
+from benchmarks.tagging import Whole
 
 CLOSED = "closed"
 GRPC_AIO = "closed, grpc.aio callers"
@@ -30,6 +31,7 @@ CANCEL = "cancel"
 ECHO_STREAM = "streams, echo"
 NAIVE_STREAM = "streams, naive"
 STREAM = "streams"
+WHOLE = "whole sentences"
 
 OVERLOAD = 3.0
 """Times the capacity that is offered."""
@@ -48,6 +50,8 @@ class Plan:
     long_prompts: int
     cancels: int
     stream_s: float
+    tag_s: float
+    tag_sentences: int
     warmup_s: float = 1.0
     tokens: int = 200
     requests: int = 0
@@ -64,6 +68,8 @@ FULL = Plan(
     long_prompts=7,
     cancels=10_000,
     stream_s=4.0,
+    tag_s=4.0,
+    tag_sentences=0,
 )
 QUICK = Plan(
     rounds=2,
@@ -75,6 +81,8 @@ QUICK = Plan(
     long_prompts=3,
     cancels=600,
     stream_s=0.7,
+    tag_s=1.5,
+    tag_sentences=256,
 )
 
 
@@ -103,6 +111,7 @@ class Results:
 
     rounds: list[Round]
     streams: list[StreamRound]
+    wholes: list[Whole]
     pauses: Json
     offered: dict[float, Json]
     cancelled: Json
@@ -130,10 +139,11 @@ class Campaign:
                 with server("naive-tagger", self._models) as tagger, server("echo", self._models) as echo:
                     naives = {"tag": tagger, "score": naive}
                     streams = [self._stream_round(ours, naives, echo) for _ in range(self._plan.rounds)]
+            wholes = [self._whole(ours) for _ in range(self._plan.rounds)]
             pauses = self._load(PAUSE, ours, mode="pause", callers=32, count=self._plan.long_prompts)
             offered = {share: self._offered(ours, share) for share in (*self._plan.loads, OVERLOAD)}
             cancelled = self._load(CANCEL, ours, mode="cancel", count=self._plan.cancels)
-        return Results(rounds, streams, pauses, offered, cancelled)
+        return Results(rounds, streams, wholes, pauses, offered, cancelled)
 
     def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
         limits = limit.measure_apart(self._servable, [1, 64], self._plan.limit_s)
@@ -153,6 +163,12 @@ class Campaign:
             found.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
             found.served[mode] = self._load(STREAM, ours, **turn)
             found.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
+        return found
+
+    def _whole(self, ours: ServerProcess) -> Whole:
+        tagger = max((self._models / model.TAGGER).iterdir(), key=lambda version: int(version.name))
+        found = tagging.measure(ours.target, tagger, self._plan.tag_sentences, self._plan.tag_s)
+        self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
         return found
 
     def _offered(self, ours: ServerProcess, share: float) -> Json:
@@ -181,8 +197,8 @@ class Campaign:
         self._note({"measurement": name, **result}, f"{name} {load.mode} {load.callers}", result["tokens_s"])
         return result
 
-    def _note(self, measurement: Json, title: str, tokens_s: float) -> None:
+    def _note(self, measurement: Json, title: str, rate: float, unit: str = "tokens/s") -> None:
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(measurement | self._about) + "\n")
         elapsed_s = time.monotonic() - self._start_s
-        print(f"{elapsed_s:6.0f} s  {title:28} {tokens_s:9.0f} tokens/s", file=sys.stderr, flush=True)
+        print(f"{elapsed_s:6.0f} s  {title:28} {rate:9.0f} {unit}", file=sys.stderr, flush=True)

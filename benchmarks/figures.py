@@ -60,6 +60,8 @@ GOALS = (
     Goal("score_stream_cpu_us_64", "the same: CPU us a score"),
     Goal("echo_cpu_us_64", "the same: CPU us a message of the echo"),
     Goal("tag_stream_p99_ms_64", "the same: p99 ms from a token to its tag"),
+    Goal("tag_whole_over_limit", "whole sentences/s over the bare model's in batches of like length", at_least=0.7),
+    Goal("tag_whole_over_single", "the same over the bare model's one by one", at_least=3),
 )
 """Those of int8 are in `precision`."""
 
@@ -116,6 +118,8 @@ def figures(results: Results) -> Json:
         ),
         "client_us_per_message_64": median(lambda one: one.served[64]["client_cpu_us_per_message"]),
         **_of_streams(results.streams),
+        "tag_whole_over_limit": statistics.median(one.served / one.limit for one in results.wholes),
+        "tag_whole_over_single": statistics.median(one.served / one.single for one in results.wholes),
     }
 
 

@@ -21,6 +21,8 @@ TINY = Plan(
     long_prompts=1,
     cancels=20,
     stream_s=30.0,
+    tag_s=0.1,
+    tag_sentences=20,
     warmup_s=0.0,
     tokens=5,
     requests=20,
@@ -63,6 +65,7 @@ def test_every_measurement_is_a_line(results: tuple[Results, Path]) -> None:
         campaign.ECHO_STREAM,
         campaign.STREAM,
         campaign.NAIVE_STREAM,
+        campaign.WHOLE,
     }
     assert all(line["machine"]["cores"] and line["versions"]["onnxruntime"] for line in lines)
     assert not any(line.get("failed") for line in lines if line["measurement"] == campaign.CLOSED)
