@@ -203,12 +203,14 @@ def test_only_so_many_feeds_are_open_at_a_time(tiny: LoadedModel) -> None:
     assert rig.engine.counts().refused == 1
 
 
-def test_lanes_share_the_feeds_and_their_limit(tiny: LoadedModel) -> None:
-    lanes = Lanes(tiny.servable, tiny.table, BatchSettings(lanes=2, feeds_max=4), lambda _: None, ManualClock())
-    feeds = [lanes.open(FeedRequest()) for _ in range(4)]
-    assert [feed.lane for feed in feeds] == [0, 1, 0, 1]
-    with pytest.raises(QueueFullError, match="4 client streams"):
+def test_feeds_go_together_until_a_batch_is_full_and_lanes_share_their_limit(tiny: LoadedModel) -> None:
+    settings = BatchSettings(lanes=2, feeds_max=5, size_max=4)
+    lanes = Lanes(tiny.servable, tiny.table, settings, lambda _: None, ManualClock())
+    feeds = [lanes.open(FeedRequest()) for _ in range(5)]
+    assert [feed.lane for feed in feeds] == [0, 0, 1, 1, 0]
+    with pytest.raises(QueueFullError, match="5 client streams"):
         lanes.open(FeedRequest())
+    lanes.cancel(feeds.pop())
     for feed in feeds:
         lanes.feed(feed, token_inputs([1, 2]))
         lanes.finish(feed)

@@ -30,7 +30,7 @@ _LANES_MAX = 4  # what `0` may choose
 
 
 class Lanes:
-    """Runs the sequences of one servable; a new one goes where the fewest are."""
+    """Runs the sequences of one servable; a new one goes where the fewest are, a feed where other feeds are."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class Lanes:
         self._settings = settings
         self._refused = 0  # before a lane was chosen
         self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
-        each = settings.model_copy(update={"size_max": -(-settings.size_max // count)})
+        self._rows = -(-settings.size_max // count)  # of a lane's batch
+        each = settings.model_copy(update={"size_max": self._rows})
         self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
 
     def start(self) -> None:
@@ -75,7 +76,7 @@ class Lanes:
         if self.room <= 0:
             self._refused += 1
             raise queue_full(self._settings.queue_depth_max - self.room, self._settings)
-        lane = self._freest()
+        lane = min(range(len(self.engines)), key=lambda index: self.engines[index].load)
         sequence = self.engines[lane].submit(request, admission)
         sequence.lane = lane
         return sequence
@@ -85,11 +86,12 @@ class Lanes:
 
         Raises: QueueFullError if as many are open in all lanes together as may; DrainingError, DeadlineError.
         """
-        feeds = sum(engine.feeds for engine in self.engines)
-        if feeds >= self._settings.feeds_max:
+        feeds = [engine.feeds for engine in self.engines]
+        if sum(feeds) >= self._settings.feeds_max:
             self._refused += 1
-            raise too_many_feeds(feeds, self._settings)
-        lane = self._freest()
+            raise too_many_feeds(sum(feeds), self._settings)
+        # Together as long as one batch holds them: each has a step at a time, and a run of many costs little more.
+        lane = min(range(len(feeds)), key=lambda index: feeds[index] // self._rows)
         feed = self.engines[lane].open(request, admission)
         feed.lane = lane
         return feed
@@ -113,10 +115,6 @@ class Lanes:
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out: see Engine."""
         self.engines[sequence.lane].cancel(sequence)
-
-    def _freest(self) -> int:
-        """The lane with the fewest."""
-        return min(range(len(self.engines)), key=lambda index: self.engines[index].load)
 
     def counts(self) -> Counts:
         """What all lanes have done, and what they hold."""
