@@ -233,6 +233,26 @@ def test_a_snapshot_of_another_model_is_refused_with_both_digests(lstm: Servable
         unpack(payload, lstm)
 
 
+def test_precisions_refuse_each_other_s_states_with_that_reason(tmp_path: Path) -> None:
+    from seqserve.training.config.optimisation import Precision
+    from tests.servables import make_language_model
+
+    make_language_model(tmp_path / "plain", hidden_size=8)
+    make_language_model(tmp_path / "small", hidden_size=8, precision=Precision.INT8)
+    with rooms(tmp_path) as made:
+        plain, small = (made.repository.model(name, None).servable for name in ("plain", "small"))
+        for theirs, ours, said in (
+            (plain, small, "belongs to plain/1 .* which computes in float32, and not in int8 as small/1"),
+            (small, plain, "belongs to small/1 .* which computes in int8, and not in float32 as plain/1"),
+        ):
+            payload = unseal(seal(pack(a_start(theirs), theirs, now_s=0), KEY), KEY, BYTES_MAX)
+            with pytest.raises(ServableMismatchError, match=said):
+                unpack(payload, ours)
+            kept = a_start(theirs)
+            read_again = unpack_tokens(pack(kept, theirs, now_s=0), ours)  # tokens mean the same to both
+            np.testing.assert_array_equal(read_again.tokens, kept.tokens)
+
+
 def test_no_bytes_at_all_are_told_as_that() -> None:
     with pytest.raises(SnapshotInvalidError, match="the snapshot is empty"):
         unseal(b"", None, BYTES_MAX)

@@ -63,12 +63,6 @@ class LabelScheme(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LABEL_SCHEME_NONE: _ClassVar[LabelScheme]
     LABEL_SCHEME_BIO: _ClassVar[LabelScheme]
     LABEL_SCHEME_BIOES: _ClassVar[LabelScheme]
-
-class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    PRECISION_UNSPECIFIED: _ClassVar[Precision]
-    PRECISION_FLOAT32: _ClassVar[Precision]
-    PRECISION_INT8: _ClassVar[Precision]
 TASK_UNSPECIFIED: Task
 TASK_LANGUAGE_MODEL: Task
 TASK_TAGGING: Task
@@ -106,9 +100,6 @@ LABEL_SCHEME_UNSPECIFIED: LabelScheme
 LABEL_SCHEME_NONE: LabelScheme
 LABEL_SCHEME_BIO: LabelScheme
 LABEL_SCHEME_BIOES: LabelScheme
-PRECISION_UNSPECIFIED: Precision
-PRECISION_FLOAT32: Precision
-PRECISION_INT8: Precision
 
 class Manifest(_message.Message):
     __slots__ = ("format_version", "task", "network", "graph", "inputs", "outputs", "states", "vocabulary", "labels", "limits", "precision", "training", "metrics", "parity", "generation", "quantization", "description", "license")
@@ -140,7 +131,7 @@ class Manifest(_message.Message):
     vocabulary: Vocabulary
     labels: Labels
     limits: Limits
-    precision: Precision
+    precision: _state_pb2.Precision
     training: TrainingRecord
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     parity: ParityProof
@@ -148,7 +139,7 @@ class Manifest(_message.Message):
     quantization: QuantizationRecord
     description: str
     license: str
-    def __init__(self, format_version: _Optional[int] = ..., task: _Optional[_Union[Task, str]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., graph: _Optional[_Union[GraphFile, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[StateSpec, _Mapping]]] = ..., vocabulary: _Optional[_Union[Vocabulary, _Mapping]] = ..., labels: _Optional[_Union[Labels, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., precision: _Optional[_Union[Precision, str]] = ..., training: _Optional[_Union[TrainingRecord, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., parity: _Optional[_Union[ParityProof, _Mapping]] = ..., generation: _Optional[_Union[GenerationDefaults, _Mapping]] = ..., quantization: _Optional[_Union[QuantizationRecord, _Mapping]] = ..., description: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., task: _Optional[_Union[Task, str]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., graph: _Optional[_Union[GraphFile, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[StateSpec, _Mapping]]] = ..., vocabulary: _Optional[_Union[Vocabulary, _Mapping]] = ..., labels: _Optional[_Union[Labels, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., precision: _Optional[_Union[_state_pb2.Precision, str]] = ..., training: _Optional[_Union[TrainingRecord, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., parity: _Optional[_Union[ParityProof, _Mapping]] = ..., generation: _Optional[_Union[GenerationDefaults, _Mapping]] = ..., quantization: _Optional[_Union[QuantizationRecord, _Mapping]] = ..., description: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ("cell", "layers", "hidden_size", "bidirectional", "input_size", "parameters", "crf", "details")

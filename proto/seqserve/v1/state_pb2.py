@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from seqserve.v1 import common_pb2 as seqserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17seqserve/v1/state.proto\x12\x0bseqserve.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18seqserve/v1/common.proto\"\xc5\x02\n\x0cStateOptions\x12\x14\n\nsession_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08snapshot\x18\x02 \x01(\x0cH\x00\x12\x32\n\x0b\x64\x65stination\x18\x03 \x01(\x0e\x32\x1d.seqserve.v1.StateDestination\x12\x1e\n\x11\x65xpected_position\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x10\x63reate_if_absent\x18\x05 \x01(\x08\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0b\x62usy_policy\x18\x07 \x01(\x0e\x32\x17.seqserve.v1.BusyPolicy\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x13\n\x0bkeep_tokens\x18\t \x01(\x08\x42\x08\n\x06sourceB\x14\n\x12_expected_position\"\x8f\x01\n\x0bStateResult\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08snapshot\x18\x04 \x01(\x0c\x12\x17\n\x0f\x61lready_applied\x18\x05 \x01(\x08\"X\n\x08Snapshot\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x13\n\x0bhmac_sha256\x18\x04 \x01(\x0c\"\xe6\x02\n\x0fSnapshotPayload\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x17\n\nlast_token\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12)\n\x07tensors\x18\x04 \x03(\x0b\x32\x18.seqserve.v1.StateTensor\x12\x12\n\x06tokens\x18\x05 \x03(\x05\x42\x02\x10\x01\x12\x34\n\ngeneration\x18\x06 \x01(\x0b\x32 .seqserve.v1.GenerationRemainder\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07tagging\x18\x08 \x01(\x0b\x32\x1d.seqserve.v1.TaggingRemainder\x12\x18\n\x10tokenizer_sha256\x18\t \x01(\x0c\x42\r\n\x0b_last_token\"h\n\x0bStateTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x0c\x65lement_type\x18\x02 \x01(\x0e\x32\x18.seqserve.v1.ElementType\x12\r\n\x05shape\x18\x03 \x03(\x05\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"R\n\x13GenerationRemainder\x12\x11\n\tundecoded\x18\x01 \x01(\x0c\x12(\n\x06\x63ounts\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.TokenCounts\"O\n\x0bTokenCounts\x12\x15\n\ttoken_ids\x18\x01 \x03(\x05\x42\x02\x10\x01\x12\x12\n\x06prompt\x18\x02 \x03(\x05\x42\x02\x10\x01\x12\x15\n\tgenerated\x18\x03 \x03(\x05\x42\x02\x10\x01\"U\n\x10TaggingRemainder\x12\x19\n\x11sentence_position\x18\x01 \x01(\x03\x12\x17\n\nlast_label\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_last_label*\x93\x01\n\x10StateDestination\x12!\n\x1dSTATE_DESTINATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19STATE_DESTINATION_DISCARD\x10\x01\x12\x1d\n\x19STATE_DESTINATION_SESSION\x10\x02\x12\x1e\n\x1aSTATE_DESTINATION_SNAPSHOT\x10\x03*W\n\nBusyPolicy\x12\x1b\n\x17\x42USY_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42USY_POLICY_REFUSE\x10\x01\x12\x14\n\x10\x42USY_POLICY_WAIT\x10\x02*\x8d\x01\n\x0b\x45lementType\x12\x1c\n\x18\x45LEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT32\x10\x01\x12\x16\n\x12\x45LEMENT_TYPE_UINT8\x10\x02\x12\x16\n\x12\x45LEMENT_TYPE_INT32\x10\x03\x12\x16\n\x12\x45LEMENT_TYPE_INT64\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17seqserve/v1/state.proto\x12\x0bseqserve.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18seqserve/v1/common.proto\"\xc5\x02\n\x0cStateOptions\x12\x14\n\nsession_id\x18\x01 \x01(\tH\x00\x12\x12\n\x08snapshot\x18\x02 \x01(\x0cH\x00\x12\x32\n\x0b\x64\x65stination\x18\x03 \x01(\x0e\x32\x1d.seqserve.v1.StateDestination\x12\x1e\n\x11\x65xpected_position\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x10\x63reate_if_absent\x18\x05 \x01(\x08\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0b\x62usy_policy\x18\x07 \x01(\x0e\x32\x17.seqserve.v1.BusyPolicy\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x13\n\x0bkeep_tokens\x18\t \x01(\x08\x42\x08\n\x06sourceB\x14\n\x12_expected_position\"\x8f\x01\n\x0bStateResult\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08snapshot\x18\x04 \x01(\x0c\x12\x17\n\x0f\x61lready_applied\x18\x05 \x01(\x08\"X\n\x08Snapshot\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x13\n\x0bhmac_sha256\x18\x04 \x01(\x0c\"\x91\x03\n\x0fSnapshotPayload\x12)\n\x08servable\x18\x01 \x01(\x0b\x32\x17.seqserve.v1.ServableId\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x17\n\nlast_token\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12)\n\x07tensors\x18\x04 \x03(\x0b\x32\x18.seqserve.v1.StateTensor\x12\x12\n\x06tokens\x18\x05 \x03(\x05\x42\x02\x10\x01\x12\x34\n\ngeneration\x18\x06 \x01(\x0b\x32 .seqserve.v1.GenerationRemainder\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07tagging\x18\x08 \x01(\x0b\x32\x1d.seqserve.v1.TaggingRemainder\x12\x18\n\x10tokenizer_sha256\x18\t \x01(\x0c\x12)\n\tprecision\x18\n \x01(\x0e\x32\x16.seqserve.v1.PrecisionB\r\n\x0b_last_token\"h\n\x0bStateTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x0c\x65lement_type\x18\x02 \x01(\x0e\x32\x18.seqserve.v1.ElementType\x12\r\n\x05shape\x18\x03 \x03(\x05\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"R\n\x13GenerationRemainder\x12\x11\n\tundecoded\x18\x01 \x01(\x0c\x12(\n\x06\x63ounts\x18\x02 \x01(\x0b\x32\x18.seqserve.v1.TokenCounts\"O\n\x0bTokenCounts\x12\x15\n\ttoken_ids\x18\x01 \x03(\x05\x42\x02\x10\x01\x12\x12\n\x06prompt\x18\x02 \x03(\x05\x42\x02\x10\x01\x12\x15\n\tgenerated\x18\x03 \x03(\x05\x42\x02\x10\x01\"U\n\x10TaggingRemainder\x12\x19\n\x11sentence_position\x18\x01 \x01(\x03\x12\x17\n\nlast_label\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_last_label*\x93\x01\n\x10StateDestination\x12!\n\x1dSTATE_DESTINATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19STATE_DESTINATION_DISCARD\x10\x01\x12\x1d\n\x19STATE_DESTINATION_SESSION\x10\x02\x12\x1e\n\x1aSTATE_DESTINATION_SNAPSHOT\x10\x03*W\n\nBusyPolicy\x12\x1b\n\x17\x42USY_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42USY_POLICY_REFUSE\x10\x01\x12\x14\n\x10\x42USY_POLICY_WAIT\x10\x02*Q\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x15\n\x11PRECISION_FLOAT32\x10\x01\x12\x12\n\x0ePRECISION_INT8\x10\x02*\x8d\x01\n\x0b\x45lementType\x12\x1c\n\x18\x45LEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT32\x10\x01\x12\x16\n\x12\x45LEMENT_TYPE_UINT8\x10\x02\x12\x16\n\x12\x45LEMENT_TYPE_INT32\x10\x03\x12\x16\n\x12\x45LEMENT_TYPE_INT64\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,12 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENCOUNTS'].fields_by_name['prompt']._serialized_options = b'\020\001'
   _globals['_TOKENCOUNTS'].fields_by_name['generated']._loaded_options = None
   _globals['_TOKENCOUNTS'].fields_by_name['generated']._serialized_options = b'\020\001'
-  _globals['_STATEDESTINATION']._serialized_start=1415
-  _globals['_STATEDESTINATION']._serialized_end=1562
-  _globals['_BUSYPOLICY']._serialized_start=1564
-  _globals['_BUSYPOLICY']._serialized_end=1651
-  _globals['_ELEMENTTYPE']._serialized_start=1654
-  _globals['_ELEMENTTYPE']._serialized_end=1795
+  _globals['_STATEDESTINATION']._serialized_start=1458
+  _globals['_STATEDESTINATION']._serialized_end=1605
+  _globals['_BUSYPOLICY']._serialized_start=1607
+  _globals['_BUSYPOLICY']._serialized_end=1694
+  _globals['_PRECISION']._serialized_start=1696
+  _globals['_PRECISION']._serialized_end=1777
+  _globals['_ELEMENTTYPE']._serialized_start=1780
+  _globals['_ELEMENTTYPE']._serialized_end=1921
   _globals['_STATEOPTIONS']._serialized_start=132
   _globals['_STATEOPTIONS']._serialized_end=457
   _globals['_STATERESULT']._serialized_start=460
@@ -55,13 +57,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SNAPSHOT']._serialized_start=605
   _globals['_SNAPSHOT']._serialized_end=693
   _globals['_SNAPSHOTPAYLOAD']._serialized_start=696
-  _globals['_SNAPSHOTPAYLOAD']._serialized_end=1054
-  _globals['_STATETENSOR']._serialized_start=1056
-  _globals['_STATETENSOR']._serialized_end=1160
-  _globals['_GENERATIONREMAINDER']._serialized_start=1162
-  _globals['_GENERATIONREMAINDER']._serialized_end=1244
-  _globals['_TOKENCOUNTS']._serialized_start=1246
-  _globals['_TOKENCOUNTS']._serialized_end=1325
-  _globals['_TAGGINGREMAINDER']._serialized_start=1327
-  _globals['_TAGGINGREMAINDER']._serialized_end=1412
+  _globals['_SNAPSHOTPAYLOAD']._serialized_end=1097
+  _globals['_STATETENSOR']._serialized_start=1099
+  _globals['_STATETENSOR']._serialized_end=1203
+  _globals['_GENERATIONREMAINDER']._serialized_start=1205
+  _globals['_GENERATIONREMAINDER']._serialized_end=1287
+  _globals['_TOKENCOUNTS']._serialized_start=1289
+  _globals['_TOKENCOUNTS']._serialized_end=1368
+  _globals['_TAGGINGREMAINDER']._serialized_start=1370
+  _globals['_TAGGINGREMAINDER']._serialized_end=1455
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,12 @@ class BusyPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BUSY_POLICY_REFUSE: _ClassVar[BusyPolicy]
     BUSY_POLICY_WAIT: _ClassVar[BusyPolicy]
 
+class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRECISION_UNSPECIFIED: _ClassVar[Precision]
+    PRECISION_FLOAT32: _ClassVar[Precision]
+    PRECISION_INT8: _ClassVar[Precision]
+
 class ElementType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ELEMENT_TYPE_UNSPECIFIED: _ClassVar[ElementType]
@@ -39,6 +45,9 @@ STATE_DESTINATION_SNAPSHOT: StateDestination
 BUSY_POLICY_UNSPECIFIED: BusyPolicy
 BUSY_POLICY_REFUSE: BusyPolicy
 BUSY_POLICY_WAIT: BusyPolicy
+PRECISION_UNSPECIFIED: Precision
+PRECISION_FLOAT32: Precision
+PRECISION_INT8: Precision
 ELEMENT_TYPE_UNSPECIFIED: ElementType
 ELEMENT_TYPE_FLOAT32: ElementType
 ELEMENT_TYPE_UINT8: ElementType
@@ -94,7 +103,7 @@ class Snapshot(_message.Message):
     def __init__(self, format_version: _Optional[int] = ..., payload: _Optional[bytes] = ..., sha256: _Optional[bytes] = ..., hmac_sha256: _Optional[bytes] = ...) -> None: ...
 
 class SnapshotPayload(_message.Message):
-    __slots__ = ("servable", "position", "last_token", "tensors", "tokens", "generation", "create_time", "tagging", "tokenizer_sha256")
+    __slots__ = ("servable", "position", "last_token", "tensors", "tokens", "generation", "create_time", "tagging", "tokenizer_sha256", "precision")
     SERVABLE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     LAST_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +113,7 @@ class SnapshotPayload(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     TAGGING_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     servable: _common_pb2.ServableId
     position: int
     last_token: int
@@ -113,7 +123,8 @@ class SnapshotPayload(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     tagging: TaggingRemainder
     tokenizer_sha256: bytes
-    def __init__(self, servable: _Optional[_Union[_common_pb2.ServableId, _Mapping]] = ..., position: _Optional[int] = ..., last_token: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[StateTensor, _Mapping]]] = ..., tokens: _Optional[_Iterable[int]] = ..., generation: _Optional[_Union[GenerationRemainder, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tagging: _Optional[_Union[TaggingRemainder, _Mapping]] = ..., tokenizer_sha256: _Optional[bytes] = ...) -> None: ...
+    precision: Precision
+    def __init__(self, servable: _Optional[_Union[_common_pb2.ServableId, _Mapping]] = ..., position: _Optional[int] = ..., last_token: _Optional[int] = ..., tensors: _Optional[_Iterable[_Union[StateTensor, _Mapping]]] = ..., tokens: _Optional[_Iterable[int]] = ..., generation: _Optional[_Union[GenerationRemainder, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tagging: _Optional[_Union[TaggingRemainder, _Mapping]] = ..., tokenizer_sha256: _Optional[bytes] = ..., precision: _Optional[_Union[Precision, str]] = ...) -> None: ...
 
 class StateTensor(_message.Message):
     __slots__ = ("name", "element_type", "shape", "data")

@@ -21,6 +21,7 @@ from seqserve.v1 import common_pb2
 from seqserve.v1 import state_pb2 as pb
 
 FORMAT_VERSION = 1
+_PRECISIONS = {pb.PRECISION_FLOAT32: "float32", pb.PRECISION_INT8: "int8"}
 
 
 def seal(payload: pb.SnapshotPayload, key: bytes | None) -> bytes:
@@ -76,6 +77,7 @@ def pack(start: Start, servable: Servable, now_s: float) -> pb.SnapshotPayload:
         common_pb2.ServableId(model=identity.model, version=identity.version, digest=identity.digest)
     )
     payload.tokenizer_sha256 = bytes.fromhex(servable.manifest.graph.tokenizer_sha256)
+    payload.precision = servable.manifest.precision
     payload.create_time.FromMilliseconds(round(now_s * 1e3))
     return payload
 
@@ -130,9 +132,13 @@ def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> Servable
             metadata={"state_digest": theirs.digest[:64]},
         )
     ours = servable.id
-    what = "tokenizer" if theirs.digest == ours.digest else "graph"
+    precisions = [_PRECISIONS.get(value) for value in (payload.precision, servable.manifest.precision)]
+    if None not in precisions and precisions[0] != precisions[1]:
+        what = f"computes in {precisions[0]}, and not in {precisions[1]} as"
+    else:
+        what = f"has another {'tokenizer' if theirs.digest == ours.digest else 'graph'} than"
     return ServableMismatchError(
-        f"{told}, which has another {what} than {ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own "
-        "version, or begin anew",
+        f"{told}, which {what} {ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own version, or begin "
+        "anew",
         metadata={"state_digest": theirs.digest[:64], "servable_digest": ours.digest},
     )

@@ -29,7 +29,7 @@ from seqserve.training.record import training_record
 from seqserve.training.runner import GraphRunner
 from seqserve.training.tasks.registry import TASK_NAMES, TASKS
 from seqserve.training.tasks.task import ConfigT, Exportable, Task
-from seqserve.v1 import manifest_pb2
+from seqserve.v1 import manifest_pb2, state_pb2
 
 MANIFEST_FORMAT = 1
 CHECKPOINT_FILE = "best.pt"
@@ -211,7 +211,7 @@ def export(
             inputs=model.inputs,
             outputs=model.outputs,
             states=model.states,
-            precision=manifest_pb2.PRECISION_INT8 if int8 else manifest_pb2.PRECISION_FLOAT32,
+            precision=state_pb2.PRECISION_INT8 if int8 else state_pb2.PRECISION_FLOAT32,
             parity=proof,
         )
     )
