@@ -6,7 +6,7 @@ import pytest
 
 from seqserve.server.errors import DeadlineError
 from seqserve.server.likelihood import Candidate, StepReport
-from seqserve.server.stream import End, FinishReason, Output, OutputStream, Scores, Search, Times
+from seqserve.server.stream import Answers, End, FinishReason, Output, OutputStream, Scores, Search, Times
 from tests.engine.rig import at_once
 
 TIMES = Times(0.0, 0.0, 0.0, 0.0)
@@ -24,6 +24,21 @@ async def test_the_reader_takes_all_that_has_gathered_in_order() -> None:
     assert {sample: outputs.tokens for sample, outputs in gathered.items()} == {0: [0, 2, 4], 1: [1, 3]}
     assert gathered[0].held_bytes == 4
     assert stream.taken == [3, 2]
+
+
+async def test_a_reader_that_is_woken_for_what_it_has_taken_waits_on() -> None:
+    stream = OutputStream()
+    report = StepReport(Candidate(1, -1.0, 1), ())
+    reading = asyncio.ensure_future(stream.take_reports())
+    await asyncio.sleep(0)
+    stream.wake()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not reading.done()
+    assert stream.put(Answers([report], 1, rests=True))
+    stream.wake()
+    assert await reading == [report]
+    assert stream.taken == [1]
 
 
 async def test_the_reader_waits_until_it_is_woken() -> None:

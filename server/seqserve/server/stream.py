@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from seqserve.server.beams import Hypothesis
 from seqserve.server.errors import ServeError
@@ -171,7 +171,7 @@ class OutputStream:
         self.prompt: list[StepReport] = []
         self._on_take = on_take
         self._gathered: dict[int, Gathered] = {}
-        self._answers: list[Steps | StepReport] = []
+        self._answers: list[Any] = []  # Steps, or StepReports
         self._error: ServeError | None = None
         self._begun = False
         self._reader: asyncio.Future[None] | None = None
@@ -243,11 +243,11 @@ class OutputStream:
 
         Raises: ServeError once the feed failed and everything before was taken.
         """
-        return cast("list[Steps]", await self._take_answers())
+        return await self._take_answers()
 
     async def take_reports(self) -> list[StepReport]:
         """As take_steps, of a feed that is scored."""
-        return cast("list[StepReport]", await self._take_answers())
+        return await self._take_answers()
 
     async def until_taken(self) -> None:
         """Wait until the reader takes something."""
@@ -255,7 +255,7 @@ class OutputStream:
             self._feeder = asyncio.get_running_loop().create_future()
         await self._feeder
 
-    async def _take_answers(self) -> list[Steps | StepReport]:
+    async def _take_answers(self) -> list[Any]:
         await self._something()
         answers, self._answers = self._answers, []
         self.taken[0] += self.gathered
@@ -268,7 +268,7 @@ class OutputStream:
 
     async def _something(self) -> None:
         """Wait until there is something to take, or a result. Raises: the error, if there is nothing else."""
-        if not (self._gathered or self._answers or self.result or self._error):
+        while not (self._gathered or self._answers or self.result or self._error):  # woken for what was taken already
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
