@@ -1,4 +1,4 @@
-"""Servables of every head: a CRF is decoded as training does it, and what has no RPC yet loads and is listed."""
+"""Servables of every head: served answers are those by which training judges a model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from seqserve.server.errors import BrokenServableError
 from seqserve.server.manifest import read_manifest
 from seqserve.server.testing import running_server
 from seqserve.training import crf
 from seqserve.training.data.sequences import batch_of, sequence_data
+from seqserve.training.evaluate import chosen_labels, sequence_inputs
+from seqserve.training.runner import GraphRunner, initial_states
+from seqserve.training.tasks.infilling import MASK
 from seqserve.training.tasks.sequences import spellings
 from seqserve.training.tensors import CPU, long_tensor, tensor
 from seqserve.training.tokenizer import word_spans
+from seqserve.v1 import classification_pb2, infilling_pb2, manifest_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import manifest_pb2, model_pb2, tagging_pb2
-from seqserve.v1.model_pb2_grpc import ModelServiceStub
+from seqserve.v1.classification_pb2_grpc import ClassificationServiceStub
+from seqserve.v1.infilling_pb2_grpc import InfillingServiceStub
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceStub
 from tests.servables import make_classifier, make_infiller, make_tagger
 
@@ -58,15 +64,77 @@ async def test_served_rows_of_labels_are_those_of_training(tmp_path: Path, setti
         assert [tag.label for tag in sequence.tags] == expected
 
 
-async def test_classifiers_and_infilling_models_load_and_are_listed(tmp_path: Path) -> None:
-    make_classifier(tmp_path / "both-sides")
-    for pooling in ("last", "mean", "max", "attention"):
-        make_classifier(tmp_path / pooling, pooling=pooling, bidirectional=False, spelling=True)
-    make_infiller(tmp_path / "blanks")
-    async with running_server(tmp_path) as address, grpc.aio.insecure_channel(address) as channel:
-        answer = await ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest())
-    assert {model.servable.model: model.state for model in answer.models} == dict.fromkeys(
-        ("attention", "blanks", "both-sides", "last", "max", "mean"), model_pb2.MODEL_STATE_READY
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"multiple": True, "threshold": 0.2, "spelling": True},
+        {"pooling": "attention"},
+        *({"pooling": pooling, "bidirectional": False} for pooling in ("last", "mean", "max", "attention")),
+    ],
+    ids=str,
+)
+async def test_served_classes_are_those_of_training(tmp_path: Path, settings: dict[str, Any]) -> None:
+    folder = make_classifier(tmp_path / "classifier", **settings)
+    batch_settings = {"prefill_tokens_max": 8, "prefill_length_max": 4}  # the long text is read in pieces, where it may
+    async with (
+        running_server(tmp_path, batch=batch_settings) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        answer = await ClassificationServiceStub(channel).Classify(
+            classification_pb2.ClassifyRequest(
+                model=common.ModelRef(name="classifier"),
+                inputs=[classification_pb2.ClassifyInput(text=text) for text in TEXTS],
+            )
+        )
+    manifest, tokenizer = read_manifest(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    cut = [[text[start:end] for start, end in word_spans(tokenizer, text)] for text in TEXTS]
+    names = list(manifest.labels.names)
+    for words, told in zip(cut, answer.classifications, strict=True):
+        logits = graph_outputs(folder, manifest, tokenizer, words)["logits"][0].astype(np.float64)
+        weights = 1 / (1 + np.exp(-logits)) if manifest.labels.multiple else np.exp(logits) / np.exp(logits).sum()
+        assert told.chosen == [names[label] for label in chosen_labels(logits, manifest.labels)]
+        assert {one.label: one.score for one in told.labels} == pytest.approx(dict(zip(names, weights, strict=True)))
+        assert [one.score for one in told.labels] == sorted((one.score for one in told.labels), reverse=True)
+        assert told.tokens == len(words)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+async def test_blanks_are_filled_as_training_judges_them(tmp_path: Path, *, bidirectional: bool) -> None:
+    folder = make_infiller(tmp_path / "blanks", bidirectional=bidirectional)
+    texts = [["The", "___", "sat", "on", "the", "___", "."], ["___"], ["naïve", "___"] * 20]
+    batch_settings = {"prefill_tokens_max": 8, "prefill_length_max": 4}
+    async with (
+        running_server(tmp_path, batch=batch_settings) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        answer = await InfillingServiceStub(channel).FillIn(
+            infilling_pb2.FillInRequest(
+                model=common.ModelRef(name="blanks"),
+                inputs=[infilling_pb2.FillInInput(words=common.Words(words=words)) for words in texts],
+                top_k=3,
+            )
+        )
+    manifest, tokenizer = read_manifest(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    no_words = [manifest.vocabulary.unknown_token, manifest.vocabulary.mask_token]
+    for words, told in zip(texts, answer.sequences, strict=True):
+        seen = [MASK if word == "___" else word for word in words]
+        logits_TV = graph_outputs(folder, manifest, tokenizer, seen)["logits"][:, 0].astype(np.float64)
+        places = [place for place, word in enumerate(seen) if word == MASK]
+        assert [blank.position for blank in told.blanks] == places
+        for place, blank in zip(places, told.blanks, strict=True):
+            logprobs = logits_TV[place] - np.log(np.exp(logits_TV[place]).sum())
+            likeliest = [token for token in np.argsort(-logprobs, kind="stable") if token not in no_words][:3]
+            assert [one.token_id for one in blank.candidates] == likeliest
+            assert [one.logprob for one in blank.candidates] == pytest.approx(logprobs[likeliest], abs=1e-5)
+
+
+def graph_outputs(
+    folder: Path, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, words: list[str]
+) -> dict[str, np.ndarray]:
+    """What the graph gives for one text alone, run as training's own evaluation runs it."""
+    batch = batch_of(sequence_data([words], tokenizer, word_bytes_max=manifest.vocabulary.word_bytes_max or 1), [0])
+    return GraphRunner((folder / "model.onnx").read_bytes())(
+        {**sequence_inputs(batch, manifest), **initial_states(manifest.states, 1)}
     )
 
 

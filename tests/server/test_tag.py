@@ -17,7 +17,7 @@ from seqserve.v1 import tagging_pb2 as pb
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceStub
 from tests.calls import Refusal, refusal
 from tests.conftest import MadeRepository
-from tests.servables import LABELS, WORDS, edit_manifest
+from tests.servables import LABELS, WORDS, edit_manifest, make_tagger
 
 
 def asks(*inputs: str | list[str], model: str = "tagger", **outputs: int) -> pb.TagRequest:
@@ -146,6 +146,12 @@ async def test_the_future_matters_to_a_bidirectional_tagger(channel: grpc.aio.Ch
             "inputs[0].features",
             "this model reads tokens, not features",
         ),
+        (
+            asks("a", spans=True),
+            "TASK_MISMATCH",
+            "",
+            "the labels of this model (NOUN, VERB, DET, …) write no spans",
+        ),
         (asks("a", model="lstm"), "TASK_MISMATCH", "", "is for language model, it has no tags; choose a tagger"),
         (asks("a", model="taggre"), "MODEL_NOT_FOUND", "", "did you mean 'tagger'?"),
     ],
@@ -157,6 +163,31 @@ async def test_a_request_that_cannot_be_answered_is_told_why(
     assert told.reason == f"ERROR_REASON_{reason}"
     assert told.field == field
     assert said in told.message
+
+
+@pytest.mark.parametrize("unit", [common.OFFSET_UNIT_CHARACTER, common.OFFSET_UNIT_BYTE])
+async def test_spans_come_with_the_tags_that_write_them(root: Path, unit: common.OffsetUnit) -> None:
+    make_tagger(root / "names", labels=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
+    text = "The 国 cat sat on a mat, naïve dog! The cat."
+    async with running_server(root) as address, grpc.aio.insecure_channel(address) as channel:
+        answer = await TaggingServiceStub(channel).Tag(
+            asks(text, "", text.split(), model="names", spans=True, offset_unit=unit)
+        )
+        without = await TaggingServiceStub(channel).Tag(asks(text, model="names", offset_unit=unit))
+    sequence = answer.sequences[0]
+    assert sequence.tags == without.sequences[0].tags
+    assert sequence.spans, "labels of these weights write some"
+    assert (len(answer.sequences[1].spans), len(without.sequences[0].spans)) == (0, 0)
+    for span in sequence.spans:
+        tags = sequence.tags[span.first_position : span.last_position + 1]
+        assert [tag.label for tag in tags] == [f"B-{span.label}", *[f"I-{span.label}"] * (len(tags) - 1)]
+        assert span.score == pytest.approx(sum(tag.score for tag in tags) / len(tags))
+        assert (span.offsets.start, span.offsets.end) == (tags[0].offsets.start, tags[-1].offsets.end)
+        data = text.encode() if unit == common.OFFSET_UNIT_BYTE else text
+        part = data[span.offsets.start : span.offsets.end]
+        assert (part.decode() if isinstance(part, bytes) else part) == span.text
+    begins = [tag.position for tag in sequence.tags if tag.label.startswith("B-")]
+    assert [span.first_position for span in sequence.spans] == begins
 
 
 @pytest.mark.parametrize("inputs", [("a", "国国国aa"), ("a", ["国国", "aaaa"])])
