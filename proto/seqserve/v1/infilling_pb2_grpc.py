@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InfillingServiceStub(object):
-    """Words for the blanks in a text, chosen from both sides.
+    """Words for the blanks in a text, chosen from both sides where the model reads both.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class InfillingServiceStub(object):
 
 
 class InfillingServiceServicer(object):
-    """Words for the blanks in a text, chosen from both sides.
+    """Words for the blanks in a text, chosen from both sides where the model reads both.
     """
 
     def FillIn(self, request, context):
@@ -70,7 +70,7 @@ def add_InfillingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InfillingService(object):
-    """Words for the blanks in a text, chosen from both sides.
+    """Words for the blanks in a text, chosen from both sides where the model reads both.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InfillingServiceStub:
-    """Words for the blanks in a text, chosen from both sides."""
+    """Words for the blanks in a text, chosen from both sides where the model reads both."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +38,14 @@ class InfillingServiceStub:
 
 @_typing.type_check_only
 class InfillingServiceAsyncStub(InfillingServiceStub):
-    """Words for the blanks in a text, chosen from both sides."""
+    """Words for the blanks in a text, chosen from both sides where the model reads both."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     FillIn: _aio.UnaryUnaryMultiCallable[_infilling_pb2.FillInRequest, _infilling_pb2.FillInResponse]  # type: ignore[assignment]
     """Fills the blanks of whole texts."""
 
 class InfillingServiceServicer:
-    """Words for the blanks in a text, chosen from both sides."""
+    """Words for the blanks in a text, chosen from both sides where the model reads both."""
 
     def FillIn(
         self,
