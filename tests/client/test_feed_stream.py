@@ -11,6 +11,7 @@ import pytest
 from seqserve.client import (
     FLUSH,
     SENTENCE_END,
+    CallCancelledError,
     Client,
     DeadlineError,
     ProtocolError,
@@ -336,3 +337,14 @@ def test_a_closed_client_says_so(server: ScriptedServer) -> None:
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         list(client.stream_tag("m", ["text"]))
+
+
+def test_closing_the_client_ends_its_streams(server: ScriptedServer) -> None:
+    left = threading.Event()
+    client = Client(server.target)
+    tags = iter(client.stream_tag("m", waits_for(left, "one ")))
+    assert next(tags).token == "one"
+    threading.Timer(0.05, client.close).start()  # while the reader waits
+    with pytest.raises(CallCancelledError):
+        next(tags)
+    left.set()
