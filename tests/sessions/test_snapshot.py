@@ -233,7 +233,7 @@ def test_a_snapshot_of_another_model_is_refused_with_both_digests(lstm: Servable
         unpack(payload, lstm)
 
 
-def test_precisions_refuse_each_other_s_states_with_that_reason(tmp_path: Path) -> None:
+def test_a_state_of_another_precision_is_refused_with_that_reason(tmp_path: Path) -> None:
     from seqserve.training.config.optimisation import Precision
     from tests.servables import make_language_model
 
