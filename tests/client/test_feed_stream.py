@@ -1,6 +1,5 @@
 """Streams that a source feeds, through the blocking client and over a real connection."""
 
-import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -13,7 +12,6 @@ from seqserve.client import (
     SENTENCE_END,
     CallCancelledError,
     Client,
-    DeadlineError,
     ProtocolError,
     StreamEnd,
     TaskMismatchError,
@@ -257,70 +255,6 @@ def test_events_of_a_newer_server_are_passed_over(server: ScriptedServer, client
     stream = client.stream_tag("m", ["text"])
     assert list(stream) == []
     assert stream.finished.reason is StreamEnd.UNKNOWN
-
-
-def test_the_time_out_runs_only_while_it_is_the_servers_turn(server: ScriptedServer, client: Client) -> None:
-    answered, asked = threading.Event(), threading.Event()
-
-    async def silent_at_the_end(requests: Requests) -> Events:
-        async for event in tag_as_it_comes(requests):
-            if event.HasField("finished"):
-                asked.set()
-                await asyncio.Event().wait()
-            yield event
-
-    server.on_stream_tag = silent_at_the_end
-    tags = iter(client.stream_tag("m", waits_for(answered, "one "), timeout_s=0.2))
-    assert next(tags).token == "one"
-    later = threading.Timer(0.6, answered.set)  # three time-outs, in which it is the caller's turn
-    later.start()
-    assert next(tags).token == "last"
-    with pytest.raises(DeadlineError, match=r"sent nothing for 0\.2 s"):
-        next(tags)
-    assert asked.is_set()
-
-
-def test_a_server_that_does_not_begin_is_given_up(server: ScriptedServer, client: Client) -> None:
-    async def never_begins(requests: Requests) -> Events:
-        await asyncio.Event().wait()
-        yield STARTED
-
-    server.on_stream_tag = never_begins
-    with pytest.raises(DeadlineError, match=r"sent nothing for 0\.05 s"):
-        client.stream_tag("m", [], timeout_s=0.05).start()
-
-
-def test_a_source_is_read_no_faster_than_the_server_takes_it(server: ScriptedServer, client: Client) -> None:
-    go_on = threading.Event()
-    given = 0
-
-    async def stalls(requests: Requests) -> Events:
-        yield STARTED
-        await asyncio.to_thread(go_on.wait, WAIT_S)
-        count = 0
-        async for _ in requests:
-            count += 1
-        yield tagging_pb2.StreamTagResponse(
-            finished=tagging_pb2.StreamTagFinished(tokens=count, reason=common_pb2.STREAM_END_INPUT)
-        )
-
-    def fast() -> Iterator[str]:
-        nonlocal given
-        while given < 2000:
-            given += 1
-            yield "x" * 10_000
-
-    server.on_stream_tag = stalls
-    with client.stream_tag("m", fast()) as stream:
-        stream.start()
-        seen = -1
-        while seen != given:  # until it stands still, which nothing but time can tell
-            seen = given
-            threading.Event().wait(0.2)
-        assert 0 < given < 1000, "20 MB would have gathered somewhere"
-        go_on.set()
-        assert list(stream) == []
-    assert stream.finished.tokens == 2001
 
 
 def test_it_can_be_iterated_once(client: Client) -> None:

@@ -11,7 +11,6 @@ from seqserve.client import (
     SENTENCE_END,
     AsyncClient,
     CallCancelledError,
-    DeadlineError,
     ProtocolError,
     QueueFullError,
     StreamEnd,
@@ -19,7 +18,7 @@ from seqserve.client import (
     TaskMismatchError,
     UnavailableError,
 )
-from seqserve.client.testing import SERVABLE, Failure, ScriptedServer, tag_as_it_comes
+from seqserve.client.testing import SERVABLE, Failure, ScriptedServer
 from seqserve.v1 import common_pb2, tagging_pb2
 
 WAIT_S = 20.0
@@ -277,73 +276,3 @@ async def test_a_server_that_ends_first_ends_the_source(
     async with async_client.stream_tag("m", then_waits("one ")) as stream:
         assert [tag async for tag in stream] == []
     assert stream.finished.reason is StreamEnd.IDLE
-
-
-async def test_the_time_out_runs_only_while_it_is_the_servers_turn(
-    async_server: ScriptedServer, async_client: AsyncClient
-) -> None:
-    answered = asyncio.Event()
-
-    async def silent_at_the_end(requests: Requests) -> Events:
-        async for event in tag_as_it_comes(requests):
-            if event.HasField("finished"):
-                await asyncio.Event().wait()
-            yield event
-
-    async def slow() -> AsyncIterator[str]:
-        yield "one "
-        await answered.wait()
-        yield "two "
-
-    async_server.on_stream_tag = silent_at_the_end
-    tags = aiter(async_client.stream_tag("m", slow(), timeout_s=0.2))
-    assert (await anext(tags)).token == "one"
-    asyncio.get_running_loop().call_later(0.6, answered.set)  # three time-outs, in which it is the caller's turn
-    assert (await anext(tags)).token == "two"
-    with pytest.raises(DeadlineError, match=r"sent nothing for 0\.2 s"):
-        await anext(tags)
-
-
-async def test_a_server_that_does_not_begin_is_given_up(
-    async_server: ScriptedServer, async_client: AsyncClient
-) -> None:
-    async def never_begins(requests: Requests) -> Events:
-        await asyncio.Event().wait()
-        yield STARTED
-
-    async_server.on_stream_tag = never_begins
-    with pytest.raises(DeadlineError, match=r"sent nothing for 0\.05 s"):
-        await async_client.stream_tag("m", then_waits(), timeout_s=0.05).start()
-
-
-async def test_a_source_is_read_no_faster_than_the_server_takes_it(
-    async_server: ScriptedServer, async_client: AsyncClient
-) -> None:
-    go_on = asyncio.Event()
-    given = 0
-
-    async def stalls(requests: Requests) -> Events:
-        yield STARTED
-        await go_on.wait()
-        count = 0
-        async for _ in requests:
-            count += 1
-        yield tagging_pb2.StreamTagResponse(finished=tagging_pb2.StreamTagFinished(tokens=count))
-
-    async def fast() -> AsyncIterator[str]:
-        nonlocal given
-        while given < 2000:
-            given += 1
-            yield "x" * 10_000
-
-    async_server.on_stream_tag = stalls
-    async with async_client.stream_tag("m", fast()) as stream:
-        await stream.start()
-        seen = -1
-        while seen != given:  # until it stands still, which nothing but time can tell
-            seen = given
-            await asyncio.sleep(0.2)
-        assert 0 < given < 1000, "20 MB would have gathered somewhere"
-        go_on.set()
-        assert [tag async for tag in stream] == []
-    assert stream.finished.tokens == 2001

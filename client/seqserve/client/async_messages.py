@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 
 from seqserve.client.errors import CallCancelledError
+from seqserve.client.messages import error_from_call, silence_error
 from seqserve.client.patience import answered
-from seqserve.client.transport import error_from_call, silence_error
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

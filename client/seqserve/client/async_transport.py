@@ -10,11 +10,11 @@ import grpc
 import grpc.aio
 
 from seqserve.client.async_messages import AsyncConversation, AsyncMessages, ended_error, self_was_cancelled
+from seqserve.client.messages import error_from_call
 from seqserve.client.patience import Patience, answered
 from seqserve.client.transport import (
     CHANNEL_OPTIONS,
     complete_address,
-    error_from_call,
     metadata_of,
 )
 

@@ -10,10 +10,11 @@ import grpc
 from seqserve.client.feed import Dialect, FinishedT, PartT, PieceT, check_source
 from seqserve.client.feed_stream import FeedStream
 from seqserve.client.generation import GenerationFinished
+from seqserve.client.messages import Messages
 from seqserve.client.patience import Patience
 from seqserve.client.resumption import Resumption
 from seqserve.client.streams import GenerationStream
-from seqserve.client.transport import Messages, Transport, limit_or_none
+from seqserve.client.transport import Transport, limit_or_none
 from seqserve.v1 import (
     classification_pb2_grpc,
     generation_pb2,

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from seqserve.client.errors import SeqserveError
 from seqserve.client.feed import Dialect, FeedRecord, FinishedT, PartT, PieceT, StreamStarted
-from seqserve.client.transport import Messages
+from seqserve.client.messages import Messages
 
 
 class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):

@@ -26,8 +26,9 @@ from seqserve.client.generation import (
     piece_from_wire,
     started_from_wire,
 )
+from seqserve.client.messages import Messages
 from seqserve.client.resumption import Resumption
-from seqserve.client.transport import Messages, Transport
+from seqserve.client.transport import Transport
 from seqserve.v1 import generation_pb2
 
 
