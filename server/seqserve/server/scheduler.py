@@ -231,11 +231,7 @@ class Scheduler:
     def _read_step(self) -> ReadStep | None:
         if not self.reading:
             return None
-        if self.cuts:
-            longest = self._piece(self.reading[0])
-            counts = [min(self._piece(sequence), longest) for sequence in self.reading]
-        else:
-            counts = [sequence.remaining for sequence in self.reading]
+        counts = [self._piece(sequence) if self.cuts else sequence.remaining for sequence in self.reading]
         together = alike(counts, self.settings.prefill_tokens_max, self.settings.size_max)
         return ReadStep([(self.reading[place], counts[place]) for place in together])
 
