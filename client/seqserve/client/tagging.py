@@ -78,7 +78,7 @@ class TagSpan:
 
     Attributes:
         label: Label without its B-, I-, E- or S- prefix.
-        text: Its text.
+        text: Its text; in a stream empty if it is longer than 65,536 characters, or bytes.
         score: Mean probability of its tokens' labels, in [0, 1].
         start: Where it starts in the text.
         end: Where it ends, the first place after it.
