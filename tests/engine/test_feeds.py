@@ -203,7 +203,7 @@ def test_only_so_many_feeds_are_open_at_a_time(tiny: LoadedModel) -> None:
     assert rig.engine.counts().refused == 1
 
 
-def test_feeds_go_together_until_a_batch_is_full_and_lanes_share_their_limit(tiny: LoadedModel) -> None:
+async def test_feeds_go_together_until_a_batch_is_full_and_lanes_share_their_limit(tiny: LoadedModel) -> None:
     settings = BatchSettings(lanes=2, feeds_max=5, size_max=4)
     lanes = Lanes(tiny.servable, tiny.table, settings, lambda _: None, ManualClock())
     feeds = [lanes.open(FeedRequest()) for _ in range(5)]
@@ -220,6 +220,27 @@ def test_feeds_go_together_until_a_batch_is_full_and_lanes_share_their_limit(tin
     assert all(feed.ended for feed in feeds)
     assert lanes.counts().feeds == 0
     assert lanes.counts().read_steps == 2
+
+
+async def test_what_comes_in_one_turn_of_the_event_loop_wakes_its_lane_once_and_shares_a_run(
+    tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = Lanes(tiny.servable, tiny.table, BatchSettings(lanes=2, size_max=4), lambda _: None, ManualClock())
+    engine, woken = lanes.engines[0], asyncio.Event()
+
+    def wake() -> None:  # what its thread does then
+        engine.step()
+        woken.set()
+
+    monkeypatch.setattr(engine, "wake", wake)
+    feeds = [lanes.open(FeedRequest()) for _ in range(2)]
+    for turn in range(3):
+        for feed in feeds:
+            lanes.feed(feed, token_inputs([turn]))
+        assert not woken.is_set()
+        await woken.wait()
+        woken.clear()
+        assert lanes.counts().read_steps == turn + 1
 
 
 def test_a_resting_feed_has_its_deadline_and_fails_when_the_engine_closes(tiny: LoadedModel) -> None:

@@ -194,34 +194,36 @@ class Engine:
     def feed(self, feed: Feed, inputs: Inputs) -> None:
         """Give a feed more steps, at least one. From the event loop, as all that is told to a feed.
 
+        What a feed is told is seen when the thread looks again; `wake` lets it, if it sleeps.
+
         Raises: InputTooLongError for a sentence that is too long to be answered as a whole; it has not got the steps.
         """
         with self._awake:
             feed.feed(inputs)
-            self._call(feed)
+            self._scheduler.call(feed)
 
     def end_sentence(self, feed: StepFeed) -> None:
         """What a feed was given is a whole sentence; what comes next begins from the initial state."""
         with self._awake:
             feed.end_sentence()
-            self._call(feed)
+            self._scheduler.call(feed)
 
     def flush(self, feed: Feed) -> None:
         """Answer what a feed was given, now, as well as can be."""
         with self._awake:
             feed.flush()
-            self._call(feed)
+            self._scheduler.call(feed)
 
     def finish(self, feed: Feed, error: ServeError | None = None) -> None:
         """Nothing more comes: when all that came is answered, its FeedEnd does, or an error for its reader."""
         with self._awake:
             feed.finish(error)
-            self._call(feed)
+            self._scheduler.call(feed)
 
-    def _call(self, feed: Feed) -> None:
-        """See whether a feed has something to do, now that it was told something."""
-        self._scheduler.call(feed)
-        self._awake.notify()
+    def wake(self) -> None:
+        """Let the thread look at what feeds were told."""
+        with self._awake:
+            self._awake.notify()
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""

@@ -7,6 +7,7 @@ samples, and whatever time the wire leaves is used.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Lanes:
         self._settings = settings
         self._refused = 0  # before a lane was chosen
         self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
+        self._called: set[int] = set()  # lanes whose feeds were told something in this turn of the event loop
         self._rows = -(-settings.size_max // count)  # of a lane's batch
         each = settings.model_copy(update={"size_max": self._rows})
         self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
@@ -99,18 +101,32 @@ class Lanes:
     def feed(self, feed: Feed, inputs: Inputs) -> None:
         """Give a feed more steps: see Engine."""
         self.engines[feed.lane].feed(feed, inputs)
+        self._call(feed.lane)
 
     def end_sentence(self, feed: StepFeed) -> None:
         """End a feed's sentence: see Engine."""
         self.engines[feed.lane].end_sentence(feed)
+        self._call(feed.lane)
 
     def flush(self, feed: Feed) -> None:
         """Answer what a feed was given: see Engine."""
         self.engines[feed.lane].flush(feed)
+        self._call(feed.lane)
 
     def finish(self, feed: Feed, error: ServeError | None = None) -> None:
         """Nothing more comes for a feed: see Engine."""
         self.engines[feed.lane].finish(feed, error)
+        self._call(feed.lane)
+
+    def _call(self, lane: int) -> None:
+        """Wake a lane at the end of this turn of the event loop: what came with the same turn shares a run."""
+        if lane not in self._called:
+            self._called.add(lane)
+            asyncio.get_running_loop().call_soon(self._wake, lane)
+
+    def _wake(self, lane: int) -> None:
+        self._called.discard(lane)
+        self.engines[lane].wake()
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out: see Engine."""

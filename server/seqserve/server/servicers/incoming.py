@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
 from seqserve.server.feeding import Feed
 from seqserve.server.lanes import Lanes
+from seqserve.server.servicers.idleness import Idleness
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
 
@@ -36,7 +37,8 @@ class Incoming(Generic[MessageT]):
         Raises: InvalidFieldError if it is another, or none comes within so many seconds.
         """
         try:
-            message = await self._next(wait_s)
+            async with asyncio.timeout(wait_s):
+                message = await anext(self._messages, None)
         except TimeoutError:
             raise InvalidFieldError(
                 f"no first message came within {wait_s:g} s; send one with config", field="config"
@@ -54,27 +56,34 @@ class Incoming(Generic[MessageT]):
 
         Raises: InvalidFieldError for a second config, or a message that says nothing.
         """
-        while True:
-            try:
-                message = await self._next(idle_s)
-            except TimeoutError:
-                self.reason = common.STREAM_END_IDLE
-                return
-            if message is None:
-                await asyncio.sleep(_HALF_CLOSED_S)
-                return
-            if (kind := message.WhichOneof("message")) == "end":
-                return
-            if kind is None:
-                raise InvalidFieldError("a message of the stream is empty; send input, flush or end", field="message")
-            if kind == "config":
-                raise InvalidFieldError("config came a second time; a stream has one, at its beginning", field="config")
-            yield message
+        idleness = Idleness(idle_s)
+        try:
+            while (message := await self._next(idleness)) is not None:
+                if (kind := message.WhichOneof("message")) == "end":
+                    return
+                if kind is None:
+                    raise InvalidFieldError(
+                        "a message of the stream is empty; send input, flush or end", field="message"
+                    )
+                if kind == "config":
+                    raise InvalidFieldError(
+                        "config came a second time; a stream has one, at its beginning", field="config"
+                    )
+                yield message
+        finally:
+            idleness.close()
 
-    async def _next(self, wait_s: float) -> MessageT | None:
-        """The next message; None once the caller has closed its side. Raises: TimeoutError."""
-        async with asyncio.timeout(wait_s):
-            return await anext(self._messages, None)
+    async def _next(self, idleness: Idleness) -> MessageT | None:
+        """The next message; None if there will be none."""
+        try:
+            with idleness:
+                message = await anext(self._messages, None)
+        except TimeoutError:
+            self.reason = common.STREAM_END_IDLE
+            return None
+        if message is None:
+            await asyncio.sleep(_HALF_CLOSED_S)
+        return message
 
 
 @asynccontextmanager
