@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -82,6 +83,16 @@ async def test_all_words_and_what_is_none_make_up_all_probability(channel: grpc.
     assert len(missing) == 2, "they keep their ranks"
     total = sum(math.exp(one.logprob) for one in blank.candidates)
     assert 0.5 < total < 1
+
+
+async def test_the_service_is_healthy_where_there_is_a_model_for_it(channel: grpc.aio.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+    states = {
+        name: (await health.Check(health_pb2.HealthCheckRequest(service=f"seqserve.v1.{name}Service"))).status
+        for name in ("Infilling", "Tagging", "Classification")
+    }
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert states == {"Infilling": serving, "Tagging": serving, "Classification": not_serving}
 
 
 async def test_both_sides_count(channel: grpc.aio.Channel) -> None:
