@@ -1,13 +1,14 @@
 """StreamTag: what the caller's messages mean, and what answers them.
 
-The feeding side puts tokens in, the answering side takes them out as their labels come; both run on the event loop.
+The feeding side puts tokens in, on the event loop; the answering side takes them out as their labels come, on whatever
+thread. They share the line of tokens and the text for spans, which one makes longer at the end and the other shorter at
+the beginning.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2, state_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
+_TAGS_PER_DECISION = 16  # that could be made while a CRF decides one
+
 
 class TagStream:
     """One stream: its tokens as they come, and their tags."""
@@ -49,6 +52,7 @@ class TagStream:
         self._names = list(labels.names)
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
+        self._decides = model.manifest.network.crf
         self._goes_on = advance.wants_state or advance.already_applied  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
         self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
@@ -81,6 +85,10 @@ class TagStream:
         return pb.StreamTagResponse(
             started=pb.StreamTagStarted(servable=servable_id(self._servable), position=self._begun)
         )
+
+    def work(self, answers: list[Steps]) -> int:
+        """How much there is to do for answers, counted in tags without a CRF."""
+        return _TAGS_PER_DECISION * len(self._tokens) if self._decides else sum(map(len, answers))
 
     def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
@@ -147,7 +155,7 @@ class TagStream:
         if scores_TL is None:
             scores_TL = np.empty((0, len(self._names)), np.float32)
         choices = self._labeller.guess(scores_TL)
-        self._tell(told, choices, list(islice(self._tokens, len(choices))), provisional=True)
+        self._tell(told, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
 
     def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:
         tokens = [self._tokens.popleft() for _ in choices.labels]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import grpc.aio
@@ -67,17 +68,18 @@ class TaggingServicer(TaggingServiceServicer):
                 await context.write(tagging.started())
                 try:
                     while answers := await feed.stream.take_steps():
-                        await self._write(context, tagging.piece(answers))
+                        await self._write(context, tagging.work(answers), partial(tagging.piece, answers))
                 except ServeError:  # a caller's mistake comes after the answer to all that was right
-                    await self._write(context, tagging.last())
+                    await self._write(context, tagging.work([]), tagging.last)
                     raise
-                await self._write(context, tagging.last())
+                await self._write(context, tagging.work([]), tagging.last)
                 end = await feed.stream.take_result(FeedEnd)
                 result = await advance.commit(tagging.ending(end))
                 await context.write(tagging.finished(end, state.state_result(result), incoming.reason))
 
-    async def _write(self, context: Context, piece: pb.StreamTagResponse | None) -> None:
-        if piece is not None:
+    async def _write(self, context: Context, tags: int, telling: Callable[[], pb.StreamTagResponse | None]) -> None:
+        """Write what there is to tell, if anything. Args: tags: how much that is."""
+        if (piece := await apart(tags * _BYTES_PER_TAG, telling)) is not None:
             await context.write(piece)
 
     async def _feed(
