@@ -142,12 +142,11 @@ class Connection(asyncio.Protocol):
         if kind == PING and not flags & ACK:
             self._transport.write(_frame(PING, ACK, 0, payload))
         elif kind == SETTINGS and not flags & ACK:
-            for setting, value in struct.iter_unpack(">HI", payload):
-                if setting == _INITIAL_WINDOW:
-                    self._write(self._outbox.resize(value))
-                elif setting == _FRAME_MAX:
-                    self._outbox.frame_max = value
-            self._transport.write(_frame(SETTINGS, ACK, 0, b""))
+            settings: dict[int, int] = dict(struct.iter_unpack(">HI", payload))
+            self._transport.write(_frame(SETTINGS, ACK, 0, b""))  # before what they permit
+            self._outbox.frame_max = settings.get(_FRAME_MAX, self._outbox.frame_max)
+            if _INITIAL_WINDOW in settings:
+                self._write(self._outbox.resize(settings[_INITIAL_WINDOW]))
         elif kind == WINDOW_UPDATE:
             self._write(self._outbox.grow(stream, int.from_bytes(payload)))
 

@@ -41,6 +41,9 @@ class ModelSpec:
     precision: str = "fp32"
 
 
+DEFAULT = ModelSpec()
+
+
 def build(root: Path, spec: ModelSpec) -> None:
     """Write the servables into the model repository ``root``, in a process of its own: torch stays out of this one."""
     arguments = [f"--{name}={value}" for name, value in asdict(spec).items()]
@@ -111,9 +114,8 @@ def _export(
         run.export(path, out, precision=Precision(precision), data=[text])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, default: ModelSpec = DEFAULT) -> None:
     """The flags that make a `ModelSpec`."""
-    default = ModelSpec()
     parser.add_argument("--cell", default=default.cell, choices=("lstm", "gru"), help="recurrent cell (%(default)s)")
     parser.add_argument("--hidden", type=int, default=default.hidden, help="units a layer (%(default)s)")
     parser.add_argument("--layers", type=int, default=default.layers, help="recurrent layers (%(default)s)")

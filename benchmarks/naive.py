@@ -2,8 +2,8 @@
 
 It speaks the same contract, as much of it as the load generator uses: text in, temperature, seed and max_tokens;
 started, a message a token, finished; streams of token ids to score, or with a tagger to tag (`naive_streams`). Each
-request has its own state. `--executor` runs the graph in asyncio's thread pool, as people do who have read that nothing may
-block the event loop; `--no-executor` runs it on the event loop.
+request has its own state. `--executor` runs the graph in asyncio's thread pool, as people do who have read that nothing
+may block the event loop; `--no-executor` runs it on the event loop.
 `--threads 0` leaves ONNX Runtime's options as they come. The best of the four is the default (64 callers, LSTM 2 x 512;
 tokens/s in two rounds, on 2 cores that others used too):
 

@@ -36,7 +36,6 @@ class NaiveTaggingServicer(TaggingServiceServicer):
                 probabilities = np.exp(log_softmax(scores))
                 best = int(probabilities.argmax())
                 tag = tagging_pb2.Tag(
-                    token=self._model.tokenizer.id_to_token(token),
                     label=labels[best],
                     score=float(probabilities[best]),
                     position=position,

@@ -36,7 +36,7 @@ def _tag() -> StreamKind:
         return tagging_pb2.StreamTagRequest(token_ids=common.TokenIds(ids=ids)).SerializeToString()
 
     config = tagging_pb2.StreamTagConfig(model=common.ModelRef(name=TAGGER))
-    tag = tagging_pb2.Tag(token="J", label="L11", score=0.06, position=_POSITION)
+    tag = tagging_pb2.Tag(label="L11", score=0.06, position=_POSITION)
     return StreamKind(
         method="/seqserve.v1.TaggingService/StreamTag",
         opening=tagging_pb2.StreamTagRequest(config=config).SerializeToString(),
