@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import figures, machine, model
+from benchmarks import figures, machine, model, precision
 from benchmarks.campaign import FULL, QUICK, Campaign
 from benchmarks.recording import Json
 from benchmarks.serve import OUTPUT, servable
@@ -29,7 +29,8 @@ def main() -> None:
     with servable(spec, arguments.models) as folder:
         campaign = Campaign(QUICK if arguments.quick else FULL, folder, OUTPUT / "measurements.jsonl")
         results = campaign.run()
-    found: Json = figures.figures(results)
+        in_int8 = precision.measure(spec, folder, precision.QUICK if arguments.quick else precision.FULL)
+    found: Json = figures.figures(results) | in_int8
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed (dependency group bench)", file=sys.stderr)
     else:
@@ -37,7 +38,7 @@ def main() -> None:
 
         plot.draw(results.offered, OUTPUT / "load.png")
         print(f"wrote {OUTPUT / 'load.png'}", file=sys.stderr)
-    print(figures.table(found))
+    print(figures.table(found, (*figures.GOALS, *precision.goals(spec.cell))))
     about = {"quick": arguments.quick, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     last = json.dumps(found | about)
     (OUTPUT / "result.json").write_text(last + "\n", encoding="utf-8")

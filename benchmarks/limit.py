@@ -49,8 +49,8 @@ class Limit:
 class BareModel:
     """A graph and its carried state."""
 
-    def __init__(self, servable: Path, threads: int, *, spin: bool, graph: str = "model.onnx") -> None:
-        """Args: graph: file beside the manifest whose tensors are those that the manifest names."""
+    def __init__(self, servable: Path, threads: int, *, spin: bool, graph: Path | None = None) -> None:
+        """Args: graph: in place of the servable's own, with the tensors that its manifest names."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -58,7 +58,9 @@ class BareModel:
         self.threads = threads
         self.spin = spin
         self.manifest = json_format.Parse((servable / "manifest.json").read_bytes(), manifest_pb2.Manifest())
-        self._session = ort.InferenceSession(str(servable / graph), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(
+            str(graph or servable / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
 
         self._tokens, self._lengths = (spec.name for spec in self.manifest.inputs)
         self._states = [spec.input for spec in self.manifest.states]
@@ -67,7 +69,10 @@ class BareModel:
     def run(self, tokens_TB: IntArray, states: Sequence[FloatArray]) -> tuple[FloatArray, list[FloatArray]]:
         """Logits (T, B, V) and final states, for rows that are all full."""
         steps, batch = tokens_TB.shape
-        feed = {self._tokens: tokens_TB, self._lengths: np.full(batch, steps, np.int32)}
+        feed: dict[str, IntArray | FloatArray] = {
+            self._tokens: tokens_TB,
+            self._lengths: np.full(batch, steps, np.int32),
+        }
         feed.update(zip(self._states, states, strict=True))
         logits, *finals = self._session.run(self._names, feed)
         return logits, finals
