@@ -3,10 +3,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.server.likelihood import Candidate, log_softmax, reports
+from seqserve.server.likelihood import Candidate, ExactSum, log_softmax, reports
 
 ROWS = st.lists(
     st.lists(st.one_of(st.sampled_from([-1.0, 0.0, 2.0]), st.floats(-80, 80, width=32)), min_size=7, max_size=7),
@@ -52,11 +53,29 @@ def test_ranks_and_the_likeliest_are_those_of_a_sorted_list(logits: list[list[fl
         assert report.chosen == Candidate(token, logprobs[token], 1 + sum(p > logprobs[token] for p in logprobs))
 
 
+@pytest.mark.parametrize("size", [511, 512, 3000])
+@pytest.mark.parametrize("levels", [1, 2, 5, 100_000])
+def test_the_likeliest_of_many_words_are_found_with_their_ties(size: int, levels: int) -> None:
+    logits_TV = np.random.default_rng(size).integers(0, levels, (4, size)).astype(np.float32)
+    for report, scores in zip(reports(logits_TV, [0] * 4, 20), logits_TV.tolist(), strict=True):
+        order = sorted(range(size), key=lambda index: (-scores[index], index))
+        assert [candidate.token for candidate in report.top] == order[:20]
+
+
 def test_a_token_as_likely_as_the_likeliest_has_rank_one() -> None:
     (report,) = reports(np.array([[1.0, 3.0, 3.0]], np.float32), [2], 2)
     assert report.chosen.rank == 1
     assert [candidate.token for candidate in report.top] == [1, 2]
 
 
-def test_no_steps_are_no_reports() -> None:
-    assert reports(np.zeros((0, 4), np.float32), [], 3) == []
+@pytest.mark.parametrize("size", [4, 4000])
+def test_no_steps_are_no_reports(size: int) -> None:
+    assert reports(np.zeros((0, size), np.float32), [], 3) == []
+
+
+@given(st.lists(st.lists(st.floats(-1e9, 0, allow_subnormal=False), max_size=20), max_size=20))
+def test_a_sum_that_comes_in_parts_is_that_of_the_whole_to_the_bit(parts: list[list[float]]) -> None:
+    total = ExactSum()
+    for part in parts:
+        total.add(part)
+    assert total.value == math.fsum(term for part in parts for term in part)

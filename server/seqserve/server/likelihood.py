@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from seqserve.server.state import FloatArray
 
+_SORTED_MAX = 512  # tokens of a vocabulary that are sorted sooner than searched
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -49,12 +51,24 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
     chosen = map(Candidate, tokens, chosen_T.tolist(), ranks_T.tolist())
     if not top:
         return [StepReport(candidate, ()) for candidate in chosen]
-    best_TK = np.argsort(-scores_TV, axis=1, kind="stable")[:, :top]
+    best_TK = _best(scores_TV, top)
     logprobs_TK = np.take_along_axis(scores_TV, best_TK, axis=1)
     return [
         StepReport(candidate, tuple(map(Candidate, best, logprobs, count(1))))
         for candidate, best, logprobs in zip(chosen, best_TK.tolist(), logprobs_TK.tolist(), strict=True)
     ]
+
+
+def _best(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.intp]:
+    """The ``top`` highest of each row, highest first, of equals the lower id: intp (T, top), fewer if V is less."""
+    if (size := scores_TV.shape[1]) < _SORTED_MAX:
+        return np.argsort(-scores_TV, axis=1, kind="stable")[:, :top]
+    least_T = np.partition(scores_TV, size - top, axis=1)[:, size - top]
+    best_TK = np.empty((len(scores_TV), top), np.intp)
+    for row, (scores_V, least) in enumerate(zip(scores_TV, least_T, strict=True)):
+        found = np.flatnonzero(scores_V >= least)
+        best_TK[row] = found[np.argsort(-scores_V[found], kind="stable")[:top]]
+    return best_TK
 
 
 class ExactSum:
