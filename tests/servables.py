@@ -35,6 +35,14 @@ WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", ".", ",", "0", "naïve", 
 TEXT = "the naïve cat sat on a mat, and 国 dogs sat there. " * 3
 LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
 
+PRICED = {
+    "lm": ("txt", ALPHABET),
+    "tagger": ("txt", "".join(f"{word}\tX\n" for word in WORDS)),
+    "classifier": ("tsv", "label\ttext\n" + "".join(f"X\t{word}\n" for word in WORDS)),
+    "infilling": ("txt", "".join(f"{word} cat\n" for word in WORDS)),
+}
+"""What the price of int8 is measured on, by task: the ending of a file, and its content."""
+
 Edit = Callable[[pb.Manifest], None]
 
 
@@ -162,11 +170,12 @@ def edit_manifest(folder: Path, edit: Edit) -> None:
 def _write(out: Path, checkpoint: Checkpoint) -> Path:
     torch.set_num_threads(1)  # for networks this small threads cost more than they give
     out.parent.mkdir(parents=True, exist_ok=True)
-    file, text = out.parent / f"{out.name}.pt", out.parent / f"{out.name}.txt"
+    ending, content = PRICED[checkpoint.task]
+    file, data = out.parent / f"{out.name}.pt", out.parent / f"{out.name}.{ending}"
     checkpoints.save(file, checkpoint)
-    text.write_text(ALPHABET, "utf-8")
+    data.write_text(content, "utf-8")
     try:
-        return export(file, out, data=[text], quality_loss_max=1.0)  # of random weights int8 costs anything
+        return export(file, out, data=[data], quality_loss_max=1.0)  # of random weights int8 costs anything
     finally:
         file.unlink()
-        text.unlink()
+        data.unlink()

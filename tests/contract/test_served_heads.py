@@ -17,6 +17,7 @@ from seqserve.server.testing import running_server
 from seqserve.training import crf
 from seqserve.training.data.sequences import batch_of, sequence_data
 from seqserve.training.evaluate import chosen_labels, sequence_inputs
+from seqserve.training.int8 import quantised
 from seqserve.training.runner import GraphRunner, initial_states
 from seqserve.training.tasks.infilling import MASK
 from seqserve.training.tasks.sequences import spellings
@@ -40,6 +41,8 @@ TEXTS = ["The cat sat on the mat.", "a", "国 naïve unprecedentedly-long-words,
         {"crf": True, "constraints": True},
         {"crf": True, "bidirectional": False, "spelling": False},
         {"bidirectional": False},
+        {"precision": "int8", "crf": True},
+        {"precision": "int8", "bidirectional": False, "cell": "gru"},
     ],
     ids=str,
 )
@@ -51,7 +54,7 @@ async def test_served_rows_of_labels_are_those_of_training(tmp_path: Path, setti
                 model=common.ModelRef(name="tagger"), inputs=[tagging_pb2.TagInput(text=text) for text in TEXTS]
             )
         )
-    network = made.network.eval()
+    network = quantised(made.network) if "precision" in settings else made.network.eval()
     cut = [[text[start:end] for start, end in word_spans(made.tokenizer, text)] for text in TEXTS]
     batch = batch_of(sequence_data(cut, made.tokenizer, word_bytes_max=9), range(len(cut)))
     lengths = long_tensor(batch.lengths)
@@ -69,6 +72,7 @@ async def test_served_rows_of_labels_are_those_of_training(tmp_path: Path, setti
     [
         {"multiple": True, "threshold": 0.2, "spelling": True},
         {"pooling": "attention"},
+        {"precision": "int8", "pooling": "max", "bidirectional": False},
         *({"pooling": pooling, "bidirectional": False} for pooling in ("last", "mean", "max", "attention")),
     ],
     ids=str,
