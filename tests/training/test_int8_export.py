@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from seqserve.training import price
 from seqserve.training import run as runs
 from seqserve.training.__main__ import main
+from seqserve.training.errors import ExportError
 from seqserve.training.export import servable
 from seqserve.training.runner import GraphRunner, carried, initial_states
 from seqserve.v1 import manifest_pb2, state_pb2
@@ -90,13 +91,13 @@ def test_a_price_that_is_too_high_writes_nothing(capsys: pytest.CaptureFixture[s
 def test_less_loss_is_better_and_less_accuracy_is_worse(metric: str, values: tuple[float, float], dear: bool) -> None:
     record = manifest_pb2.QuantizationRecord(metric=metric, float32_value=values[0], quantized_value=values[1])
     if dear:
-        with pytest.raises(price.ExportError, match=r"loss 1\.0000 in float32, 1\.2000 in int8, worse by 0\.2000"):
+        with pytest.raises(ExportError, match=r"loss 1\.0000 in float32, 1\.2000 in int8, worse by 0\.2000"):
             price.refuse_too_dear(record, 0.1)
     else:
         price.refuse_too_dear(record, 0.1)
     price.refuse_too_dear(record, 0.3)
     record.quantized_value = float("nan")
-    with pytest.raises(price.ExportError):
+    with pytest.raises(ExportError):
         price.refuse_too_dear(record, 0.3)
 
 
