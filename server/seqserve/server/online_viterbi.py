@@ -10,6 +10,8 @@ Axes: P steps that are not decided, T steps, L labels.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from seqserve.server.state import FloatArray
@@ -54,13 +56,11 @@ class OnlineViterbi:
 
     def guess(self, scores_TL: FloatArray) -> LabelChoices:
         """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
-        held = dict(vars(self))
-        self._scores, self._before = self._scores.copy(), self._before.copy()  # all else is replaced, never written to
+        ahead = copy(self)
+        ahead._scores, ahead._before = self._scores.copy(), self._before.copy()  # all else is replaced, not written to
         for scores_L in scores_TL.astype(np.float64):
-            self._step(scores_L)
-        guessed = self._best(np.zeros_like(self._best_L))
-        vars(self).update(held)
-        return guessed
+            ahead._step(scores_L)
+        return ahead._best(np.zeros_like(ahead._best_L))
 
     def end(self, *, sentence: bool = True) -> LabelChoices:
         """Decide the rest. Args: sentence: whether the sentence ends too, or is to go on after `last_label`."""
