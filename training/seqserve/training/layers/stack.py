@@ -17,11 +17,7 @@ from seqserve.training.layers.loop import LoopLayer
 State: TypeAlias = tuple[Tensor, ...]
 """Recurrent tensors of a stack, layer by layer, each (D, B, H): an LSTM layer has two (h, c), most others one."""
 
-STATE_KINDS: dict[CellKind, tuple[str, ...]] = {
-    CellKind.LSTM: ("h", "c"),
-    CellKind.GRU: ("h",),
-    **{cell: formula.states for cell, formula in FORMULAS.items()},
-}
+STATE_KINDS: dict[CellKind, tuple[str, ...]] = {cell: formula.states for cell, formula in FORMULAS.items()}
 
 
 class RecurrentStack(nn.Module):
