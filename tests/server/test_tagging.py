@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqserve.server.tagging import Chain, LabelChoices, chain_of, choose_labels
 from seqserve.v1 import manifest_pb2
 
-SCORES = st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4), min_size=1, max_size=5)
+SCORES = st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4), min_size=1, max_size=20)
 
 
 @given(rows=SCORES, top=st.integers(0, 6))
@@ -26,15 +26,18 @@ def test_each_step_gets_its_likeliest_label_and_honest_probabilities(rows: list[
         assert [each for _, each in likeliest] == pytest.approx([expected[other] for other, _ in likeliest])
 
 
-def test_the_lower_label_wins_a_tie() -> None:
-    (choices,) = choose_labels([np.array([[0.0, 2.0, 2.0, 1.0]], np.float32)], 3)
-    assert choices.labels == [1]
-    assert [label for label, _ in choices.top[0]] == [1, 2, 3]
+@pytest.mark.parametrize("steps", [1, 100])
+@pytest.mark.parametrize("top", [0, 3])
+def test_the_lower_label_wins_a_tie(steps: int, top: int) -> None:
+    (choices,) = choose_labels([np.array([[0.0, 2.0, 2.0, 1.0]] * steps, np.float32)], top)
+    assert choices.labels == [1] * steps
+    assert [label for label, _ in choices.top[-1]] == [1, 2, 3][:top]
 
 
-def test_scores_far_apart_do_not_overflow() -> None:
-    (choices,) = choose_labels([np.array([[-1e30, 3e38, 0.0]], np.float32)], 1)
-    assert (choices.labels, choices.scores, choices.top) == ([1], [1.0], [[(1, 1.0)]])
+@pytest.mark.parametrize("top", [0, 1])
+def test_scores_far_apart_do_not_overflow(top: int) -> None:
+    (choices,) = choose_labels([np.array([[-1e30, 3e38, 0.0]], np.float32)], top)
+    assert (choices.labels, choices.scores, choices.top) == ([1], [1.0], [[(1, 1.0)][:top]])
 
 
 def test_no_steps_give_no_labels() -> None:
