@@ -10,7 +10,7 @@ Axes: P steps that are not decided, T steps, L labels.
 
 from __future__ import annotations
 
-from copy import copy
+from copy import deepcopy
 
 import numpy as np
 
@@ -56,11 +56,10 @@ class OnlineViterbi:
 
     def guess(self, scores_TL: FloatArray) -> LabelChoices:
         """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
-        ahead = copy(self)
-        ahead._scores, ahead._before = self._scores.copy(), self._before.copy()  # all else is replaced, not written to
-        for scores_L in scores_TL.astype(np.float64):
-            ahead._step(scores_L)
-        return ahead._best(np.zeros_like(ahead._best_L))
+        ahead = deepcopy(self)
+        guessed = ahead.push(scores_TL)
+        guessed.extend(ahead.end(sentence=False))
+        return guessed
 
     def end(self, *, sentence: bool = True) -> LabelChoices:
         """Decide the rest. Args: sentence: whether the sentence ends too, or is to go on after `last_label`."""
