@@ -92,7 +92,8 @@ class TagStream:
 
     def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
-        told = pb.StreamTagPiece()
+        response = pb.StreamTagResponse()
+        told = response.piece
         final: list[FloatArray] = []
         for steps in answers:
             if steps.provisional:
@@ -108,13 +109,14 @@ class TagStream:
         self._settle(told, final)
         if self._plan.provisional and not self._bidirectional:
             self._guess(told)
-        return _response(told)
+        return response if told.tags or told.spans else None
 
     def last(self) -> pb.StreamTagResponse | None:
         """What the stream's end decides; None if everything was."""
-        told = pb.StreamTagPiece()
+        response = pb.StreamTagResponse()
+        told = response.piece
         self._end(told, sentence=not self._goes_on)
-        return _response(told)
+        return response if told.tags or told.spans else None
 
     def ending(self, end: FeedEnd) -> Ending:
         """What the stream leaves."""
@@ -171,14 +173,11 @@ class TagStream:
         for position, (token, label, score, top) in enumerate(
             zip(tokens, choices.labels, choices.scores, choices.top, strict=True), self._position
         ):
-            tag = add(label=names[label], score=score, position=position, provisional=provisional)
+            tag = add()
+            tag.label, tag.score, tag.position, tag.provisional = names[label], score, position, provisional
             if token is not None:
                 tag.token = token.text
                 offsets = tag.offsets
                 offsets.start, offsets.end = token.start, token.end
             if top:
                 tag.top.extend(common.LabelScore(label=names[each], score=value) for each, value in top)
-
-
-def _response(told: pb.StreamTagPiece) -> pb.StreamTagResponse | None:
-    return pb.StreamTagResponse(piece=told) if told.tags or told.spans else None
