@@ -282,3 +282,14 @@ def test_closing_the_client_ends_its_streams(server: ScriptedServer) -> None:
     with pytest.raises(CallCancelledError):
         next(tags)
     left.set()
+
+
+def test_nothing_watches_a_call_that_has_ended_whoever_read_it(server: ScriptedServer) -> None:
+    before, left = set(threading.enumerate()), threading.Event()
+    client = Client(server.target)
+    client.stream_tag("m", waits_for(left)).start()
+    (watch,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "seqserve-silence-watch"]
+    client.close()
+    watch.join(WAIT_S)
+    assert not watch.is_alive()
+    left.set()

@@ -124,9 +124,9 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
 
     async def end_input(self) -> None:
         """Say that nothing more comes."""
-        self._ended = self._owed = True
-        if self._limit is not None and self._silence_s is not None:
+        if not self._owed and self._limit is not None and self._silence_s is not None:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._silence_s)
+        self._ended = self._owed = True
         await self._say(self._writing.done_writing())
 
     async def _next(self) -> Response | None:

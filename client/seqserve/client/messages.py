@@ -43,6 +43,10 @@ class ResponseStream(Protocol[Response_co]):
         """End the call."""
         ...
 
+    def add_callback(self, callback: Callable[[], None], /) -> bool:
+        """Have something called when the call ends. Returns: False if it has ended already."""
+        ...
+
 
 class SilenceWatch:
     """Ends a call when its reader has waited for the next message for too long.
@@ -134,6 +138,8 @@ class Messages(Generic[Response]):
         self._deadline_s = deadline_s
         self._cancelled = False
         self._watch = SilenceWatch(silence_s, call.cancel, owed_since_s) if silence_s is not None else None
+        if self._watch is not None and not call.add_callback(self._watch.close):
+            self._watch.close()
 
     def read(self) -> Response | None:
         """The next message; None at the end, and after `cancel`.
@@ -152,12 +158,7 @@ class Messages(Generic[Response]):
     def cancel(self) -> None:
         """End the call on both sides; once it has ended this does nothing."""
         self._cancelled = True
-        self._end_watch()
         self._call.cancel()
-
-    def _end_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
 
     def _next(self) -> Response | None:
         try:
@@ -165,10 +166,8 @@ class Messages(Generic[Response]):
             self._on_answer()
             return message
         except StopIteration:
-            self._end_watch()
             return None
         except grpc.RpcError as rpc_error:
-            self._end_watch()
             if self._cancelled:
                 return None
             if self._watch is not None and self._watch.expired and self._silence_s is not None:
