@@ -149,6 +149,9 @@ def test_each_item_goes_into_its_field(item: Any, field: str) -> None:
         (lambda: tag_dialect("m", idle_timeout_s=0), ValueError, "an idle time-out is a finite number"),
         (lambda: tag_dialect("m", idle_timeout_s=math.inf), ValueError, "an idle time-out is a finite number"),
         (lambda: tag_dialect("m", lookahead=2**40), ValueError, "1099511627776"),
+        (lambda: tag_dialect("m", finality="LATER"), ValueError, "'LATER' is not a valid TagFinality"),  # type: ignore[arg-type]
+        (lambda: tag_dialect("m", sentence_rule="comma"), ValueError, "'comma' is not a valid SentenceRule"),  # type: ignore[arg-type]
+        (lambda: tag_dialect("m", offset_unit="word"), ValueError, "'word' is not a valid OffsetUnit"),  # type: ignore[arg-type]
         (lambda: Client().stream_tag("m", "one text"), TypeError, r"the source is a str: .*\[text\]"),
         (lambda: Client().stream_tag("m", [], tpo=1), TypeError, "no option tpo"),  # type: ignore[call-arg]
     ],

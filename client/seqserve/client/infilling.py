@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from seqserve.client.answer import Servable, Timing, model_ref, servable_from_wire, timing_from_wire
 from seqserve.client.errors import ProtocolError
 from seqserve.client.logprobs import TokenLogprob, token_from_wire
-from seqserve.client.tagging import OFFSET_UNITS, OffsetUnit
+from seqserve.client.tagging import OffsetUnit, offset_unit_to_wire
 from seqserve.client.texts import WholeText, words_or_ids
 from seqserve.v1 import infilling_pb2
 
@@ -71,7 +71,7 @@ def fill_in_request(
         inputs=[_input(text) for text in texts],
         top_k=top_k,
         blank=blank,
-        offset_unit=OFFSET_UNITS[offset_unit] if offset_unit is not None else None,
+        offset_unit=offset_unit_to_wire(offset_unit),
     )
 
 

@@ -126,7 +126,7 @@ def tag_dialect(
 
     Raises:
         TypeError: if an option is not known or of the wrong type.
-        ValueError: if a number does not fit its field.
+        ValueError: if a number does not fit its field, or a word is none of those there are.
     """
     check_options(options, TagStreamOptions, "stream_tag")
     lookahead, finality, rule = options.get("lookahead"), options.get("finality"), options.get("sentence_rule")
@@ -136,9 +136,9 @@ def tag_dialect(
         model=model_ref(model, options.get("version")),
         outputs=tag_outputs(options.get("top_labels"), options.get("offset_unit"), spans=options.get("spans") or False),
         state=state or carried_state(options.get("snapshot"), returned=options.get("return_snapshot") or False),
-        finality=None if finality is None else _FINALITIES[finality],
+        finality=None if finality is None else _FINALITIES[TagFinality(finality)],
         lookahead=lookahead,
-        sentence_rule=None if rule is None else _RULES[rule],
+        sentence_rule=None if rule is None else _RULES[SentenceRule(rule)],
         provisional=options.get("provisional") or False,
         decision_lag_max=options.get("decision_lag_max"),
         idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),

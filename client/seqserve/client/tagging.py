@@ -27,10 +27,15 @@ class OffsetUnit(StrEnum):
     """Bytes of the UTF-8 form."""
 
 
-OFFSET_UNITS: Final = {
+_OFFSET_UNITS: Final = {
     OffsetUnit.CHARACTER: common_pb2.OFFSET_UNIT_CHARACTER,
     OffsetUnit.BYTE: common_pb2.OFFSET_UNIT_BYTE,
 }
+
+
+def offset_unit_to_wire(unit: OffsetUnit | None) -> common_pb2.OffsetUnit | None:
+    """A unit as a message has it; None stays None. Raises: ValueError if it is none of those there are."""
+    return None if unit is None else _OFFSET_UNITS[OffsetUnit(unit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +145,7 @@ def tag_outputs(
     top_labels: int | None, offset_unit: OffsetUnit | None, *, spans: bool
 ) -> tagging_pb2.TagOutputs | None:
     """What the answers are to hold; None if nothing is said about it."""
-    outputs = tagging_pb2.TagOutputs(
-        top_labels=top_labels, spans=spans, offset_unit=OFFSET_UNITS[offset_unit] if offset_unit is not None else None
-    )
+    outputs = tagging_pb2.TagOutputs(top_labels=top_labels, spans=spans, offset_unit=offset_unit_to_wire(offset_unit))
     return outputs if outputs.ListFields() else None
 
 
