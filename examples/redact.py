@@ -72,6 +72,8 @@ def text_of(descriptor: int) -> Iterator[str]:
     while data := os.read(descriptor, PIECE_BYTES_MAX):
         if text := decoder.decode(data):
             yield text
+    if text := decoder.decode(b"", final=True):  # a character that the end has cut off
+        yield text
 
 
 def show(text: str) -> None:
