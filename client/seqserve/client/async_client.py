@@ -41,7 +41,8 @@ class AsyncClient(
     Args:
         target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
         timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
-            next message, for all else the whole call.
+            next message, for `stream_tag` and its like the wait for the server while it is its turn, for all else the
+            whole call.
         resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
             away or no more of it comes; 0 for not at all. A wrong address is told at once.
         principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
