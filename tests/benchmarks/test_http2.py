@@ -44,7 +44,8 @@ class Server:
     def __init__(self) -> None:
         self.address = ""
         self.go_on = asyncio.Event()
-        self.ended: list[str] = []
+        self.holding = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)])
 
     async def start(self) -> None:
@@ -62,12 +63,13 @@ class Server:
         try:
             async for message in messages:
                 if message == b"hold":
+                    self.holding.set()
                     await self.go_on.wait()
                 if message == b"fail":
                     await context.abort(grpc.StatusCode.ABORTED, "as asked")
                 await context.write(message)
         except asyncio.CancelledError:
-            self.ended.append("cancelled")
+            self.cancelled.set()
             raise
 
 
@@ -148,7 +150,9 @@ async def test_a_cancel_reaches_the_server_and_nothing_is_heard_after_it(
     sender.send(b"one")
     await heard.until(1)
     sender.send(b"hold")
+    await server.holding.wait()
     sender.cancel()
+    await server.cancelled.wait()
     connection.start(b"next", other)
     assert await other.status == OK
     assert heard.messages == [b"one"]
