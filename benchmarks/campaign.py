@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import limit, machine, model, tagging
@@ -31,6 +31,8 @@ CANCEL = "cancel"
 ECHO_STREAM = "streams, echo"
 NAIVE_STREAM = "streams, naive"
 STREAM = "streams"
+ECHO_STREAM_GRPC = "streams, echo, grpc.aio callers"
+STREAM_GRPC = "streams, grpc.aio callers"
 WHOLE = "whole sentences"
 
 OVERLOAD = 3.0
@@ -98,11 +100,16 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class StreamRound:
-    """Streams of a token a message, measured in turns, each by its kind: "tag" and "score"."""
+    """Streams of a token a message, measured in turns, each by its kind: "tag" and "score".
 
-    echo: dict[str, Json]
-    served: dict[str, Json]
-    naive: dict[str, Json]
+    echo_grpc, served_grpc: with grpc.aio callers.
+    """
+
+    echo: dict[str, Json] = field(default_factory=dict[str, Json])
+    served: dict[str, Json] = field(default_factory=dict[str, Json])
+    naive: dict[str, Json] = field(default_factory=dict[str, Json])
+    echo_grpc: dict[str, Json] = field(default_factory=dict[str, Json])
+    served_grpc: dict[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +163,15 @@ class Campaign:
     def _stream_round(
         self, ours: ServerProcess, naives: Mapping[str, ServerProcess], echo: ServerProcess
     ) -> StreamRound:
-        found = StreamRound({}, {}, {})
+        found = StreamRound()
         for mode in STREAMS:
             turn: dict[str, object] = {"mode": mode, "seconds": self._plan.stream_s}
             turn["warmup_s"] = min(self._plan.warmup_s, self._plan.stream_s)
             found.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
             found.served[mode] = self._load(STREAM, ours, **turn)
             found.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
+            found.echo_grpc[mode] = self._load(ECHO_STREAM_GRPC, echo, client="grpc", **turn)
+            found.served_grpc[mode] = self._load(STREAM_GRPC, ours, client="grpc", **turn)
         return found
 
     def _whole(self, ours: ServerProcess) -> Whole:

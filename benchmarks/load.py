@@ -32,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import callers, scenarios
+from benchmarks.grpc_streams import GrpcStreams
 from benchmarks.recording import Json, Recorder
 from benchmarks.round_trips import RoundTrips
 from benchmarks.stream_messages import STREAMS, StreamKind
@@ -47,7 +48,7 @@ class Load:
     a request. rate: arrivals a second (open). fill: begin with a full line (open). in_sessions: each request leaves its
     state in a session of its own (closed). count: cancelled calls (cancel), long prompts (pause). limit: end after this
     many requests, whatever the time (closed, open), or round trips (tag, score); 0: no such end. client: one of
-    callers.KINDS; streams that the caller feeds are always http2's.
+    callers.KINDS.
     """
 
     mode: str
@@ -98,7 +99,11 @@ async def _calls(load: Load, recorder: Recorder) -> Json:
 
 async def _streams(load: Load, recorder: Recorder, kind: StreamKind) -> Json:
     """Streams that both sides feed."""
-    wire = await callers.connect_http2(load.target, load.connections, kind.method)
+    wire = (
+        GrpcStreams(load.target, load.connections, kind.method)
+        if load.client == "grpc"
+        else await callers.connect_http2(load.target, load.connections, kind.method)
+    )
     try:
         trips = RoundTrips(wire, recorder, kind, load.callers, load.seed)
         return await trips.run(load.warmup_s, load.seconds, load.limit)

@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from typing import Protocol
 
-from benchmarks.callers import Http2Wire
+from benchmarks.http2 import Handler
 from benchmarks.recording import OK, Json, Recorder, percentiles_ms
 from benchmarks.stream_messages import PIECE, STARTED, StreamKind
 
 GIVE_UP_S = 60.0
 
 
+class Sending(Protocol):
+    """The sending side of a call."""
+
+    def send(self, message: bytes, *, ends: bool = False) -> None:
+        """Send a message; with ``ends`` it is the last."""
+
+
+class StreamWire(Protocol):
+    """Connections to one server, for calls of one method."""
+
+    def open(self, handler: Handler) -> Sending:
+        """Begin a call that sends messages while it runs."""
+
+
 class RoundTrips:
     """N streams in a closed loop. What the recorder calls a token is a round trip here."""
 
-    def __init__(self, wire: Http2Wire, recorder: Recorder, kind: StreamKind, streams: int, seed: int) -> None:
+    def __init__(self, wire: StreamWire, recorder: Recorder, kind: StreamKind, streams: int, seed: int) -> None:
         self.kind = kind
         self._wire = wire
         self._recorder = recorder
@@ -83,7 +98,7 @@ class _Stream:
 
     __slots__ = ("_sender", "_sent_s", "_trips")
 
-    def __init__(self, trips: RoundTrips, wire: Http2Wire) -> None:
+    def __init__(self, trips: RoundTrips, wire: StreamWire) -> None:
         self._trips = trips
         self._sent_s = 0.0
         self._sender = wire.open(self)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import http2, long_stream, model, processes, serve
+from benchmarks import callers, http2, long_stream, model, processes, serve
 from benchmarks.load import Load, run
 from benchmarks.processes import ServerProcess
 from benchmarks.stream_messages import PIECE, STARTED, STREAMS
@@ -54,11 +54,13 @@ def answering(name: str, kind: str, models: Path, log: Path) -> AbstractContextM
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["echo", "naive", "seqserve"])
+@pytest.mark.parametrize("client", callers.KINDS)
 async def test_every_server_answers_every_token_and_ends_every_stream_well(
-    name: str, kind: str, models: Path, tmp_path: Path
+    client: str, name: str, kind: str, models: Path, tmp_path: Path
 ) -> None:
     with answering(name, kind, models, tmp_path / "log") as server:
-        found = await run(Load(kind, server.target, server.pid, callers=3, seconds=60, warmup_s=0, limit=40))
+        load = Load(kind, server.target, server.pid, callers=3, seconds=60, warmup_s=0, limit=40, client=client)
+        found = await run(load)
     assert 40 <= found["tokens"] == found["messages"] == found["round_trip_ms"]["count"]
     assert found["server"]["rss_mib_after"] > 0  # its processor time may be below a tick of the clock
 
