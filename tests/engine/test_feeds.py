@@ -13,8 +13,10 @@ from seqserve.server.inputs import token_inputs
 from seqserve.server.lanes import Lanes
 from seqserve.server.requests import FeedRequest, ScoreFeedRequest
 from seqserve.server.settings import BatchSettings
+from seqserve.server.start import Start
 from seqserve.server.testing import ManualClock
 from tests.engine.feeders import FeedRig
+from tests.engine.reference import Past
 from tests.engine.rig import LoadedModel, during_the_next_run
 from tests.engine.sequences import generation_request
 
@@ -132,16 +134,16 @@ def test_a_feed_without_input_ends_with_the_state_that_it_began_with(tiny: Loade
     rig.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("scores", [True, False])
-@pytest.mark.parametrize("happens", ["feed", "end_sentence", "finish", "cancel"])
+@pytest.mark.parametrize(
+    ("happens", "scores"),
+    [("end_sentence", False), *((each, scores) for each in ("feed", "finish", "cancel") for scores in (True, False))],
+)
 def test_what_happens_while_the_graph_runs_counts_after_the_run(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, happens: str, scores: bool
 ) -> None:
     rig = FeedRig(tiny)
     feeder = rig.open(ScoreFeedRequest() if scores else FeedRequest())
     neighbour = rig.open(FeedRequest())
-    if scores and happens == "end_sentence":
-        return
     feeder.give([1, 2, 3])
     neighbour.give([4, 5])
     actions: dict[str, Any] = {
@@ -271,6 +273,38 @@ async def test_one_who_feeds_waits_for_a_reader_that_lags_behind(tiny: LoadedMod
     assert feeder.feed.backlog == 0
     await waiting
     await feeder.feed.until_below(1)  # at once
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_what_is_being_read_is_not_answered_yet(
+    tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, scores: bool
+) -> None:
+    rig = FeedRig(tiny)
+    feeder = rig.open(ScoreFeedRequest() if scores else FeedRequest())
+    feeder.give([1, 2, 3])
+    seen: list[int] = []
+    during_the_next_run(monkeypatch, tiny, lambda: seen.append(feeder.feed.backlog))
+    rig.step()
+    assert seen == [3 - scores]
+    assert feeder.feed.backlog == 0
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_one_who_feeds_does_not_wait_for_tokens_that_are_only_read_again(tiny: LoadedModel, scores: bool) -> None:
+    rig = FeedRig(tiny)
+    replay = np.arange(9, dtype=np.int32)
+    request = (
+        ScoreFeedRequest(start=Start(position=10, last_token=9, replay=replay))
+        if scores
+        else FeedRequest(start=Start(position=9, replay=replay))
+    )
+    feeder = rig.open(request, Past(tuple(range(9 + scores))))
+    assert feeder.feed.backlog == 0  # nobody would ever take their answers
+    feeder.give([4])
+    assert feeder.feed.backlog == 1
+    rig.run()
+    assert feeder.check(tiny.oracle) == 1
+    assert feeder.feed.backlog == 0
 
 
 def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:

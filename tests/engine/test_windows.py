@@ -256,3 +256,17 @@ def test_a_model_without_its_forward_state_answers_whole_sentences_alone(model: 
     feeder.finish()
     rig.run()
     check(feeder, rig.engine.servable, None)
+
+
+def test_steps_that_are_shown_and_not_read_count_as_unanswered(model: Model) -> None:
+    rig = FeedRig(model("lstm"))
+    feeder = rig.open(FeedRequest(lookahead=None, provisional=True))
+    feeder.stalls = True
+    for token in range(4):
+        feeder.give([token])
+        rig.run()
+    assert feeder.feed.backlog == 1 + 2 + 3 + 4
+    feeder.read()
+    assert feeder.feed.backlog == 0
+    feeder.end_sentence()
+    assert feeder.feed.backlog == 4

@@ -63,6 +63,13 @@ async def test_after_each_piece_comes_what_classify_says_of_all_so_far(channel: 
     assert finished.timing.total_ms >= finished.timing.first_output_ms >= finished.timing.queue_ms >= 0
 
 
+async def test_a_piece_of_many_runs_has_its_answer_however_soon_the_next_one_comes(channel: grpc.aio.Channel) -> None:
+    beside = Classifying(channel, "max")
+    await beside.begin()  # with somebody beside it, a piece is read in several runs
+    updates, _ = await streamed(channel, "max", [["the", "cat"] * 25] * 30)
+    assert [update.position for update in updates] == list(range(50, 1501, 50))
+
+
 async def test_text_may_be_cut_anywhere_and_a_word_counts_once_it_is_whole(channel: grpc.aio.Channel) -> None:
     stream = Classifying(channel, "max")
     await stream.begin()

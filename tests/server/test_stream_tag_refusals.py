@@ -95,7 +95,12 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
             "text",
             "'zoo' at offset 4 of text",
         ),
-        ([config("bi"), message(["a"] * 5), THE], "INPUT_TOO_LONG", "finality", "the sentence has 6 tokens so far"),
+        (
+            [config("bi"), message(["a"] * 5), THE],
+            "INPUT_TOO_LONG",
+            "config.finality",
+            "the sentence has 6 tokens so far",
+        ),
         ([config("lstm")], "TASK_MISMATCH", "", "is for language model, it has no tags; choose a tagger"),
         ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
         ([config("")], "INVALID_FIELD", "model.name", "model.name is empty"),

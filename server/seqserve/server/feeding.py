@@ -32,9 +32,8 @@ class Feed(Sequence):
         # Its state now; `state` is the one that it began with, until it ends.
         self.row = pack(state)[0] if state else np.empty(0, np.float32)
         self.finished = False  # nothing more comes
-        self.fed = 0  # steps so far
+        self.fed: int = 0  # steps so far
         self._keeps_state = request.keeps_state
-        self._told = 0  # steps whose answers are on their way to the reader, or there
         self._error: ServeError | None = None
 
     @property
@@ -53,9 +52,17 @@ class Feed(Sequence):
         return self.finished and not self.ready
 
     @property
+    def answerable(self) -> int:
+        """Steps fed so far that are answered though nothing more comes; whether they are read yet or not."""
+        return self.fed
+
+    @property
     def backlog(self) -> int:
-        """Steps that can be answered, and whose answers the reader has not taken."""
-        return self.ready + self._told - self.stream.taken[0]
+        """Steps that can be answered, or were shown, and that the reader has not taken. On the event loop.
+
+        Made of what the event loop alone writes: a run in progress is in it until its answers are taken.
+        """
+        return self.answerable - self.stream.taken[0] + self.stream.shown
 
     async def until_below(self, limit: int) -> None:
         """Wait until the backlog is below a limit."""
@@ -71,7 +78,8 @@ class Feed(Sequence):
 
     def finish(self, error: ServeError | None) -> None:
         """Nothing more comes: after what is there comes the end, or this error."""
-        self.finished, self._error = True, error
+        self._error = error
+        self.finished = True  # last: the engine's thread looks for the error once it sees this
 
     def next_run(self, longest: int) -> int:
         """Steps of its next run, if that should have at most so many; 0: there is nothing to run."""
@@ -119,6 +127,7 @@ class StepFeed(Feed):
         self._pieces: deque[Inputs] = deque()
         self._lead = len(request.start.lead)  # steps that are read and not told
         self._known = self._consumed = 0  # steps, the lead among them
+        self._answered = 0  # steps, without the lead
         self._ends: deque[int] = deque()  # how many were known when a sentence ended; those to come
         self._ended_at = -1 if request.start.position else 0
         self._flushes: deque[int] = deque()  # how many were known when a flush was asked for; those to answer
@@ -201,6 +210,6 @@ class StepFeed(Feed):
             steps.append(Steps(self._consumed - self._lead, (), provisional=True))
         if not steps:
             return None
-        count = sum(len(each) for each in steps if not each.provisional)
-        self._told += count
-        return Answers(steps, count, rests=not self.ready)
+        before, self._answered = self._answered, max(0, self._consumed - self._lead)
+        shown = sum(len(each) for each in steps if each.provisional)
+        return Answers(steps, self._answered - before, rests=not self.ready, shown=shown)

@@ -35,12 +35,18 @@ class ScoreFeed(Feed):
         self._last = lead[0] if lead else -1  # the token that is read next
         self._tokens = deque(lead[1:])  # those after it
         self._begun = bool(lead)
+        self._unscored = 0 if lead else 1  # a new sequence's first token, which has no probability
         self._untold = len(self._tokens)
 
     @property
     def ready(self) -> int:
         """Tokens that can be answered now: all but a new sequence's first."""
         return len(self._tokens)
+
+    @property
+    def answerable(self) -> int:
+        """Tokens fed so far that have a score."""
+        return max(0, self.fed - self._unscored)
 
     def feed(self, inputs: Inputs) -> None:
         """Add tokens."""
@@ -66,10 +72,7 @@ class ScoreFeed(Feed):
         told, self.reports, self.logits = self.reports[self._untold :], [], None
         self._untold -= min(self._untold, len(self.targets))
         self.targets = []
-        if not told:
-            return None
-        self._told += len(told)
-        return Answers(told, len(told), rests=not self.ready)
+        return Answers(told, len(told), rests=not self.ready) if told else None
 
 
 def score(feeds: list[ScoreFeed]) -> None:

@@ -113,6 +113,7 @@ class Answers:
     answers: list[Steps] | list[StepReport]
     count: int  # of steps that are answered for good
     rests: bool
+    shown: int = 0  # steps that are told, and not for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class OutputStream:
         """Args: on_take: called after the reader has taken something; samples: how many the request has."""
         self.taken = [0] * samples
         self.gathered = 0  # tokens that wait for the reader
+        self.shown = 0  # steps that wait for it beside these, and come again
         self.result: Result | None = None
         self.prompt: list[StepReport] = []
         self._on_take = on_take
@@ -188,6 +190,7 @@ class OutputStream:
         if isinstance(output, Answers):
             self._answers += output.answers
             self.gathered += output.count
+            self.shown += output.shown
             return output.rests
         if not isinstance(output, int | Output):
             self.result = output
@@ -259,7 +262,7 @@ class OutputStream:
         await self._something()
         answers, self._answers = self._answers, []
         self.taken[0] += self.gathered
-        self.gathered = 0
+        self.gathered = self.shown = 0
         if self._feeder is not None:
             if not self._feeder.done():
                 self._feeder.set_result(None)

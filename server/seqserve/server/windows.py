@@ -83,6 +83,13 @@ class WindowFeed(StepFeed):
         return 0 if self._lookahead is None else max(0, self._known - self._consumed - self._lookahead)
 
     @property
+    def answerable(self) -> int:
+        """Steps fed so far whose future is there, read or not."""
+        if self.finished or self._lookahead is None:
+            return self.fed if self.finished else max(0, self._ended_at)
+        return max(0, self._ended_at, self.fed - self._lookahead)
+
+    @property
     def due(self) -> bool:
         """Whether there is something to do: also steps to show that are not final."""
         return self._hidden or super().due
@@ -91,7 +98,7 @@ class WindowFeed(StepFeed):
     def _hidden(self) -> bool:
         """Whether steps that are not final are to be shown."""
         shown = max(self._shown, self._consumed)
-        flushed = bool(self._flushes) and self._flushes[-1] > self._consumed
+        flushed = max(self._flushes, default=0) > self._consumed  # not by index: the other thread may take the last one
         return flushed or (self._provisional and self._known > shown)
 
     def feed(self, inputs: Inputs) -> None:
@@ -104,7 +111,7 @@ class WindowFeed(StepFeed):
             raise InputTooLongError(
                 f"the sentence has {length} tokens so far, at most {self._steps_max} are answered as a whole; send a "
                 "sentence_end where it ends, choose a sentence_rule, or ask for a look-ahead",
-                field="finality",
+                field="config.finality",
             )
         super().feed(inputs)
 
