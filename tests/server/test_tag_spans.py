@@ -47,6 +47,14 @@ def test_of_a_span_that_is_too_long_the_text_is_not_told(longer: bool) -> None:
     assert after.text == "naïve"
 
 
+def test_a_piece_that_is_longer_than_a_span_may_be_has_spans_with_text() -> None:
+    spans = StreamSpans(BIO, CHARACTER, 0)
+    spans.hear(pb.StreamTagRequest(text="naïve " * (1 << 15)))
+    for place in range(3):
+        spans_told = list(spans.push([Token("naïve", 6 * place, 6 * place + 5)], LabelChoices([1], [1.0], [[]])))
+        assert [span.text for span in spans_told] == ["naïve"] * (place > 0)
+
+
 @pytest.mark.parametrize("labels", ["i" * 5000, "o" * 5000, "bi" * 2500])
 def test_no_stream_of_labels_makes_it_hold_more_and_more(labels: str) -> None:
     spans = StreamSpans(BIO, CHARACTER, 0)

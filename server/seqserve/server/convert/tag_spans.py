@@ -11,11 +11,11 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
-_HELD_MAX = 1 << 16  # characters, or bytes: of a span that is longer, the text is not told
+_HELD_MAX = 1 << 16  # characters, or bytes, of what has labels: of a span that is longer, the text is not told
 
 
 class StreamSpans:
-    """Reads spans out of final labels. Holds the text from the open span's beginning on, within a limit."""
+    """Reads spans out of final labels. Holds the text that has none yet, and the open span's within a limit."""
 
     def __init__(self, labels: manifest_pb2.Labels, unit: common.OffsetUnit, position: int) -> None:
         """Args: unit: of the offsets. position: of the stream's first token. Raises: as SpanReader."""
@@ -43,8 +43,9 @@ class StreamSpans:
                 self._first = token
             self._last = token
             self._count += 1
-        if (needed := self._first if self._reader.first_open < self._count else self._last) is not None:
-            self._forget(needed.start)
+        needed = self._first if self._reader.first_open < self._count else self._last
+        if needed is not None and self._last is not None:
+            self._forget(max(needed.start, self._last.end - _HELD_MAX))
 
     def end(self) -> Iterator[pb.TagSpan]:
         """The sentence ends: the span that ends with it, if one does."""
@@ -65,8 +66,7 @@ class StreamSpans:
         return told
 
     def _forget(self, start: int) -> None:
-        """What is before an offset is not needed; nor is what is more than may be held."""
-        dropped = max(start - self._origin, len(self._text) // self._width - _HELD_MAX)
-        if dropped > 0:
+        """What is before an offset is not needed."""
+        if (dropped := start - self._origin) > 0:
             del self._text[: dropped * self._width]
             self._origin += dropped
