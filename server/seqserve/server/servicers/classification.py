@@ -18,7 +18,7 @@ from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Repository
 from seqserve.server.requests import ReadingRequest
 from seqserve.server.servicers.incoming import Incoming, feeding
-from seqserve.server.servicers.reading import results
+from seqserve.server.servicers.reading import apart, results
 from seqserve.server.sessions import Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stream import FeedEnd, Reading
@@ -40,9 +40,10 @@ class ClassificationServicer(ClassificationServiceServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
         """Classify whole texts; the texts of one request, and of others, share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
-        tokenized, top = convert.classify_inputs(request, model, self._limits), convert.top_labels(request, model)
-        asked = [ReadingRequest(text.inputs) for text in tokenized]
         with self._repository.hold(model):
+            tokenized = await apart(request.ByteSize(), lambda: convert.classify_inputs(request, model, self._limits))
+            top = convert.top_labels(request, model)
+            asked = [ReadingRequest(text.inputs) for text in tokenized]
             readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
         labels = model.manifest.labels
         probabilities_BL = label_probabilities(np.stack([reading.arrays[0][-1] for reading in readings]), labels)

@@ -100,6 +100,7 @@ async def feeding(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None])
         engine.cancel(feed)
         task.cancel()
         await asyncio.wait([task])
+        reading.close()  # which has not begun if the block was left at once
 
 
 async def _finishing(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None]) -> None:

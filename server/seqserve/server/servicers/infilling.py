@@ -28,8 +28,8 @@ class InfillingServicer(InfillingServiceServicer):
         """Fill the blanks of whole texts, all blanks of a text at once; texts share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
         top = convert.top_tokens(request)
-        texts = await apart(request.ByteSize(), lambda: convert.blank_texts(request, model, self._limits))
         with self._repository.hold(model):
+            texts = await apart(request.ByteSize(), lambda: convert.blank_texts(request, model, self._limits))
             readings = await results(
                 model.engine, [text.request for text in texts], fields.admission(context, model.engine), Reading
             )

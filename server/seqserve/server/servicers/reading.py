@@ -31,7 +31,7 @@ async def results(engine: Lanes, requests: Listed[Request], admission: Admission
 
     They run together, as many as leave others as many places in the line; the rest follow as the first are done.
 
-    Raises: ServeError, as submit and take do; QueueFullError if the line has no room for the first.
+    Raises: ServeError, as submit and take do; QueueFullError if there is no room in the line, and none of these runs.
     """
     running: deque[Sequence] = deque()
     found: list[ResultT] = []

@@ -30,7 +30,6 @@ from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
 
 _BYTES_PER_TAG = 32  # of an answer, about
 
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -46,9 +45,9 @@ class TaggingServicer(TaggingServiceServicer):
     async def Tag(self, request: pb.TagRequest, context: Context) -> pb.TagResponse:
         """Tag whole texts; the texts of one request, and of others, share batches. A text may have no tokens."""
         model = self._repository.model(*fields.model_ref(request.model))
-        tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
-        asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
         with self._repository.hold(model):
+            tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
+            asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
             readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
         size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TAG
         return await apart(size, lambda: _answer(request, model, tokenized, readings))
