@@ -5,9 +5,7 @@ Axes: N blanks, V vocabulary.
 
 from __future__ import annotations
 
-import numpy as np
-
-from seqserve.server.likelihood import Candidate, log_softmax
+from seqserve.server.likelihood import Candidate, likeliest, log_softmax
 from seqserve.server.state import FloatArray
 from seqserve.v1 import manifest_pb2
 
@@ -22,7 +20,7 @@ def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabul
     """
     logprobs_NV = log_softmax(logits_NV)
     barred = _no_words(vocabulary)
-    order_NK = np.argsort(-logprobs_NV, axis=1, kind="stable")[:, : top + len(barred)]
+    order_NK = likeliest(logprobs_NV, top + len(barred))
     return [
         [
             Candidate(token, float(logprobs_V[token]), rank)

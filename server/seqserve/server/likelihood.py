@@ -36,10 +36,8 @@ def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
     """Log-probabilities over the last axis, in float64; each row by itself, to the last bit."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=-1, keepdims=True)
-    totals: npt.NDArray[np.float64] = np.cumsum(np.exp(scores), axis=-1)[
-        ..., -1:
-    ]  # in order, so that a row's sum does not depend on the shape
-    logprobs: npt.NDArray[np.float64] = scores - np.log(totals)
+    sums = np.cumsum(np.exp(scores), axis=-1)  # in order, so that a row's sum does not depend on the shape
+    logprobs: npt.NDArray[np.float64] = scores - np.log(sums[..., -1:])
     return logprobs
 
 
@@ -51,7 +49,7 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
     chosen = map(Candidate, tokens, chosen_T.tolist(), ranks_T.tolist())
     if not top:
         return [StepReport(candidate, ()) for candidate in chosen]
-    best_TK = _best(scores_TV, top)
+    best_TK = likeliest(scores_TV, top)
     logprobs_TK = np.take_along_axis(scores_TV, best_TK, axis=1)
     return [
         StepReport(candidate, tuple(map(Candidate, best, logprobs, count(1))))
@@ -59,7 +57,7 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
     ]
 
 
-def _best(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.intp]:
+def likeliest(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.intp]:
     """The ``top`` highest of each row, highest first, of equals the lower id: intp (T, top), fewer if V is less."""
     if (size := scores_TV.shape[1]) < _SORTED_MAX:
         return np.argsort(-scores_TV, axis=1, kind="stable")[:, :top]
