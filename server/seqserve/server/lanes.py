@@ -86,7 +86,8 @@ class Lanes:
     def open(self, request: OpenRequest, admission: Admission = Admission()) -> Feed:  # noqa: B008 - frozen
         """Admit a request whose inputs come over time: see Engine.
 
-        Raises: QueueFullError if as many are open in all lanes together as may; DrainingError, DeadlineError.
+        Raises: QueueFullError if as many are open in all lanes together as may; DrainingError, DeadlineError,
+            TaskMismatchError.
         """
         feeds = [engine.feeds for engine in self.engines]
         if sum(feeds) >= self._settings.feeds_max:
