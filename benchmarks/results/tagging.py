@@ -22,8 +22,8 @@ _UPOS = (
 _UNER = (
     *("--data", "DATA/uner_chinese_gsd/zh_gsd-ud-train.iob2"),
     *("--validation", "DATA/uner_chinese_gsd/zh_gsd-ud-dev.iob2", "--level", "character", "--threads", "1"),
-    *("--bigrams", "50000", "--embedding-size", "64", "--hidden-size", "128", "--dropout", "0.5"),
-    *("--embedding-dropout", "0.1", "--batch-size", "16", "--learning-rate", "4e-3", "--average", "0.998"),
+    *("--embedding-size", "100", "--hidden-size", "200", "--dropout", "0.5", "--locked-dropout"),
+    *("--batch-size", "8", "--learning-rate", "4e-3", "--average", "0.998"),
     *("--best-metric", "span_f1", "--epochs", "20"),
 )
 _POLARITY = (
