@@ -53,15 +53,11 @@ GOALS = (
     Goal("event_loop_us_per_token_64", "of that, on the event loop's thread"),
     Goal("engine_us_per_token_64", "of that, on all other threads: the engine, and gRPC's own"),
     Goal("client_us_per_message_64", "64 callers: CPU us a message of the load generator"),
-    Goal(
-        "tag_stream_over_echo_64", "64 streams, a token a message: tags/s over a bare gRPC echo", at_least=0.5
-    ),
+    Goal("tag_stream_over_echo_64", "64 streams, a token a message: tags/s over a bare gRPC echo", at_least=0.5),
     Goal("score_stream_over_echo_64", "the same of scores", at_least=0.5),
     Goal("tag_stream_over_echo_64_http2", "tags/s over the echo where the callers speak HTTP/2 by hand"),
     Goal("score_stream_over_echo_64_http2", "the same of scores"),
-    Goal(
-        "stream_over_naive_64", "such streams over the naive server with states; the lower of both", at_least=3
-    ),
+    Goal("stream_over_naive_64", "such streams over the naive server with states; the lower of both", at_least=3),
     Goal("tag_stream_cpu_us_64", "the same: CPU us a tag of the server"),
     Goal("score_stream_cpu_us_64", "the same: CPU us a score"),
     Goal("echo_cpu_us_64", "the same: CPU us a message of the echo"),
