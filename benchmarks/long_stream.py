@@ -64,7 +64,9 @@ def measure(server: ServerProcess, tokens: int, counts: Iterator[int]) -> list[T
             new = answered - before
             passed_s, spent_s = time.perf_counter() - since_s, sum(map(processes.cpu_s, both)) - cpu_s
             server_mib, client_mib = map(processes.rss_mib, both)
-            tenths.append(Tenth(answered, server_mib, client_mib, new / passed_s, 1e6 * spent_s / new))
+            tenth = Tenth(answered, server_mib, client_mib, new / passed_s, 1e6 * spent_s / new)
+            while answered >= tokens * (len(tenths) + 1) // TENTHS and len(tenths) < TENTHS:
+                tenths.append(tenth)  # one message may end several
             before, since_s, cpu_s = answered, since_s + passed_s, cpu_s + spent_s
     return tenths
 

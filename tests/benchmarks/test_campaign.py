@@ -65,6 +65,8 @@ def test_every_measurement_is_a_line(results: tuple[Results, Path]) -> None:
         campaign.ECHO_STREAM,
         campaign.STREAM,
         campaign.NAIVE_STREAM,
+        campaign.ECHO_STREAM_GRPC,
+        campaign.STREAM_GRPC,
         campaign.WHOLE,
     }
     assert all(line["machine"]["cores"] and line["versions"]["onnxruntime"] for line in lines)
