@@ -17,7 +17,7 @@ from benchmarks.limit import Limit
 from benchmarks.load import Load
 from benchmarks.processes import ServerProcess
 from benchmarks.recording import Json
-from benchmarks.serve import apply, server
+from benchmarks.serve import apply, newest, server
 from benchmarks.stream_messages import STREAMS
 from benchmarks.tagging import Whole
 
@@ -175,7 +175,7 @@ class Campaign:
         return found
 
     def _whole(self, ours: ServerProcess) -> Whole:
-        tagger = max((self._models / model.TAGGER).iterdir(), key=lambda version: int(version.name))
+        tagger = newest(self._models, model.TAGGER)
         found = tagging.measure(ours.target, tagger, self._plan.tag_sentences, self._plan.tag_s)
         self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
         return found

@@ -28,9 +28,10 @@ import grpc.aio
 import numpy as np
 
 from benchmarks import model
+from benchmarks.limit import THREADS
 from benchmarks.recording import Json
+from benchmarks.serve import newest, server
 from benchmarks.serve import servable as bench_servable
-from benchmarks.serve import server
 from seqserve.server.inputs import Array, Inputs, IntArray, pad
 from seqserve.server.manifest import read_manifest
 from seqserve.server.servable import Servable, ServableId
@@ -41,7 +42,6 @@ from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
 SENTENCES_A_REQUEST = 256
 REQUESTS_IN_FLIGHT = 4
 BATCHES = (8, 16, 32, 64)
-THREADS = (1, 2)
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 T = TypeVar("T")
@@ -195,7 +195,7 @@ def main() -> None:
 
 
 def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
-    servable = max((models / arguments.model).iterdir(), key=lambda version: int(version.name))
+    servable = newest(models, arguments.model)
     with server("seqserve", models) as process:
         return [
             measure(process.target, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
