@@ -109,9 +109,10 @@ def _export(
     )
     with tempfile.TemporaryDirectory() as folder:
         path, text = Path(folder) / "random.pt", Path(folder) / "text.txt"
-        text.write_text(CHARACTERS * 10, encoding="utf-8")  # int8 says what it costs, which means nothing here
+        text.write_text(CHARACTERS * 10, encoding="utf-8")
         checkpoint.save(path, random)
-        run.export(path, out, precision=Precision(precision), data=[text])
+        data = [text] if precision == INT8 else []  # int8 says what it costs, which means nothing here
+        run.export(path, out, precision=Precision(precision), data=data)
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: ModelSpec = DEFAULT) -> None:

@@ -175,6 +175,8 @@ def _write(out: Path, checkpoint: Checkpoint) -> Path:
     checkpoints.save(file, checkpoint)
     data.write_text(content, "utf-8")
     try:
+        if json.loads(checkpoint.config)["precision"] != Precision.INT8:
+            return export(file, out)
         return export(file, out, data=[data], quality_loss_max=1.0)  # of random weights int8 costs anything
     finally:
         file.unlink()

@@ -87,6 +87,29 @@ def test_a_price_that_is_too_high_writes_nothing(capsys: pytest.CaptureFixture[s
     assert [path.name for path in Path("models/lm").iterdir()] == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--data", "text.txt"], "--data"),
+        (["--quality-loss-max", "0"], "--quality-loss-max"),
+        (["--data", "text.txt", "--quality-loss-max", "1", "--precision", "fp32"], "--data and --quality-loss-max"),
+    ],
+)
+def test_float32_has_no_price_to_speak_of(flags: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("lm") == 0
+    assert export("lm", *flags) == 1
+    told = capsys.readouterr().err
+    assert f"{named}: only of use with --precision int8" in told
+    assert "Add --precision int8, or leave them out" in told
+    assert [path.name for path in Path("models/lm").iterdir()] == ["1"]
+
+
+def test_training_in_float32_has_no_price_either(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("lm", "--quality-loss-max", "0.5") == 1
+    assert "--quality-loss-max: only of use with --precision int8" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(("metric", "values", "dear"), [("loss", (1.0, 1.2), True), ("accuracy", (1.0, 1.2), False)])
 def test_less_loss_is_better_and_less_accuracy_is_worse(metric: str, values: tuple[float, float], dear: bool) -> None:
     record = manifest_pb2.QuantizationRecord(metric=metric, float32_value=values[0], quantized_value=values[1])

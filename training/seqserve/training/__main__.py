@@ -19,7 +19,7 @@ from seqserve.training.distributed import speaks
 from seqserve.training.errors import InterruptedRunError, TrainingError
 from seqserve.training.inspect import inspect, show
 from seqserve.training.logs import json_log, tensorboard_log
-from seqserve.training.price import QUALITY_LOSS_MAX
+from seqserve.training.price import QUALITY_LOSS_MAX, refuse_without_int8
 from seqserve.training.progress import Watcher, Watchers, bar
 from seqserve.training.tasks.registry import TASKS
 
@@ -72,6 +72,8 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
     task = TASKS[parsed.command]
     in_file = read_config(parsed.config, task.config) if parsed.config else {}
     config = configure(task.config, in_file | vars(parsed))
+    if config.precision is not Precision.INT8:
+        refuse_without_int8((), parsed.quality_loss_max)
     folder: Path = parsed.run or RUNS / parsed.out.name
 
     @contextmanager
@@ -142,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="PATH",
-        help="Files to measure the price of int8 on. Default: what the model was validated on.",
+        help="With int8: files to measure its price on. Default: what the model was validated on.",
     )
     _add_quality_loss(export)
     evaluate = commands.add_parser("evaluate", help="figures of a checkpoint or a servable on data")
@@ -163,10 +165,9 @@ def _add_quality_loss(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--quality-loss-max",
         type=float,
-        default=QUALITY_LOSS_MAX,
         metavar="VALUE",
-        help="Loss of quality by int8 above which nothing is written: nats of a language model's loss, else a ratio of"
-        f" accuracy or F1. Default: {QUALITY_LOSS_MAX}.",
+        help="With int8: loss of quality above which nothing is written: nats of a language model's loss, else a ratio"
+        f" of accuracy or F1. Default: {QUALITY_LOSS_MAX}.",
     )
 
 

@@ -12,7 +12,7 @@ from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.data.files import files
 from seqserve.training.data.padding import inside
 from seqserve.training.data.text import sha256_of
-from seqserve.training.errors import DataError, ExportError
+from seqserve.training.errors import ConfigError, DataError, ExportError
 from seqserve.training.evaluate import UNITS
 from seqserve.training.export.parity import TIME
 from seqserve.training.runner import Array, GraphRunner, Runner
@@ -123,6 +123,16 @@ def price(
         manifest_pb2.Metric(name=name, split=GIVEN if data else VALIDATION, value=value, unit=UNITS[name])
         for name, value in reached.items()
     ]
+
+
+def refuse_without_int8(data: Sequence[Path], quality_loss_max: float | None) -> None:
+    """Refuse what is said about the price of int8 where there is none. Raises: ConfigError."""
+    told = (("--data", bool(data)), ("--quality-loss-max", quality_loss_max is not None))
+    if given := [flag for flag, is_given in told if is_given]:
+        raise ConfigError(
+            f"{' and '.join(given)}: only of use with --precision int8, whose price they are about; float32 has none."
+            " Add --precision int8, or leave them out"
+        )
 
 
 def refuse_too_dear(record: manifest_pb2.QuantizationRecord, quality_loss_max: float) -> None:

@@ -23,7 +23,7 @@ from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.interruption import interruption
 from seqserve.training.loop import Trainer
-from seqserve.training.price import QUALITY_LOSS_MAX, price, refuse_too_dear
+from seqserve.training.price import QUALITY_LOSS_MAX, price, refuse_too_dear, refuse_without_int8
 from seqserve.training.progress import Watcher, Watchers
 from seqserve.training.record import training_record
 from seqserve.training.runner import GraphRunner
@@ -171,7 +171,7 @@ def export(
     *,
     precision: Precision | None = None,
     data: Sequence[Path] = (),
-    quality_loss_max: float = QUALITY_LOSS_MAX,
+    quality_loss_max: float | None = None,
 ) -> Path:
     """Write the next version of a model from a checkpoint, after proving its graph.
 
@@ -180,14 +180,17 @@ def export(
         out: the model's folder, <root>/<model>.
         precision: INT8, or any other for float32; None: as the training was told.
         data: what the price of int8 is measured on; none: the data that the model was validated on.
-        quality_loss_max: the greatest price.
+        quality_loss_max: the greatest price; None: QUALITY_LOSS_MAX.
     Returns: the servable's folder.
-    Raises: CheckpointError; ExportError if the graph differs from the network, if the network cannot be in int8, loses
-        too much by it or does not keep its bits, or if the servable cannot be written; DataError.
+    Raises: CheckpointError; ConfigError if data or a greatest price are given for float32; ExportError if the graph
+        differs from the network, if the network cannot be in int8, loses too much by it or does not keep its bits, or
+        if the servable cannot be written; DataError.
     """
     checkpoint = checkpoints.load(path)
     task = TASKS[checkpoint.task]
     int8 = (precision or task.config.model_validate_json(checkpoint.config).precision) is Precision.INT8
+    if not int8:
+        refuse_without_int8(data, quality_loss_max)
     exportable = described(checkpoint, int8=int8)
     manifest, model = exportable.manifest, exportable.model
     sha256 = servable.sha256(model.graph)
@@ -196,7 +199,7 @@ def export(
     if int8:
         bits.prove_bits(model, manifest.vocabulary)
         record, metrics = price(task, checkpoint, exportable, described(checkpoint), data)
-        refuse_too_dear(record, quality_loss_max)
+        refuse_too_dear(record, QUALITY_LOSS_MAX if quality_loss_max is None else quality_loss_max)
         manifest.ClearField("metrics")
         manifest.MergeFrom(manifest_pb2.Manifest(quantization=record, metrics=metrics))
     manifest.MergeFrom(
