@@ -27,10 +27,10 @@ types: .venv/ready ## mypy and pyright, both strict
 pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
-bench: .venv/ready ## the benchmarks: a table, a picture, and JSON on the last line
+bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, and JSON on the last line
 	.venv/bin/python -m benchmarks
 
-bench-quick: .venv/ready ## the same with fewer repeats, in under two minutes
+bench-quick: .venv/ready ## the same once and shorter, in under two minutes
 	.venv/bin/python -m benchmarks --quick
 
 proto: .venv-proto/ready ## generate the code of the contracts anew

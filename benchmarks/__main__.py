@@ -21,7 +21,7 @@ from benchmarks.serve import OUTPUT, servable
 def main() -> None:
     """Measure everything, from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, shorter: under two minutes")
+    parser.add_argument("--quick", action="store_true", help="everything once and shorter: under two minutes")
     parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.model --out` wrote")
     model.add_arguments(parser)
     arguments = parser.parse_args()
