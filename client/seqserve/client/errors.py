@@ -34,7 +34,7 @@ Every failure of a call is a `SeqserveError`; catch the branch that you can do s
     │   ├── DrainingError               the server is stopping
     │   └── StoreUnavailableError       its session store does not answer
     ├── DeadlineError                   it took longer than it was given
-    │   └── StreamIdleError             the caller's side of a stream was silent for too long
+    │   └── StreamIdleError             nobody read a stream's answers for too long
     ├── CallCancelledError              cancelled by the server, or by closing the client
     ├── UnimplementedError              in the contract, but not in this server
     ├── DataLossError
@@ -258,7 +258,7 @@ class DeadlineError(SeqserveError):
 
 
 class StreamIdleError(DeadlineError):
-    """The caller's side of a stream was idle for longer than its limit; everything sent was answered."""
+    """Nobody read the answers of a stream for longer than the server waits for that, so it ended the stream."""
 
 
 class CallCancelledError(SeqserveError):

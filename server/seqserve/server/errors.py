@@ -14,7 +14,7 @@ Knows nothing of gRPC: `status` says which status code each kind becomes.
     │   └── LeaseLostError         another took it over while this one ran
     ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
     ├── StoreFullError, StoreUnavailableError, StoreDataLossError
-    ├── QueueFullError, DrainingError, DeadlineError
+    ├── QueueFullError, DrainingError, DeadlineError, StreamIdleError
     ├── UnimplementedError         in the contract, not in this server
     └── InternalError              a defect
 
@@ -214,6 +214,12 @@ class DeadlineError(ServeError):
     """The call's deadline passed before the request was done."""
 
     kind, reason = ErrorKind.DEADLINE, "DEADLINE"
+
+
+class StreamIdleError(ServeError):
+    """The caller of a stream did not read its answers for too long."""
+
+    kind, reason = ErrorKind.DEADLINE, "STREAM_IDLE"
 
 
 class UnimplementedError(ServeError):

@@ -79,6 +79,11 @@ class LimitSettings(BaseModel, frozen=True, extra="forbid"):
         default=300, gt=0, description="Seconds without input after which a client stream ends, cleanly."
     )
     stream_idle_max_s: float = Field(default=86400, gt=0, description="Most seconds that a caller may ask for instead.")
+    stream_unread_s: float = Field(
+        default=300,
+        gt=0,
+        description="Seconds that an answer waits for a caller who does not read; then its stream ends.",
+    )
     lookahead_max: int = Field(default=64, ge=0, description="Tokens of future that a tag may be asked to wait for.")
     decision_lag_max: int = Field(
         default=256, ge=0, description="Tokens that a CRF's decision may be put off for in a client stream."

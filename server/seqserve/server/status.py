@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -72,9 +73,11 @@ async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContex
     elif not isinstance(error, ServeError):
         error = InternalError.logged(method, error)
     status = to_status(error)
-    await context.abort(
-        CODES[error.kind], status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
-    )
+    metadata = ((DETAILS_KEY, status.SerializeToString()),)
+    try:
+        await context.abort(CODES[error.kind], status.message, trailing_metadata=metadata)
+    except grpc.aio.InternalError:  # the caller went before it read this
+        raise asyncio.CancelledError from None
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):

@@ -19,6 +19,7 @@ from seqserve.server.repository import Repository
 from seqserve.server.requests import ReadingRequest
 from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import apart, results
+from seqserve.server.servicers.writing import writing
 from seqserve.server.sessions import Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stream import FeedEnd, Reading
@@ -67,14 +68,15 @@ class ClassificationServicer(ClassificationServiceServicer):
         async with self._sessions.advance(spec, ref, owner) as advance:
             engine, classifying = advance.model.engine, ClassifyStream(config, advance, self._limits)
             feed = engine.open(classifying.request, fields.admission(context, engine))
-            async with feeding(engine, feed, self._feed(incoming, idle_s, classifying, engine, feed)):
-                await context.write(classifying.started())
+            reading = self._feed(incoming, idle_s, classifying, engine, feed)
+            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+                await write(classifying.started())
                 while steps := await feed.stream.take_steps():
                     if (update := classifying.update(steps[-1])) is not None:
-                        await context.write(update)
+                        await write(update)
                 end = await feed.stream.take_result(FeedEnd)
                 result = await advance.commit(classifying.ending(end))
-                await context.write(classifying.finished(end, state.state_result(result), incoming.reason))
+                await write(classifying.finished(end, state.state_result(result), incoming.reason))
 
     async def _feed(
         self,

@@ -17,6 +17,7 @@ from seqserve.server.requests import GenerationRequest
 from seqserve.server.sequence import Sequence
 from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import results
+from seqserve.server.servicers.writing import Write, writing
 from seqserve.server.sessions import Advance, Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stream import FeedEnd, Scores, Search
@@ -41,16 +42,17 @@ class GenerationServicer(GenerationServiceServicer):
         spec = state.state_spec(request, self._settings.sessions)
         convert.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
-        async with self._sessions.advance(spec, ref, owner) as advance:
+        unread_s = self._settings.limits.stream_unread_s
+        async with self._sessions.advance(spec, ref, owner) as advance, writing(context, unread_s) as write:
             asked = convert.generation_request(request, advance.model, self._settings.limits, advance.start, spec)
             engine = advance.model.engine
             sequence = engine.submit(asked, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
             try:
                 if asked.beams is not None:
-                    await _search(request, asked, advance, sequence, context)
+                    await _search(request, asked, advance, sequence, write)
                 else:
-                    await _stream(request, asked, advance, sequence, context)
+                    await _stream(request, asked, advance, sequence, write)
             finally:
                 engine.cancel(sequence)
 
@@ -88,13 +90,13 @@ class GenerationServicer(GenerationServiceServicer):
             engine, scoring = advance.model.engine, ScoreStream(config, advance, limits)
             feed = engine.open(scoring.request, fields.admission(context, engine))
             reading = self._feed(incoming, idle_s, scoring, engine, feed)
-            async with feeding(engine, feed, reading):
-                await context.write(scoring.started())
+            async with feeding(engine, feed, reading), writing(context, limits.stream_unread_s) as write:
+                await write(scoring.started())
                 while reports := await feed.stream.take_reports():
-                    await context.write(scoring.piece(reports))
+                    await write(scoring.piece(reports))
                 end = await feed.stream.take_result(FeedEnd)
                 result = await advance.commit(scoring.ending(end))
-                await context.write(scoring.finished(end, state.state_result(result), incoming.reason))
+                await write(scoring.finished(end, state.state_result(result), incoming.reason))
 
     async def _feed(
         self,
@@ -117,7 +119,7 @@ class GenerationServicer(GenerationServiceServicer):
 
 
 async def _stream(
-    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, context: Context
+    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
 ) -> None:
     """Write the samples as they grow; with best_of, the best of them at the end."""
     wanted = max(request.sampling.n, 1)
@@ -128,12 +130,12 @@ async def _stream(
     kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(asked.samples)}
     begun = asked.prompt_logprobs is None
     if begun:
-        await context.write(events.started(asked, model, []))
+        await write(events.started(asked, model, []))
     while not answer.done:
         gathered = await sequence.stream.take()
         if not begun:
             begun = True
-            await context.write(events.started(asked, model, sequence.stream.prompt))
+            await write(events.started(asked, model, sequence.stream.prompt))
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
             if piece is None:
@@ -141,24 +143,24 @@ async def _stream(
             if ranks:
                 kept[sample].append(piece)
             else:
-                await context.write(piece)
+                await write(piece)
     chosen = answer.best(wanted) if ranks else list(range(asked.samples))
     for number, sample in enumerate(chosen):
         for piece in kept[sample]:
             piece.piece.sample = number
-            await context.write(piece)
+            await write(piece)
     first = chosen[0]
     result = state_pb2.StateResult(position=answer.ends[first].position)
     if asked.keeps_state:  # before the last message: what was told to have ended is kept
         result = state.state_result(await advance.commit(answer.ending(first, sequence.members[first].state)))
-    await context.write(answer.finished(chosen, result))
+    await write(answer.finished(chosen, result))
 
 
 async def _search(
-    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, context: Context
+    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
 ) -> None:
     """Write what a beam search found; it tells nothing before its end."""
     search = await sequence.stream.take_result(Search)
-    await context.write(events.started(asked, advance.model, []))
+    await write(events.started(asked, advance.model, []))
     for event in events.search_events(asked, advance.model, search, with_ids=not request.outputs.omit_token_ids):
-        await context.write(event)
+        await write(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -12,13 +12,14 @@ import numpy as np
 from seqserve.server.convert import fields, state
 from seqserve.server.convert import tagging as convert
 from seqserve.server.convert.tag_stream import TagStream
-from seqserve.server.errors import ServeError
+from seqserve.server.errors import ServeError, StreamIdleError
 from seqserve.server.feeding import StepFeed
 from seqserve.server.lanes import Lanes
 from seqserve.server.repository import Model, Repository
 from seqserve.server.requests import ReadingRequest
 from seqserve.server.servicers.incoming import Incoming, feeding
 from seqserve.server.servicers.reading import apart, results
+from seqserve.server.servicers.writing import Write, writing
 from seqserve.server.sessions import Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stream import FeedEnd, Reading
@@ -63,23 +64,26 @@ class TaggingServicer(TaggingServiceServicer):
         async with self._sessions.advance(spec, ref, owner) as advance:
             engine, tagging = advance.model.engine, TagStream(config, advance, self._limits)
             feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
-            async with feeding(engine, feed, self._feed(incoming, idle_s, tagging, engine, feed)):
-                await context.write(tagging.started())
+            reading = self._feed(incoming, idle_s, tagging, engine, feed)
+            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+                await write(tagging.started())
                 try:
                     while answers := await feed.stream.take_steps():
-                        await self._write(context, tagging.work(answers), partial(tagging.piece, answers))
-                except ServeError:  # a caller's mistake comes after the answer to all that was right
-                    await self._write(context, tagging.work([]), tagging.last)
+                        await self._tell(write, tagging.work(answers), partial(tagging.piece, answers))
+                except StreamIdleError:
                     raise
-                await self._write(context, tagging.work([]), tagging.last)
+                except ServeError:  # a caller's mistake comes after the answer to all that was right
+                    await self._tell(write, tagging.work([]), tagging.last)
+                    raise
+                await self._tell(write, tagging.work([]), tagging.last)
                 end = await feed.stream.take_result(FeedEnd)
                 result = await advance.commit(tagging.ending(end))
-                await context.write(tagging.finished(end, state.state_result(result), incoming.reason))
+                await write(tagging.finished(end, state.state_result(result), incoming.reason))
 
-    async def _write(self, context: Context, tags: int, telling: Callable[[], pb.StreamTagResponse | None]) -> None:
+    async def _tell(self, write: Write, tags: int, telling: Callable[[], pb.StreamTagResponse | None]) -> None:
         """Write what there is to tell, if anything. Args: tags: how much that is."""
         if (piece := await apart(tags * _BYTES_PER_TAG, telling)) is not None:
-            await context.write(piece)
+            await write(piece)
 
     async def _feed(
         self,
@@ -91,13 +95,14 @@ class TaggingServicer(TaggingServiceServicer):
     ) -> None:
         """Read the caller's messages and feed what they settle, while not too much is unanswered."""
         async for message in incoming.input(idle_s):
-            await self._cuts(tagging.cuts(message), engine, feed)
+            await self._cuts(tagging.cuts(message), tagging, engine, feed)
             if message.WhichOneof("message") == "flush":
                 engine.flush(feed)
-        await self._cuts(tagging.rest(), engine, feed)
+        await self._cuts(tagging.rest(), tagging, engine, feed)
 
-    async def _cuts(self, cuts: Iterator[Cut], engine: Lanes, feed: StepFeed) -> None:
+    async def _cuts(self, cuts: Iterable[Cut], tagging: TagStream, engine: Lanes, feed: StepFeed) -> None:
         for cut in cuts:
+            tagging.note(cut)
             if len(cut.inputs):
                 engine.feed(feed, cut.inputs)
             if cut.ends_sentence:
