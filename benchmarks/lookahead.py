@@ -148,7 +148,9 @@ def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead
     while engine.step():
         pass
     labels = model.manifest.labels
-    scores = [np.concatenate([steps.outputs[0] for steps in answers[feed.stream]]) for feed in feeds]
+    scores = [
+        np.concatenate([steps.scores for steps in answers[feed.stream] if steps.scores is not None]) for feed in feeds
+    ]
     chosen = choose_labels(scores, chain=chain_of(labels))
     return [labels.names[label] for choices in chosen for label in choices.labels]
 

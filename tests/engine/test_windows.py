@@ -81,7 +81,7 @@ def check(feeder: Feeder, servable: Servable, lookahead: int | None) -> None:
         assert steps.first == answered
         if not steps.provisional:
             answered += len(steps)
-            told += list(steps.outputs[0]) if steps.outputs else []
+            told += [] if steps.scores is None else list(steps.scores)
             ends += [answered] if steps.ends_sentence else []
     assert feeder.end is not None
     assert answered == len(feeder.tokens) == feeder.end.steps
@@ -166,7 +166,7 @@ def test_steps_that_are_not_final_are_shown_if_asked_for(model: Model, lookahead
     feeder = rig.open(FeedRequest(lookahead=lookahead, provisional=True))
     feeder.give([1, 2])
     rig.run()
-    np.testing.assert_array_equal(feeder.steps[0].outputs[0], final(servable, [1, 2], None))
+    np.testing.assert_array_equal(feeder.steps[0].scores, final(servable, [1, 2], None))
     assert shown(feeder) == [(0, 2, True)]
     feeder.give([3])
     rig.run()

@@ -82,7 +82,8 @@ class Engine:
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=not servable.sees_future)
         self._growth = Growth(servable, self.prefixes, self._fork, self._counts, clock)
-        self._awake = threading.Condition()  # guards the scheduler and _closing
+        self._lock = threading.RLock()  # guards the scheduler and _closing
+        self._awake = threading.Condition(self._lock)
         self._closing = False
         name = f"engine {servable.id.model}/{servable.id.version}"
         # A daemon: when something else crashes, the process ends.
@@ -110,12 +111,12 @@ class Engine:
 
     def close(self) -> None:
         """Stop after the step in progress; what has not ended fails with DrainingError. Waits for the thread."""
-        with self._awake:
+        with self._lock:
             self._closing = True
             self._awake.notify()
         if self._thread.is_alive():
             self._thread.join()
-        with self._awake:
+        with self._lock:
             left = self._scheduler.clear()
         self._publish([(sequence.stream, _draining()) for sequence in left])
 
@@ -143,7 +144,7 @@ class Engine:
             sequence = ReadingSequence(request, *common)
         else:
             sequence = ScoringSequence(request, *common)
-        with self._awake:
+        with self._lock:
             if self._closing:
                 raise _draining()
             if isinstance(sequence, GenerationSequence) and _may_skip(sequence.request):
@@ -179,7 +180,7 @@ class Engine:
             feed = step_feed(request, self.servable, *common)
         else:
             feed = ScoreFeed(request, *common)
-        with self._awake:
+        with self._lock:
             if self._closing:
                 raise _draining()
             try:
@@ -198,42 +199,42 @@ class Engine:
 
         Raises: InputTooLongError for a sentence that is too long to be answered as a whole; it has not got the steps.
         """
-        with self._awake:
+        with self._lock:
             feed.feed(inputs)
             self._scheduler.call(feed)
 
     def end_sentence(self, feed: StepFeed) -> None:
         """What a feed was given is a whole sentence; what comes next begins from the initial state."""
-        with self._awake:
+        with self._lock:
             feed.end_sentence()
             self._scheduler.call(feed)
 
     def flush(self, feed: Feed) -> None:
         """Answer what a feed was given, now, as well as can be."""
-        with self._awake:
+        with self._lock:
             feed.flush()
             self._scheduler.call(feed)
 
     def finish(self, feed: Feed, error: ServeError | None = None) -> None:
         """Nothing more comes: when all that came is answered, its FeedEnd does, or an error for its reader."""
-        with self._awake:
+        with self._lock:
             feed.finish(error)
             self._scheduler.call(feed)
 
     def wake(self) -> None:
         """Let the thread look at what feeds were told."""
-        with self._awake:
+        with self._lock:
             self._awake.notify()
 
     def cancel(self, sequence: Sequence) -> None:
         """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
         if not all(member.ended for member in sequence.members):
-            with self._awake:
+            with self._lock:
                 self._scheduler.remove(sequence)
 
     def counts(self) -> Counts:
         """What it has done, and what it holds. From any thread."""
-        with self._awake:
+        with self._lock:
             return replace(
                 self._counts,
                 prefix_hits=self.prefixes.hits,
@@ -248,7 +249,7 @@ class Engine:
 
     def step(self) -> bool:
         """One pass: run one batch, if there is one. Returns whether there was."""
-        with self._awake:
+        with self._lock:
             late = self._scheduler.expired(self.clock())
             step = self._scheduler.schedule()
         if late:
@@ -259,7 +260,7 @@ class Engine:
             published = self._run(step)
         except Exception as error:  # noqa: BLE001 - a defect in one step ends its sequences, not the engine
             published = self._fail(step, error)
-        with self._awake:
+        with self._lock:
             self._scheduler.update(step)
         if published:
             self._publish(published)
@@ -268,7 +269,7 @@ class Engine:
     def _loop(self) -> None:
         while not self._closing:
             if not self.step():
-                with self._awake:
+                with self._lock:
                     while not self._closing and self._scheduler.idle:
                         self._awake.wait()
 
@@ -292,7 +293,7 @@ class Engine:
     def _fail(self, step: Step, error: Exception) -> Published:
         self._counts.failed_steps += 1
         failed = [sequence for sequence in step.members if not sequence.ended]
-        with self._awake:
+        with self._lock:
             for sequence in failed:
                 self._scheduler.remove(sequence)
         if isinstance(step, DecodeStep):
@@ -302,13 +303,13 @@ class Engine:
 
     def _fork(self, sequence: GenerationSequence) -> None:
         """Put the further samples of a prompt in line."""
-        with self._awake:
+        with self._lock:
             self._scheduler.fork(sequence, sequence.request.samples)
 
     def _room_again(self) -> None:
         """A reader has taken something: a paused sequence may go on."""
         if self._scheduler.paused:
-            with self._awake:
+            with self._lock:
                 self._awake.notify()
 
 

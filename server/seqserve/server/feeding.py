@@ -9,8 +9,6 @@ Axes: T steps, V vocabulary or labels.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence as Listed
-from dataclasses import replace
 
 import numpy as np
 
@@ -89,8 +87,8 @@ class Feed(Sequence):
         """The steps of a run; from now on they count as consumed."""
         raise NotImplementedError
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """See what the graph gave for the steps just taken, (T, V) each. They are copied if they are kept."""
+    def read(self, scores_TV: FloatArray) -> None:
+        """See what the graph gave for the steps just taken. It is copied if it is kept."""
         raise NotImplementedError
 
     def carry(self, row: FloatArray) -> None:
@@ -143,7 +141,7 @@ class StepFeed(Feed):
     @property
     def due(self) -> bool:
         """Whether there is something to do: steps to read, or a flush or the end of a sentence or of all to tell."""
-        return bool(self._ends or self._flushes) or super().due
+        return self.ready > 0 or self.finished or bool(self._ends or self._flushes)
 
     @property
     def done(self) -> bool:
@@ -184,12 +182,12 @@ class StepFeed(Feed):
             count -= len(piece)
         return concatenate(parts)
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """Keep them, but for the lead's."""
-        first = self._consumed - len(outputs[0]) - self._lead
+    def read(self, scores_TV: FloatArray) -> None:
+        """Keep it, but for the lead's."""
+        first = self._consumed - len(scores_TV) - self._lead
         untold = max(0, -first)
-        if untold < len(outputs[0]):
-            self._steps.append(Steps(first + untold, tuple(output[untold:].copy() for output in outputs)))
+        if untold < len(scores_TV):
+            self._steps.append(Steps(first + untold, scores_TV[untold:].copy()))
 
     def _answer_flushes(self, shown: int) -> bool:
         """Whether some were asked for when so many steps were known, or fewer; they are answered now."""
@@ -204,10 +202,11 @@ class StepFeed(Feed):
         if self._ends and self._ends[0] == self._consumed:
             self._ends.popleft()
             self.row = self._initial
-            last = steps.pop() if steps else Steps(self._consumed - self._lead, ())
-            steps.append(replace(last, ends_sentence=True))
+            if not steps:
+                steps.append(Steps(self._consumed - self._lead))
+            steps[-1].ends_sentence = True
         if self._answer_flushes(self._consumed):
-            steps.append(Steps(self._consumed - self._lead, (), provisional=True))
+            steps.append(Steps(self._consumed - self._lead, provisional=True))
         if not steps:
             return None
         before, self._answered = self._answered, max(0, self._consumed - self._lead)

@@ -26,12 +26,12 @@ def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], f
     if running:
         inputs = [feed.take(count) for feed, count in running]
         rows_BU = np.concatenate([feed.row for feed, _ in running]).reshape(len(running), -1)
-        outputs, state = servable.run(inputs, unpack(rows_BU, running[0][0].state))
+        (scores_TBV, *_), state = servable.run(inputs, unpack(rows_BU, running[0][0].state))
         rows_BU = pack(state) if state else np.empty((len(running), 0), np.float32)
         for row, (feed, count) in enumerate(running):
             feed.started(now_s)
             feed.carry(rows_BU[row].copy())  # its own, so that it holds nobody else's
-            feed.read([output[:count, row] for output in outputs])
+            feed.read(scores_TBV[:count, row])
         score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
     now_s = clock()
     published: Published = []

@@ -6,7 +6,6 @@ Axes: T steps, B sequences, W bytes of a word, F features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +16,20 @@ IntArray = npt.NDArray[np.int32]
 Array = npt.NDArray[np.int32 | np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """The inputs of one sequence, one array a role, each with time as first axis.
 
     Token ids int32 (T,); word bytes int32 (T, W); word lengths int32 (T,); features float32 (T, F).
     """
 
-    arrays: dict[pb.TensorRole, Array]
+    __slots__ = ("_length", "arrays")
+
+    def __init__(self, arrays: dict[pb.TensorRole, Array]) -> None:
+        self.arrays = arrays
+        self._length = len(next(iter(arrays.values())))  # asked for many times in the life of a single step
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return self._length
 
     def cut(self, start: int, end: int) -> Inputs:
         """The steps in [start, end), as views."""

@@ -80,8 +80,8 @@ class Scheduler:
 
     def call(self, feed: Feed) -> None:
         """Put an open feed in line if it has something to do."""
-        if feed.due and feed in self.feeds:
-            self.fed.setdefault(feed)
+        if feed not in self.fed and feed.due and feed in self.feeds:
+            self.fed[feed] = None
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence, and its forks, out wherever they are: they take part in no later step."""

@@ -6,7 +6,6 @@ Axes: T steps, N steps of several feeds, V vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence as Listed
 from itertools import islice
 
 import numpy as np
@@ -63,9 +62,9 @@ class ScoreFeed(Feed):
         self._last = self.targets[-1]
         return inputs
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
+    def read(self, scores_TV: FloatArray) -> None:
         """Keep the logits until all of the step are scored."""
-        self.logits = outputs[0]
+        self.logits = scores_TV
 
     def settle(self) -> Answers | None:
         """The reports, but for those of the lead."""

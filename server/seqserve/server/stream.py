@@ -7,7 +7,7 @@ engine waits for nothing here: a reader that stalls shows as a growing backlog, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -88,25 +88,26 @@ class Search:
     times: Times
 
 
-@dataclass(frozen=True, slots=True)
+# One of each is made for each message; frozen ones would cost three times as much.
+@dataclass(slots=True, eq=False)
 class Steps:
     """What the graph gave for some steps of a feed, in order.
 
-    first: index of the first of them, counted from the feed's beginning. outputs: the graph's, in the manifest's order,
-    (T, V) each; none where the end of a sentence, or that a flush is answered, alone is news. provisional: the same
-    steps come again, until they are final. ends_sentence: the last step so far was its sentence's last.
+    first: index of the first of them, counted from the feed's beginning. scores: (T, V); None where the end of a
+    sentence, or that a flush is answered, alone is news. provisional: the same steps come again, until they are final.
+    ends_sentence: the last step so far was its sentence's last.
     """
 
     first: int
-    outputs: tuple[FloatArray, ...]
+    scores: FloatArray | None = None
     provisional: bool = False
     ends_sentence: bool = False
 
     def __len__(self) -> int:
-        return len(self.outputs[0]) if self.outputs else 0
+        return 0 if self.scores is None else len(self.scores)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Answers:
     """What one step gave a feed. rests: nothing is left to be read now, so the reader need not wait for more."""
 
@@ -241,16 +242,16 @@ class OutputStream:
         self._on_take()
         return gathered
 
-    async def take_steps(self) -> list[Steps]:
+    def take_steps(self) -> Coroutine[None, None, list[Steps]]:
         """Wait for what a feed gives, and take all of it. Empty once it has ended: then the result is its FeedEnd.
 
         Raises: ServeError once the feed failed and everything before was taken.
         """
-        return await self._take_answers()
+        return self._take_answers()
 
-    async def take_reports(self) -> list[StepReport]:
+    def take_reports(self) -> Coroutine[None, None, list[StepReport]]:
         """As take_steps, of a feed that is scored."""
-        return await self._take_answers()
+        return self._take_answers()
 
     async def until_taken(self) -> None:
         """Wait until the reader takes something."""
@@ -259,7 +260,8 @@ class OutputStream:
         await self._feeder
 
     async def _take_answers(self) -> list[Any]:
-        await self._something()
+        if not self._answers:
+            await self._something()
         answers, self._answers = self._answers, []
         self.taken[0] += self.gathered
         self.gathered = self.shown = 0

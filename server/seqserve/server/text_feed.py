@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tokenizers import normalizers
@@ -31,7 +31,7 @@ _BORDER = re.compile("[ \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\
 _NONE = token_inputs([])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for each message, and a frozen one costs three times as much
 class Cut:
     """Some tokens of a stream, perhaps none: what the graph reads, and where they stand; no tokens for ids.
 
@@ -47,7 +47,7 @@ class TextFeed:
     """The input of one stream: text, words or token ids, one of them from beginning to end.
 
     Offsets are counted from the stream's first character; words count as joined by single spaces. Words and ids are
-    taken as they are. The iterators that it gives have to be read to their end.
+    taken as they are. What it gives has to be read to its end.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class TextFeed:
         yield from self._cuts(tokenized, len(tokenized.tokens))
         self._drop(len(self._held))
 
-    def token_ids(self, ids: Sequence[int]) -> Iterator[Cut]:
+    def token_ids(self, ids: Sequence[int]) -> Iterable[Cut]:
         """More token ids. Raises: as text; InvalidFieldError for an id outside the vocabulary."""
         self._goes_on_with("token_ids")
         self._open = True
-        yield Cut(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, [])
+        return (Cut(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, []),)
 
     def sentence_end(self) -> Iterator[Cut]:
         """All that is held, and the sentence ends here."""

@@ -81,10 +81,11 @@ class Tokenization:
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
         """Raise InvalidFieldError for the first id that is not in the vocabulary."""
+        size = self.vocabulary.size
         for index, token in enumerate(ids):
-            if not 0 <= token < self.vocabulary.size:
+            if not 0 <= token < size:
                 raise InvalidFieldError(
-                    f"{field}[{index}] is {token}; the vocabulary has ids 0 to {self.vocabulary.size - 1}", field=field
+                    f"{field}[{index}] is {token}; the vocabulary has ids 0 to {size - 1}", field=field
                 )
 
     def tokenize_text(self, text: str, field: str, tokens_max: int = 0, origin: int = 0) -> Tokenized:
@@ -158,7 +159,7 @@ class Tokenization:
         """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
         if self._with_bytes:
             raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
-        known = list(ids)  # NumPy is slow with what is no list
+        known = ids[:]  # a list: NumPy is slow with what is none
         self.check_ids(known, field)
         return Tokenized(token_inputs(known), [])
 

@@ -11,8 +11,6 @@ with what the whole sentence would give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Listed
-
 from seqserve.server.errors import InputTooLongError, TaskMismatchError
 from seqserve.server.feeding import StepFeed
 from seqserve.server.inputs import Inputs, concatenate
@@ -146,14 +144,14 @@ class WindowFeed(StepFeed):
         if self._answers:
             super().carry(row)
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
+    def read(self, scores_TV: FloatArray) -> None:
         """Keep what is final, and what is to be shown of the rest once no more is final."""
         answers, first = self._answers, self._consumed
-        known = first + len(outputs[0])
+        known = first + len(scores_TV)
         if answers:
             super().take(answers)
-            super().read([output[:answers] for output in outputs])
+            super().read(scores_TV[:answers])
         if known > self._consumed and self._hidden and not self.ready:
-            self._steps.append(Steps(self._consumed, tuple(output[answers:].copy() for output in outputs), True))
+            self._steps.append(Steps(self._consumed, scores_TV[answers:].copy(), provisional=True))
             self._shown = known
             self._answer_flushes(known)

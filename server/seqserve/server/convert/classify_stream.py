@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -64,9 +64,9 @@ class ClassifyStream:
     def update(self, steps: Steps) -> pb.StreamClassifyResponse | None:
         """The answer after a piece; None within one. Args: steps: those that were read last."""
         count = steps.first + len(steps)
-        if count != self._due:
+        if count != self._due or steps.scores is None:
             return None
-        probabilities_L = label_probabilities(steps.outputs[0], self._labels)[0]
+        probabilities_L = label_probabilities(steps.scores, self._labels)[0]
         position = self._position + count
         self._last = classification(probabilities_L, self._labels, self._top, position)
         return pb.StreamClassifyResponse(update=pb.StreamClassifyUpdate(classification=self._last, position=position))
@@ -85,7 +85,7 @@ class ClassifyStream:
             )
         )
 
-    def _counted(self, found: Iterator[Cut]) -> Iterator[Inputs]:
+    def _counted(self, found: Iterable[Cut]) -> Iterator[Inputs]:
         inputs: Inputs | None = None
         for cut in found:
             if inputs is not None:

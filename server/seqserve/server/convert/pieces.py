@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from seqserve.server.convert.fields import check_bytes
 from seqserve.server.errors import InvalidFieldError
@@ -14,7 +14,7 @@ from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest
 
 
-def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterator[Cut]:
+def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterable[Cut]:
     """What a message settles, cut by cut, so that a long piece stops nobody; read it to its end.
 
     Args: tokens_max: words or ids in one message; 0: no limit.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class ScoreStream:
         """The tokens that the stream's end settles."""
         return self._noted(self._text.flush())
 
-    def _noted(self, found: Iterator[Cut]) -> Iterator[Inputs]:
+    def _noted(self, found: Iterable[Cut]) -> Iterator[Inputs]:
         """The tokens of cuts, after a model's start token; their places are kept until they are told."""
         for cut in found:
             inputs = cut.inputs

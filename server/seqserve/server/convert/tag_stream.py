@@ -1,14 +1,14 @@
 """StreamTag: what the caller's messages mean, and what answers them.
 
 The feeding side puts tokens in, on the event loop; the answering side takes them out as their labels come, on whatever
-thread. They share the line of tokens and the text for spans, which one makes longer at the end and the other shorter at
-the beginning.
+thread. They share the line of tokens and that of their texts for spans, which one makes longer at the end and the other
+shorter at the beginning.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -69,16 +69,23 @@ class TagStream:
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
         self._sentence = start.sentence.position
 
-    def cuts(self, message: pb.StreamTagRequest) -> Iterator[Cut]:
-        """What a message settles: tokens to be fed, and ends of sentences. Raises: as `pieces.cuts`."""
+    def cuts(self, message: pb.StreamTagRequest) -> Iterable[Cut]:
+        """What a message settles, each to be noted and then fed. Raises: as `pieces.cuts`."""
         found = cuts(message, self._text, self._limits, self._tokens_max)
         if self._spans is not None:
             self._spans.hear(message)
-        return self._noted(found)
+        return found
 
-    def rest(self) -> Iterator[Cut]:
+    def rest(self) -> Iterable[Cut]:
         """What is settled by the stream's end."""
-        return self._noted(self._text.flush())
+        return self._text.flush()
+
+    def note(self, cut: Cut) -> None:
+        """Take note of tokens, before they are fed."""
+        count = len(cut.inputs)
+        self._tokens += cut.tokens or [None] * count
+        if self._kept is not None and count:
+            self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
 
     def started(self) -> pb.StreamTagResponse:
         """The stream was admitted."""
@@ -98,10 +105,11 @@ class TagStream:
         for steps in answers:
             if steps.provisional:
                 self._settle(told, final)
-                self._guess(told, *steps.outputs[:1])
+                self._guess(told, steps.scores)
                 final = []
                 continue
-            final += steps.outputs[:1]
+            if steps.scores is not None:
+                final.append(steps.scores)
             if steps.ends_sentence:
                 self._settle(told, final)
                 self._end(told)
@@ -129,15 +137,6 @@ class TagStream:
         return pb.StreamTagResponse(
             finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
         )
-
-    def _noted(self, found: Iterator[Cut]) -> Iterator[Cut]:
-        """The same, their tokens noted before they are fed."""
-        for cut in found:
-            count = len(cut.inputs)
-            self._tokens.extend(cut.tokens or [None] * count)
-            if self._kept is not None and count:
-                self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
-            yield cut
 
     def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
         """See final scores."""
