@@ -29,10 +29,9 @@ _UNER = (
 _POLARITY = (
     *("--data", "pos=DATA/sentence_polarity/rt-polarity.pos", "neg=DATA/sentence_polarity/rt-polarity.neg"),
     *("--encoding", "latin-1", "--validation-fraction", "0.1", "--test-fraction", "0.1", "--threads", "1"),
-    *("--embedding-size", "200", "--hidden-size", "100", "--pooling", "max", "--dropout", "0.5"),
-    *("--embedding-dropout", "0.1", "--word-dropout", "0.5", "--vocabulary-max", "20000", "--batch-size", "50"),
-    *("--learning-rate", "1e-3", "--weight-decay", "0.05", "--average", "0.99", "--best-metric", "accuracy"),
-    *("--epochs", "12"),
+    *("--embedding-size", "60", "--hidden-size", "60", "--count-ratios", "--pooling", "max", "--dropout", "0.5"),
+    *("--embedding-dropout", "0.2", "--word-dropout", "1", "--vocabulary-max", "20000", "--batch-size", "50"),
+    *("--learning-rate", "1e-3", "--average", "0.99", "--best-metric", "accuracy", "--epochs", "5"),
 )
 _BLANKS = ("--dropout", "0.3", "--epochs", "12")
 

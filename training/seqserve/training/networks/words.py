@@ -5,17 +5,23 @@ Axes: T tokens, B sequences, U distinct words of a batch, W bytes of a word, E a
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from seqserve.training.config import NetworkConfig, WordsConfig
 from seqserve.training.layers import RecurrentStack
 from seqserve.training.networks.dropout import TokenDropout, dropout
+from seqserve.training.tensors import tensor
 
 BYTE_VALUES = 257
 """Rows of a byte embedding: 0 for no byte, then the byte's value plus 1."""
 BIGRAM_FACTOR = 1_000_003
 """Prime that spreads pairs of tokens over the rows of the bigram table."""
+
+BESIDE_KNOWN = 0.1
+"""Standard deviation of the first embeddings beside what is known of tokens before training."""
 
 
 class Spellings(NamedTuple):
@@ -62,6 +68,12 @@ class WordFeatures(nn.Module):
         self.output_size = config.embedding_size * (2 if config.bigrams else 1)
         if self.speller is not None:
             self.output_size += self.speller.stack.output_size
+
+    @torch.no_grad()
+    def begin_with(self, known_VK: npt.NDArray[np.float64]) -> None:
+        """Let the first K numbers of each token's embedding begin as these, and the others small beside them."""
+        self.embedding.weight.mul_(BESIDE_KNOWN)
+        self.embedding.weight[:, : known_VK.shape[1]] = tensor(known_VK)
 
     def forward(self, tokens_TB: Tensor, spellings: Spellings | None) -> Tensor:
         """Features (T, B, E) of tokens.

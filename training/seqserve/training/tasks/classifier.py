@@ -13,6 +13,7 @@ from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import ClassifierConfig, ReadingLevel
 from seqserve.training.data.files import labelled_files
 from seqserve.training.data.labelled import LabelledFormat, read_labelled
+from seqserve.training.data.ratios import log_count_ratios
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.split import shuffled_parts
 from seqserve.training.data.texts import ClassData, class_data
@@ -62,7 +63,7 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         Raises: DataError if a file cannot be used, or there are fewer texts than one batch or fewer than 2 labels.
         """
         train, validation = parts(config)
-        refuse_too_few(config.data[0], len(train), config.batch_size)
+        refuse_too_few(config.data[0], len(train), config.batch_size, "texts")
         self.labels: tuple[str, ...] = tuple(sorted({name for text in train for name in text.labels}))
         if len(self.labels) < 2:
             told = " and ".join(self.labels) or "none"
@@ -71,6 +72,14 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         self._data, self._validation = (numbered(part, tokenizer, self.labels, config) for part in (train, validation))
         report_unseen(self._validation.unseen, "the validation data")
         network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
+        if config.count_ratios:
+            if config.embedding_size < len(self.labels):
+                raise DataError(
+                    config.data[0],
+                    f"{len(self.labels)} labels, and each takes a number of a token's embedding: raise"
+                    f" --embedding-size from {config.embedding_size}, or leave --count-ratios out",
+                )
+            network.features.begin_with(log_count_ratios(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)
         self.sources = sources(config, {"train": tokens_of(train), "validation": tokens_of(validation)})
         self._config = config
@@ -105,7 +114,10 @@ def parts(config: ClassifierConfig) -> tuple[list[Text], list[Text]]:
     """The texts to train on, and those to validate on: given apart, or drawn. Raises: DataError."""
     data = read(config.data, config)
     if config.validation:
-        return data, read(config.validation, config)
+        apart = read(config.validation, config)
+        if not config.test_fraction:
+            return data, apart
+        return shuffled_parts(data, validation=0, test=config.test_fraction, seed=config.split_seed).train, apart
     fraction = config.validation_fraction or VALIDATION_FRACTION
     drawn = shuffled_parts(data, validation=fraction, test=config.test_fraction, seed=config.split_seed)
     if not drawn.validation:

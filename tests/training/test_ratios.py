@@ -1,0 +1,49 @@
+"""What counting knows of tokens and labels before training begins, and that a classifier begins with it."""
+
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqserve.training.config import ClassifierConfig
+from seqserve.training.data.ratios import log_count_ratios
+from seqserve.training.data.texts import class_data
+from seqserve.training.errors import DataError
+from seqserve.training.tasks.classifier import ClassifierLearner
+from seqserve.training.tokenizer import word_id, word_tokenizer
+
+TEXTS = (("good", "good", "film"), ("bad", "film"), ("bad",))
+NAMES = (("pos",), ("neg",), ("neg",))
+
+
+def test_ratios_are_those_of_the_formula() -> None:
+    tokenizer = word_tokenizer([word for text in TEXTS for word in text], size_max=9, count_min=1, lowercase=True)
+    data = class_data(TEXTS, NAMES, tokenizer, ("neg", "pos"), word_bytes_max=8)
+    ratios_VL = log_count_ratios(data, tokenizer.get_vocab_size())
+    # With one added to each of the 4 tokens' counts: unknown, good, bad, film.
+    assert np.allclose(ratios_VL[word_id(tokenizer, "good")], [log((1 / 7) / (2 / 6)), log((2 / 6) / (1 / 7))])
+    assert np.allclose(ratios_VL[word_id(tokenizer, "bad")], [log((3 / 7) / (1 / 6)), log((1 / 6) / (3 / 7))])
+    assert np.allclose(ratios_VL[word_id(tokenizer, "film")], [log((2 / 7) / (2 / 6)), log((2 / 6) / (2 / 7))])
+
+
+def test_embeddings_begin_with_the_ratios_and_the_rest_is_small(tmp_path: Path) -> None:
+    learner = ClassifierLearner(config(tmp_path, embedding_size=40))
+    weight = learner.network.features.embedding.weight.detach().double().numpy()
+    good, bad = (weight[word_id(learner.tokenizer, word)] for word in ("good", "bad"))
+    assert good[1] > 0 > good[0]
+    assert bad[0] > 0 > bad[1]
+    assert weight[:, 2:].std() < 0.2
+
+
+def test_more_labels_than_numbers_in_an_embedding_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 labels.*--embedding-size"):
+        ClassifierLearner(config(tmp_path, embedding_size=1))
+
+
+def config(folder: Path, *, embedding_size: int) -> ClassifierConfig:
+    """A small classifier of good and bad."""
+    data = folder / "texts.tsv"
+    data.write_text("text\tlabel\n" + "good film\tpos\nbad film\tneg\n" * 20, encoding="utf-8")
+    sizes = {"embedding_size": embedding_size, "hidden_size": 4, "batch_size": 4}
+    return ClassifierConfig.model_validate({"data": [data], "validation": [data], "count_ratios": True, **sizes})
