@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from seqserve.training.errors import ConfigError, DivergenceError
+from seqserve.training.errors import DivergenceError
 from seqserve.training.loop import Trainer, better
 from seqserve.training.progress import Stepped, Validated
 from tests.training.learners import Line, Pairs, config, fit
@@ -27,12 +27,10 @@ def test_the_best_is_kept_and_not_the_last() -> None:
     assert trainer.standing.step == trainer.steps == 6
 
 
-def test_the_figure_that_decides_is_a_setting_and_an_unknown_one_is_refused() -> None:
+def test_the_figure_that_decides_is_a_setting() -> None:
     kept = list[float]()
-    fit(Trainer(Line([2.0, 1.0, 1.5]), config(best_metric="accuracy")), keep=lambda m: kept.append(m["loss"]))
-    assert kept == [2.0]  # no accuracy was higher than the first
-    with pytest.raises(ConfigError, match=r"--best-metric f1: this task has accuracy, loss"):
-        fit(Trainer(Line([2.0]), config(best_metric="f1")))
+    fit(Trainer(Line([2.0, 1.0, 1.5]), config(best_metric="perplexity")), keep=lambda m: kept.append(m["loss"]))
+    assert kept == [2.0]  # no perplexity was lower than the first
 
 
 @pytest.mark.parametrize(("name", "falls"), [("loss", True), ("bits_per_character", True), ("span_f1", False)])

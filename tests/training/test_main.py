@@ -141,7 +141,7 @@ def test_too_little_text_is_refused_with_what_is_needed(capsys: pytest.CaptureFi
 
 def test_too_few_sentences_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert train_tagger("--batch-size", "26") == 1
-    message = "train.conllu: 25 sentences to train on are less than one batch: --batch-size is 26"
+    message = "train.conllu: too few sentences to train on: 25, and --batch-size is 26; give more, or a smaller one"
     assert message in capsys.readouterr().err
 
 

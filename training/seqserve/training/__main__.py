@@ -17,6 +17,7 @@ from seqserve.training.config.inspection import InspectionConfig
 from seqserve.training.config.optimisation import Precision
 from seqserve.training.distributed import speaks
 from seqserve.training.errors import InterruptedRunError, TrainingError
+from seqserve.training.export.servable import refuse_model
 from seqserve.training.inspect import inspect, show
 from seqserve.training.logs import json_log, tensorboard_log
 from seqserve.training.price import QUALITY_LOSS_MAX, refuse_without_int8
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run.export(
                     parsed.checkpoint,
                     parsed.out,
-                    precision=parsed.precision,
+                    precision=parsed.precision and Precision(parsed.precision),
                     data=parsed.data,
                     quality_loss_max=parsed.quality_loss_max,
                 )
@@ -71,9 +72,10 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
     """Train, and write the servable; of several processes the first speaks and writes."""
     task = TASKS[parsed.command]
     in_file = read_config(parsed.config, task.config) if parsed.config else {}
-    config = configure(task.config, in_file | vars(parsed))
+    config = configure(task.config, vars(parsed), in_file, str(parsed.config))
     if config.precision is not Precision.INT8:
         refuse_without_int8((), parsed.quality_loss_max)
+    refuse_model(parsed.out)
     folder: Path = parsed.run or RUNS / parsed.out.name
 
     @contextmanager
@@ -134,8 +136,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of.")
     export.add_argument(
         "--precision",
-        type=Precision,
-        choices=[Precision.FP32, Precision.INT8],
+        choices=[str(Precision.FP32), str(Precision.INT8)],
         help="Numbers of the servable. Default: as the training was told.",
     )
     export.add_argument(

@@ -35,23 +35,31 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def configure(model: type[ConfigT], given: Mapping[str, object]) -> ConfigT:
-    """Build ``model`` from what was given, on the command line or in a file.
+def configure(
+    model: type[ConfigT], given: Mapping[str, object], in_file: Mapping[str, object] | None = None, file: str = ""
+) -> ConfigT:
+    """Build ``model`` from what was given on the command line and, where that says nothing, in a file.
 
-    Raises: ConfigError with one line for each flag that is wrong, saying why.
+    Raises: ConfigError with one line for each setting that is wrong, saying why and where it was given.
     """
+    both = {**(in_file or {}), **given}
     try:
-        return model.model_validate({name: given[name] for name in model.model_fields if name in given})
+        return model.model_validate({name: both[name] for name in model.model_fields if name in both})
     except ValidationError as error:
-        raise ConfigError("\n".join(_complaint(one) for one in error.errors())) from error
+        raise ConfigError(
+            "\n".join(_complaint(one, "" if one["loc"] and one["loc"][0] in given else file) for one in error.errors())
+        ) from error
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _complaint(error: ErrorDetails, file: str) -> str:
+    """What is wrong. Args: file: where it was given; "" for the command line."""
+    message = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     if not error["loc"]:
-        return error["msg"]
+        return message
+    name = str(error["loc"][0])
     if error["type"] == "missing":
-        return f"{flag(str(error['loc'][0]))} is required, on the command line or in the file of --config"
-    return f"{flag(str(error['loc'][0]))}: {error['msg']} (got {error['input']!r})"
+        return f"{flag(name)} is required, on the command line or in the file of --config"
+    return f"{f'{file}: {name}' if file else flag(name)}: {message} (got {error['input']!r})"
 
 
 def _help(field: FieldInfo) -> str:

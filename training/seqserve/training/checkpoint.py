@@ -78,6 +78,8 @@ def load(path: Path) -> Checkpoint:
     Raises: CheckpointError if it is not there, damaged, not a checkpoint, or of another format.
     """
     content = _read(path)
+    if "trainer" in content:
+        raise CheckpointError(f"{path}: where a run stands, for --resume; its best network is best.pt beside it")
     try:
         labels: list[str] = content.pop("labels")
         return Checkpoint(**content, labels=tuple(labels))
@@ -107,7 +109,10 @@ def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
                 return RunState(**content, data=tuple(data))
             except (CheckpointError, KeyError, TypeError) as error:
                 tell(f"{error}; trying the one before")
-    raise CheckpointError(f"{folder}: no run to go on with: neither {STATE_FILE} nor {PREVIOUS_STATE_FILE} is good")
+    raise CheckpointError(
+        f"{folder}: no run to go on with: neither {STATE_FILE} nor {PREVIOUS_STATE_FILE} is there and good;"
+        " name its folder with --run, or leave --resume out"
+    )
 
 
 def _write(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:
@@ -133,6 +138,9 @@ def _write(path: Path, content: dict[str, Any], *, before: Path | None = None) -
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}; the checkpoint of a run is runs/NAME/best.pt")
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
             if (damaged := archive.testzip()) is not None:

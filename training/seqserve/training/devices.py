@@ -4,7 +4,8 @@
 # torch's annotations leave the argument of manual_seed open.
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,6 +33,24 @@ def device_of(config: OptimisationConfig) -> torch.device:
     if NUMBERS[config.precision] is not torch.float32 and device.type != "cuda":
         raise ConfigError(f"--precision {config.precision} needs CUDA, and this run is on the CPU; leave it out")
     return device
+
+
+@contextmanager
+def enough_memory() -> Generator[None]:
+    """Tell in a line that memory does not suffice, for a ``with`` block or a whole function.
+
+    Raises: ConfigError in place of torch's errors.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # on CPUs it has no class of its own
+        told = str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in told:
+            raise
+        raise ConfigError(
+            f"the memory does not suffice: {told.splitlines()[0]}. A smaller --batch-size, --hidden-size, --layers or,"
+            " for a language model, --window needs less"
+        ) from error
 
 
 def prepare(config: OptimisationConfig) -> None:

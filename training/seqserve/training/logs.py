@@ -69,13 +69,16 @@ def json_log(path: str) -> Generator[Watcher]:
 def tensorboard_log(folder: Path) -> Generator[Watcher]:
     """TensorBoard's event files in ``folder``, for a ``with`` block.
 
-    Raises: ConfigError if tensorboard is not installed.
+    Raises: ConfigError if tensorboard is not installed, or the folder cannot be written.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
     except ImportError as error:
         raise ConfigError("--tensorboard needs a package more: pip install 'seqserve[tensorboard]'") from error
-    writer: Any = SummaryWriter(folder)
+    try:
+        writer: Any = SummaryWriter(folder)
+    except OSError as error:
+        raise ConfigError(f"--tensorboard {folder}: {error.strerror or error}") from error
     try:
         yield TensorBoardLog(writer)
     finally:

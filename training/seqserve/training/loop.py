@@ -22,7 +22,7 @@ from seqserve.training.config import TrainingConfig
 from seqserve.training.config.optimisation import Precision
 from seqserve.training.devices import device_of, mixed, random_state, restore_random_state
 from seqserve.training.distributed import ALONE, WHOLE, Processes, Share, Step
-from seqserve.training.errors import CheckpointError, ConfigError, DivergenceError, InterruptedRunError
+from seqserve.training.errors import CheckpointError, DivergenceError, InterruptedRunError
 from seqserve.training.history import History
 from seqserve.training.interruption import Interruption
 from seqserve.training.optimisation import Average, Schedule, make_optimizer
@@ -141,8 +141,7 @@ class Trainer:
             watch: is told of every step and validation.
             asked: who asks the run to stop.
         Raises: DivergenceError if a loss, a gradient or a validation is not a number, what was kept stays;
-            InterruptedRunError after ``save``, if the run was asked to stop; ConfigError if the deciding figure is
-            not among those of the validation.
+            InterruptedRunError after ``save``, if the run was asked to stop.
         """
         config, standing = self.config, self.standing
         while standing.epoch <= config.epochs and (config.patience is None or standing.waited < config.patience):
@@ -217,8 +216,6 @@ class Trainer:
 
         def judge() -> tuple[dict[str, float], bool]:
             metrics = {figure: float(value) for figure, value in self.learner.validate().items()}
-            if name not in metrics:
-                raise ConfigError(f"--best-metric {name}: this task has {', '.join(sorted(metrics))}")
             if not math.isfinite(metrics["loss"]):
                 raise DivergenceError(f"the validation loss after step {standing.step} is {metrics['loss']}")
             best = not standing.best or better(name, metrics[name], standing.best[name])

@@ -14,7 +14,7 @@ from seqserve.training import report
 from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.config.file import differences, write_config
 from seqserve.training.config.optimisation import Precision
-from seqserve.training.devices import device_of, prepare
+from seqserve.training.devices import device_of, enough_memory, prepare
 from seqserve.training.diagnosis import Diagnosable, GradientWatch
 from seqserve.training.distributed import Processes, join_processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
@@ -39,6 +39,7 @@ MAY_CHANGE = {"epochs", "patience", "checkpoint_every", "device", "threads", "de
 """Settings that may differ when a run goes on: none of them changes what a step does."""
 
 
+@enough_memory()
 def train(
     task: Task[ConfigT],
     config: ConfigT,
@@ -136,9 +137,10 @@ class Run(Generic[ConfigT]):
         if state.task != self._task.name:
             raise CheckpointError(f"{self._folder}: a run of {state.task!r} and not of {self._task.name!r}")
         if changed := differences(state.config, self._config, MAY_CHANGE):
-            raise ConfigError("--resume cannot go on with other settings:\n" + "\n".join(changed))
+            told = "; ".join(changed)
+            raise ConfigError(f"--resume cannot go on with other settings: {told}. Give the first ones, or train anew")
         if state.data != self._digests:
-            raise CheckpointError(f"{self._folder}: the data files are not those that the run began with")
+            raise CheckpointError(f"{self._folder}: the data files are not those that the run began with; train anew")
         self.trainer.load_state_dict(state.trainer)
 
     def gradient_watch(self, tell: Callable[[str], None]) -> GradientWatch:

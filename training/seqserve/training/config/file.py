@@ -32,8 +32,11 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
             content = yaml.safe_load(text)
         else:
             raise ConfigError(f"{path}: a configuration file is named .yaml, .yml or .toml")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as a configuration: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        told = " ".join(str(error).split())  # of YAML it has several lines
+        raise ConfigError(f"{path}: cannot be read as a configuration: {told}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a table of settings and their values")
     table = cast("dict[object, Any]", content)
@@ -45,7 +48,7 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
 
 def _unknown(key: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
+    return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "; --help has those of this task")
 
 
 def write_config(path: Path, config: TrainingConfig) -> None:

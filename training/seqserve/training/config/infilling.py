@@ -1,6 +1,7 @@
 """The configuration of an infilling model."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -9,6 +10,8 @@ from seqserve.training.config.words import SequenceConfig
 
 class InfillingConfig(SequenceConfig, frozen=True):
     """A model of words for blanks: each token from those before it and, unless one-directional, those after it."""
+
+    FIGURES: ClassVar = ("loss", "top_1", "top_5")
 
     validation: tuple[Path, ...] = Field(min_length=1, description="Files to validate on; required.")
     hidden_size: int = Field(default=200, ge=1, description="Units of each layer and direction.")

@@ -1,9 +1,11 @@
 """The configuration of a language model."""
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from seqserve.training.config.idle import Only, refuse_idle
 from seqserve.training.config.training import TrainingConfig
 
 BYTES = 256
@@ -28,6 +30,8 @@ class Truncation(StrEnum):
 
 class LanguageModelConfig(TrainingConfig, frozen=True):
     """A language model, trained by truncated backpropagation through time with carried state."""
+
+    FIGURES: ClassVar = ("loss", "perplexity", "bits_per_character")
 
     level: TextLevel = Field(
         default=TextLevel.CHARACTER, description="What one token is; bpe: pieces of words, by byte-pair encoding."
@@ -85,12 +89,17 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
         return self
 
     @model_validator(mode="after")
+    def _a_border_to_cut(self) -> "LanguageModelConfig":
+        refuse_idle(self, Only("cut", "truncation", (Truncation.RANDOM,)))
+        return self
+
+    @model_validator(mode="after")
     def _one_direction(self) -> "LanguageModelConfig":
         if self.bidirectional:
             raise ValueError(
                 "a language model cannot be bidirectional: in training the backward direction has read the very token"
                 " that is to be predicted, so the model learns to copy it; when it writes there is nothing to copy, and"
-                " 'time travellerererer' comes out. For blanks with text on both sides there is infill"
+                " 'time travellerererer' comes out. For blanks with text on both sides there is infilling"
             )
         return self
 

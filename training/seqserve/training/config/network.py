@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, model_validator
 
+from seqserve.training.config.idle import Only, refuse_idle
+
 
 class CellKind(StrEnum):
     """Recurrent cells that can be trained and exported; docs/cells.md has their formulas."""
@@ -50,7 +52,7 @@ UNBOUNDED = {
 """Cells whose output may have any size, and why."""
 
 
-class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
+class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The recurrent layers and what goes into them.
 
     Uniform ``input_weights``, ``recurrent_weights`` and ``biases``, and a ``forget_bias`` of 0: torch's defaults.
@@ -65,9 +67,7 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
     embedding_size: int = Field(default=32, ge=1, description="Width of a token's embedding.")
     residual: bool = Field(default=False, description="Add the input of each layer above the first to its output.")
     learned_initial_state: bool = Field(default=False, description="Learn the state that sequences start from.")
-    forget_bias: float = Field(
-        default=1.0, allow_inf_nan=False, description="First bias of the forget gate of LSTM cells."
-    )
+    forget_bias: float = Field(default=1.0, description="First bias of the forget gate of LSTM cells.")
     chrono_span: int | None = Field(
         default=None, ge=2, description="Longest dependency expected, in steps: gates are biased to remember so long."
     )
@@ -89,4 +89,10 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
     def _a_gate_for_the_span(self) -> "NetworkConfig":
         if self.chrono_span is not None and self.cell in UNGATED:
             raise ValueError(f"chrono_span biases gates, and {self.cell} has none: leave it out or choose another cell")
+        return self
+
+    @model_validator(mode="after")
+    def _a_unit_that_leaks(self) -> "NetworkConfig":
+        leaky = (CellKind.LEAKY,)
+        refuse_idle(self, Only("leak", "cell", leaky), Only("learned_leak", "cell", leaky))
         return self

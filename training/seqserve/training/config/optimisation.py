@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, model_validator
 
+from seqserve.training.config.idle import Only, refuse_idle
+
 
 class OptimizerKind(StrEnum):
     """Rules by which a gradient changes the weights."""
@@ -41,7 +43,7 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
+class OptimisationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How a network is trained, whatever it is and whatever it learns."""
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything that is random.")
@@ -91,7 +93,15 @@ class OptimisationConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
     @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> "OptimisationConfig":
+    def _nothing_is_idle(self) -> "OptimisationConfig":
+        falling = (ScheduleKind.STEP, ScheduleKind.PLATEAU)
+        refuse_idle(
+            self,
+            Only("momentum", "optimizer", (OptimizerKind.SGD, OptimizerKind.RMSPROP)),
+            Only("nesterov", "optimizer", (OptimizerKind.SGD,)),
+            Only("decay_factor", "schedule", falling),
+            Only("decay_epochs", "schedule", falling),
+        )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is a form of momentum: give a momentum above 0")
         return self

@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from seqserve.training.config.idle import Only, refuse_idle
 from seqserve.training.config.words import WordsConfig
 
 
@@ -17,6 +19,8 @@ class TagColumn(StrEnum):
 
 class TaggerConfig(WordsConfig, frozen=True):
     """A tagger: a label for each word or character, each on its own or the whole row of them with a CRF."""
+
+    FIGURES: ClassVar = ("loss", "accuracy", "span_precision", "span_recall", "span_f1")
 
     validation: tuple[Path, ...] = Field(min_length=1, description="Files to validate on; required.")
     column: TagColumn = Field(default=TagColumn.UPOS, description="Column of CoNLL-U to learn.")
@@ -36,8 +40,7 @@ class TaggerConfig(WordsConfig, frozen=True):
 
     @model_validator(mode="after")
     def _crf_only(self) -> "TaggerConfig":
-        if self.constraints and not self.crf:
-            raise ValueError("constraints are of the CRF: add crf, or leave them out")
+        refuse_idle(self, Only("constraints", "crf", (True,)))
         if self.label_smoothing and self.crf:
             raise ValueError("label_smoothing is of labels on their own: leave it out with a CRF")
         return self

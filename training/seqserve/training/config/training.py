@@ -6,6 +6,7 @@ saved in the checkpoint and in the manifest.
 
 import codecs
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +16,9 @@ from seqserve.training.config.optimisation import OptimisationConfig, Precision
 
 class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
     """What every task needs to know: network, optimisation, data, and what is written about the result."""
+
+    FIGURES: ClassVar[tuple[str, ...]] = ("loss",)
+    """What validations give, of which one decides."""
 
     data: tuple[Path, ...] = Field(
         min_length=1,
@@ -36,6 +40,13 @@ class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
                 f" {UNBOUNDED[self.cell]}; choose another cell, or fp32"
             )
         return self
+
+    @field_validator("best_metric")
+    @classmethod
+    def _known_figure(cls, name: str) -> str:
+        if name not in cls.FIGURES:
+            raise ValueError(f"this task has {', '.join(cls.FIGURES)}")
+        return name
 
     @field_validator("encoding")
     @classmethod

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from seqserve.training.config.language_model import LanguageModelConfig
 from seqserve.training.data.text import UTF_8, pieces
+from seqserve.training.errors import DataError
 from seqserve.training.text_tokenizer import text_normalizer
 
 HELD_CHARACTERS_MAX = 1 << 18
@@ -90,8 +91,12 @@ class Text:
 
     def split(self, fraction: float) -> "tuple[Text, Text]":
         """The text without its last part, and that part: a fraction of its units, at least one. Raises: DataError."""
-        units = self.units()
+        units, what = self.units(), "documents" if self.form.apart else "characters"
         border = units - max(round(units * fraction), 1)
+        if border < 1:
+            raise DataError(
+                self.paths[0], f"of {units} {what} none is left to train on: give more, or files to --validation"
+            )
         return replace(self, end=border), replace(self, start=border)
 
 

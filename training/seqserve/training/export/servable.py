@@ -40,11 +40,7 @@ def write(model: Path, *, graph: bytes, tokenizer: str, manifest: manifest_pb2.M
     Returns: the version's folder.
     Raises: ExportError if the model's name is not allowed or the folder cannot be written.
     """
-    if not _NAME.fullmatch(model.name):
-        raise ExportError(
-            f"{model}: {model.name!r} cannot be a model's name: letters, digits, '.', '_' and '-' are allowed, at most"
-            " 128, beginning with a letter or digit"
-        )
+    refuse_model(model)
     try:
         model.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=model))
@@ -58,6 +54,17 @@ def write(model: Path, *, graph: bytes, tokenizer: str, manifest: manifest_pb2.M
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise ExportError(f"{model}: the servable cannot be written: {error.strerror or error}") from error
+
+
+def refuse_model(model: Path) -> None:
+    """Refuse a folder that no model can be written to. Raises: ExportError."""
+    if not _NAME.fullmatch(model.name):
+        raise ExportError(
+            f"{model}: {model.name!r} cannot be a model's name: letters, digits, '.', '_' and '-' are allowed, at most"
+            " 128, beginning with a letter or digit"
+        )
+    if files := [path for path in (model, *model.parents) if path.exists() and not path.is_dir()]:
+        raise ExportError(f"{model}: no folder for a model: {files[0]} is a file; --out is models/NAME, for instance")
 
 
 def next_version(model: Path) -> int:
@@ -77,6 +84,8 @@ def read_manifest(servable: Path) -> manifest_pb2.Manifest:
     Raises: ExportError if it is not there or not a manifest.
     """
     path = servable / MANIFEST_FILE
+    if not path.exists():
+        raise ExportError(f"{servable}: no servable: it has no {MANIFEST_FILE}; one is models/NAME/1, for instance")
     try:
         return json_format.Parse(path.read_bytes(), manifest_pb2.Manifest())
     except (OSError, json_format.ParseError) as error:

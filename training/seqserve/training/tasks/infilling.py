@@ -57,7 +57,7 @@ class InfillingLearner(SequenceLearner[Infiller]):
         paths = {"train": files(config.data), "validation": files(config.validation)}
         parts = {part: {path: read(path, config) for path in paths[part]} for part in paths}
         train, validation = ([sequence for found in part.values() for sequence in found] for part in parts.values())
-        refuse_too_few(config.data[0], len(train), config.batch_size)
+        refuse_too_few(config.data[0], len(train), config.batch_size, "sequences")
         tokenizer = sequence_tokenizer(config, train, special=[MASK])
         self._mask = np.int32(mask_id(tokenizer))
         data, self._validation = (sequence_data(part, tokenizer, word_bytes_max=1) for part in (train, validation))

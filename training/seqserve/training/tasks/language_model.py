@@ -69,8 +69,13 @@ class LanguageModelLearner:
         train, validation = corpus(config)
         self.tokenizer = text_tokenizer(config, (piece.text for piece in cut_pieces(train, config.level)))
         self._train = token_text(train, self.tokenizer, config.level)
+        _refuse_too_little(config, self._train)
         self._validation = token_text(validation, self.tokenizer, config.level)
-        _refuse_too_little(config, self._train, self._validation)
+        if not self._validation.targets:
+            raise DataError(
+                (config.validation or config.data)[0],
+                f"{len(self._validation.ids)} {_names(config)} to validate on: 2 are needed",
+            )
         self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
         self._steps = len(self._train.ids) if config.truncation is Truncation.FULL else config.window
         self._cut = config.cut if config.truncation is Truncation.RANDOM else 1.0
@@ -171,8 +176,8 @@ class LanguageModelLearner:
         return evaluate.language_model(run, state_specs(self.network.stack), self._validation, streams=streams)
 
 
-def _refuse_too_little(config: LanguageModelConfig, train: TokenText, validation: TokenText) -> None:
-    """Refuse a text that does not fill one window of every stream, or leaves nothing to validate on."""
+def _refuse_too_little(config: LanguageModelConfig, train: TokenText) -> None:
+    """Refuse a text that does not fill one window of every stream."""
     data, streams = config.data[0], config.batch_size
     needed = streams * config.window + 1
     if not train.targets:
@@ -185,12 +190,7 @@ def _refuse_too_little(config: LanguageModelConfig, train: TokenText, validation
         raise DataError(
             data,
             f"{len(train.ids)} {_names(config)} to train on are less than one batch: --batch-size {streams} times"
-            f" --window {config.window} needs {needed}",
-        )
-    if not validation.targets:
-        raise DataError(
-            (config.validation or config.data)[0],
-            f"{len(validation.ids)} {_names(config)} to validate on: 2 are needed",
+            f" --window {config.window} needs {needed}; give a longer text, or smaller ones",
         )
 
 

@@ -162,11 +162,11 @@ def sources(config: SequenceConfig, tokens: Mapping[str, Mapping[Path, int]]) ->
     return [data_source(config, path, part, count) for part, counts in tokens.items() for path, count in counts.items()]
 
 
-def refuse_too_few(path: Path, sequences: int, batch_size: int) -> None:
-    """Refuse data that do not fill one batch."""
-    if sequences < batch_size:
+def refuse_too_few(path: Path, count: int, batch_size: int, what: str) -> None:
+    """Refuse data that do not fill one batch. Args: what: that are counted, in the plural."""
+    if count < batch_size:
         raise DataError(
-            path, f"{sequences} sentences to train on are less than one batch: --batch-size is {batch_size}"
+            path, f"too few {what} to train on: {count}, and --batch-size is {batch_size}; give more, or a smaller one"
         )
 
 

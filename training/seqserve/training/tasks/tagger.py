@@ -19,6 +19,7 @@ from seqserve.training.errors import DataError
 from seqserve.training.export import tagger as export
 from seqserve.training.export.model import network_record, state_specs
 from seqserve.training.int8 import quantised
+from seqserve.training.labels import scheme_of
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -52,9 +53,17 @@ class TaggerLearner(SequenceLearner[Tagger]):
         parts = {path: read(path, config) for path in (*paths[0], *paths[1])}
         train, validation = ([sentence for path in part for sentence in parts[path]] for part in paths)
         self.labels: tuple[str, ...] = tuple(sorted({tag for sentence in train for tag in sentence.tags}))
-        refuse_too_few(config.data[0], len(train), config.batch_size)
+        refuse_too_few(config.data[0], len(train), config.batch_size, "sentences")
         if len(self.labels) < 2:
             raise DataError(config.data[0], f"every word has the same tag, {train[0].tags[0]}: 2 tags are needed")
+        if scheme_of(self.labels) == manifest_pb2.LABEL_SCHEME_NONE and (
+            config.constraints or config.best_metric.startswith("span_")
+        ):
+            raise DataError(
+                config.data[0],
+                f"constraints and figures of spans are of labels in BIO or BIOES, unlike {', '.join(self.labels[:3])};"
+                " leave --constraints out, and let --best-metric be loss or accuracy",
+            )
         tokenizer = sequence_tokenizer(config, (sentence.words for sentence in train))
         self._data, self._validation = (
             tag_data(part, tokenizer, self.labels, word_bytes_max=config.word_bytes_max) for part in (train, validation)
