@@ -23,6 +23,7 @@ def pushed(spans: StreamSpans, labels: str, first: int) -> Iterator[pb.TagSpan]:
     for place, label in enumerate(labels, first):
         spans.hear(pb.StreamTagRequest(text="naïve "))
         token = Token("naïve", 6 * place, 6 * place + 5)
+        spans.note([token])
         yield from spans.push([token], LabelChoices(["obi".index(label)], [1.0], [[]]))
 
 
@@ -50,8 +51,10 @@ def test_of_a_span_that_is_too_long_the_text_is_not_told(longer: bool) -> None:
 def test_a_piece_that_is_longer_than_a_span_may_be_has_spans_with_text() -> None:
     spans = StreamSpans(BIO, CHARACTER, 0)
     spans.hear(pb.StreamTagRequest(text="naïve " * (1 << 15)))
-    for place in range(3):
-        spans_told = list(spans.push([Token("naïve", 6 * place, 6 * place + 5)], LabelChoices([1], [1.0], [[]])))
+    tokens = [Token("naïve", 6 * place, 6 * place + 5) for place in range(1 << 15)]
+    spans.note(tokens)
+    for place, token in enumerate(tokens[:3]):
+        spans_told = list(spans.push([token], LabelChoices([1], [1.0], [[]])))
         assert [span.text for span in spans_told] == ["naïve"] * (place > 0)
 
 
@@ -67,6 +70,37 @@ def test_no_stream_of_labels_makes_it_hold_more_and_more(labels: str) -> None:
         assert tracemalloc.get_traced_memory()[0] - held < 6 * (1 << 16)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("unit", "width"), [(CHARACTER, 5), (BYTE, 6)])
+def test_white_space_without_end_is_not_held_nor_part_of_a_text(unit: common.OffsetUnit, width: int) -> None:
+    """A span over so much of it has no text; those before and after it have."""
+    spans = StreamSpans(BIO, unit, 0)
+    before = [Token("naïve", 0, width), Token("naïve", width + 1, 2 * width + 1)]
+    spans.hear(pb.StreamTagRequest(text="naïve naïve"))
+    spans.note(before)
+    blank = pb.StreamTagRequest(text=" " * 100_000)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            spans.hear(blank)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    start = 2 * width + 1 + 100 * 100_000
+    after = [
+        Token("naïve", start, start + width),
+        Token("国", start + width + 1, start + width + (2 if width == 5 else 4)),
+    ]
+    spans.hear(pb.StreamTagRequest(text="naïve 国 "))
+    spans.note(after)
+    told = [*spans.push([*before, *after], LabelChoices([1, 1, 2, 1], [1.0] * 4, [[]] * 4)), *spans.end()]
+    assert [span.text for span in told] == ["naïve", "", "国"]
+    assert [(span.offsets.start, span.offsets.end) for span in told] == [
+        (0, width),
+        (width + 1, start + width),
+        (after[1].start, after[1].end),
+    ]
 
 
 def test_ids_have_spans_without_text() -> None:

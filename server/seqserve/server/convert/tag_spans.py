@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from seqserve.server.spans import Span, SpanReader
@@ -11,11 +12,15 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
-_HELD_MAX = 1 << 16  # characters, or bytes, of what has labels: of a span that is longer, the text is not told
+_HELD_MAX = 1 << 16  # characters, or bytes; a span that is longer is told without its text
 
 
 class StreamSpans:
-    """Reads spans out of final labels. Holds the text that has none yet, and the open span's within a limit."""
+    """Reads spans out of final labels.
+
+    `hear` and `note` run on the event loop. They hold what no token was cut from yet, within a limit, and hand each
+    token's text over to `push` and `end`, which run on whatever thread and hold the open span's, within the same limit.
+    """
 
     def __init__(self, labels: manifest_pb2.Labels, unit: common.OffsetUnit, position: int) -> None:
         """Args: unit: of the offsets. position: of the stream's first token. Raises: as SpanReader."""
@@ -24,46 +29,77 @@ class StreamSpans:
         self._encoding, self._width = ("utf-8", 1) if unit == common.OFFSET_UNIT_BYTE else ("utf-32-le", 4)
         self._text = bytearray()
         self._origin = 0  # where the text that is held begins
-        self._count = 0  # tokens so far
-        self._first: Token | None = None  # of the open span
-        self._last: Token | None = None  # of all tokens so far
+        self._end = 0  # of the last token that was noted
+        self._noted = deque[tuple[bytes, bytes]]()  # of each token without a label: its text; all since the one before
+        self._count = 0  # tokens with a label
+        self._first: Token | None = None  # of the open span, or of the last one
+        self._last: Token | None = None
+        self._said = bytearray()  # between them
 
     def hear(self, message: pb.StreamTagRequest) -> None:
-        """Hold what a message of the caller has of text; words are joined by single spaces."""
+        """Hold what a message of the caller has of text; words are joined by single spaces.
+
+        What is further back than a span may be long is white space by now: tokens are cut from what came last.
+        """
+        self._forget(self._origin + len(self._text) // self._width - _HELD_MAX)
         text = message.text or "".join(f"{word} " for word in message.words.words)
         self._text += text.encode(self._encoding)
 
+    def note(self, tokens: Sequence[Token]) -> None:
+        """Tokens were cut from what was heard, and will get labels."""
+        for token in tokens:
+            self._noted.append((self._between(token.start, token.end), self._between(self._end, token.end)))
+            self._end = token.end
+        if tokens:
+            self._forget(tokens[-1].start)
+
     def push(self, tokens: Sequence[Token | None], choices: LabelChoices) -> Iterator[pb.TagSpan]:
-        """The spans that are whole with these further labels. Args: tokens: None for ids."""
+        """The spans that are whole with these further labels. Args: tokens: as they were noted; None for ids."""
         for token, label, score in zip(tokens, choices.labels, choices.scores, strict=True):
             for span in self._reader.push([label], [score]):
-                first = token if span.first == self._count else self._first
-                yield self._told(span, first, token if span.last == self._count else self._last)
-            if self._reader.first_open >= self._count:
-                self._first = token
-            self._last = token
+                if span.last == self._count:
+                    self._read(token, begins=span.first == self._count)
+                yield self._told(span)
+            if self._reader.first_open <= self._count:
+                self._read(token, begins=self._reader.first_open == self._count)
+            if token is not None:
+                self._noted.popleft()
             self._count += 1
-        needed = self._first if self._reader.first_open < self._count else self._last
-        if needed is not None and self._last is not None:
-            self._forget(max(needed.start, self._last.end - _HELD_MAX))
 
     def end(self) -> Iterator[pb.TagSpan]:
         """The sentence ends: the span that ends with it, if one does."""
         for span in self._reader.end():
-            yield self._told(span, self._first, self._last)
+            yield self._told(span)
 
-    def _told(self, span: Span, first: Token | None, last: Token | None) -> pb.TagSpan:
+    def _read(self, token: Token | None, *, begins: bool) -> None:
+        """A token is part of a span."""
+        if token is None:
+            return
+        own, since = self._noted[0]
+        if begins or self._first is None:
+            self._first, self._said = token, bytearray(own)
+        elif token.end - self._first.start <= _HELD_MAX:
+            self._said += since
+        else:
+            self._said = bytearray()
+        self._last = token
+
+    def _told(self, span: Span) -> pb.TagSpan:
         told = pb.TagSpan(
             label=span.kind,
             score=span.score,
             first_position=self._position + span.first,
             last_position=self._position + span.last,
         )
-        if first is not None and last is not None:
-            told.offsets.start, told.offsets.end = first.start, last.end
-            start, end = (self._width * (place - self._origin) for place in (first.start, last.end))
-            told.text = self._text[start:end].decode(self._encoding) if start >= 0 else ""
+        if self._first is not None and self._last is not None:
+            told.offsets.start, told.offsets.end = self._first.start, self._last.end
+            told.text = self._said.decode(self._encoding)
         return told
+
+    def _between(self, start: int, end: int) -> bytes:
+        """What is held between two offsets."""
+        first, last = (self._width * max(0, place - self._origin) for place in (start, end))
+        return bytes(self._text[first:last])
 
     def _forget(self, start: int) -> None:
         """What is before an offset is not needed."""

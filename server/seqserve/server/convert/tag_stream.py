@@ -83,6 +83,8 @@ class TagStream:
     def note(self, cut: Cut) -> None:
         """Take note of tokens, before they are fed."""
         count = len(cut.inputs)
+        if self._spans is not None:
+            self._spans.note(cut.tokens)
         self._tokens += cut.tokens or [None] * count
         if self._kept is not None and count:
             self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
