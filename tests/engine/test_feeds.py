@@ -75,16 +75,19 @@ def test_one_who_is_fed_much_does_not_hold_up_one_who_is_fed_little(tiny: Loaded
     assert much.check(tiny.oracle) == 500
 
 
-def test_a_prompt_is_read_in_small_pieces_while_feeds_are_open(tiny: LoadedModel) -> None:
+def test_a_prompt_is_read_in_small_pieces_while_feeds_speak_and_not_while_they_rest(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny, BatchSettings(prefill_length_max=8, prefill_tokens_max=512, ride_length_max=0))
     feeder = rig.open(FeedRequest())
     rig.start(generation_request(tiny.prompt(400), max_tokens=2))
     rig.step()
-    feeder.give([1])
-    before = rig.engine.counts().read_tokens
-    while not feeder.steps:
-        rig.step()
-    assert rig.engine.counts().read_tokens - before <= 8 + 1
+    assert rig.engine.counts().read_tokens == 400
+    rig.start(generation_request(tiny.prompt(400), max_tokens=2))
+    for _ in range(5):
+        feeder.give([1])
+        before, told = rig.engine.counts().read_tokens, len(feeder.steps)
+        while len(feeder.steps) == told:
+            rig.step()
+        assert rig.engine.counts().read_tokens - before <= 8 + 1
 
 
 def test_the_end_of_a_sentence_is_told_with_its_last_step_or_after_it(tiny: LoadedModel) -> None:

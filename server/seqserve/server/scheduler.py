@@ -47,6 +47,7 @@ class Scheduler:
         self.feeds: set[Feed] = set()  # all that are open
         self.fed: dict[Feed, None] = {}  # those that have something to do, in order
         self._turns: deque[Callable[[], Step | None]] = deque([self._feed_step, self._read_step, self._decode_step])
+        self._feeds_spoke = False  # whether feeds had something to do since inputs were read last
         self._steps_to_check = 0  # decoding steps until a backlog can have reached its limit
         self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
         self._deadlines = Deadlines()
@@ -231,7 +232,9 @@ class Scheduler:
     def _read_step(self) -> ReadStep | None:
         if not self.reading:
             return None
-        counts = [self._piece(sequence) if self.cuts else sequence.remaining for sequence in self.reading]
+        longest = self._longest(alone=not (self.decoding or self.fed or self._feeds_spoke))
+        self._feeds_spoke = False
+        counts = [self._piece(sequence, longest) if self.cuts else sequence.remaining for sequence in self.reading]
         together = alike(counts, self.settings.prefill_tokens_max, self.settings.size_max)
         return ReadStep([(self.reading[place], counts[place]) for place in together])
 
@@ -239,6 +242,7 @@ class Scheduler:
         """What the first in line was fed, and what others were that is at least half as long, up to the limits."""
         if not self.fed:
             return None
+        self._feeds_spoke = True
         alone = len(self.feeds) == 1 and not (self.reading or self.decoding)
         longest, width = self._longest(alone=alone), 0
         rows: list[tuple[Feed, int]] = []
@@ -254,10 +258,9 @@ class Scheduler:
     def _decode_step(self) -> DecodeStep | None:
         return DecodeStep(self.decoding) if self.decoding else None
 
-    def _piece(self, sequence: KnownSequence) -> int:
+    def _piece(self, sequence: KnownSequence, longest: int) -> int:
         """Steps of a sequence's next piece. Prompts are cut at multiples of the block: the cache can keep these."""
         block = self.settings.prefill_length_max
-        longest = self._longest(alone=not (self.decoding or self.feeds))
         end = sequence.consumed + min(sequence.remaining, longest)
         if isinstance(sequence, GenerationSequence) and (aligned := end - end % block) > sequence.consumed:
             end = aligned
