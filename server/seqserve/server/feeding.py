@@ -170,6 +170,8 @@ class StepFeed(Feed):
     def take(self, count: int) -> Inputs:
         """The next steps."""
         self._consumed += count
+        if len(self._pieces[0]) == count:
+            return self._pieces.popleft()
         parts: list[Inputs] = []
         while count:
             piece = self._pieces[0]
@@ -205,10 +207,13 @@ class StepFeed(Feed):
             if not steps:
                 steps.append(Steps(self._consumed - self._lead))
             steps[-1].ends_sentence = True
-        if self._answer_flushes(self._consumed):
+        if self._flushes and self._answer_flushes(self._consumed):
             steps.append(Steps(self._consumed - self._lead, provisional=True))
         if not steps:
             return None
         before, self._answered = self._answered, max(0, self._consumed - self._lead)
-        shown = sum(len(each) for each in steps if each.provisional)
-        return Answers(steps, self._answered - before, rests=not self.ready, shown=shown)
+        shown = 0
+        for each in steps:
+            if each.provisional:
+                shown += len(each)
+        return Answers(steps, self._answered - before, not self.ready, shown)

@@ -49,10 +49,10 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
     Returns: One array (T, B, ...) a role, T the longest length, and the lengths int32 (B,).
     Raises: ValueError for no sequences, or an empty one: ONNX Runtime would abort, or lose the state.
     """
-    lengths = np.array([len(inputs) for inputs in sequences], dtype=np.int32)
-    if lengths.size == 0 or lengths.min() < 1:
+    counts = [len(inputs) for inputs in sequences]
+    if not counts or min(counts) < 1:
         raise ValueError("a batch needs at least one sequence, and each at least one step")
-    longest = int(lengths.max())
+    lengths, longest = np.array(counts, np.int32), max(counts)
     padded: dict[pb.TensorRole, Array] = {}
     for role, first in sequences[0].arrays.items():
         arrays = [inputs.arrays[role] for inputs in sequences]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,7 @@ from seqserve.server.state import FloatArray
 _SORTED_MAX = 512  # tokens of a vocabulary that are sorted sooner than searched
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A token, its natural log-probability in nats, and its rank (the likeliest has 1)."""
 
     token: int
@@ -24,8 +23,7 @@ class Candidate:
     rank: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
+class StepReport(NamedTuple):
     """One step's token, and the likeliest ones there, best first."""
 
     chosen: Candidate

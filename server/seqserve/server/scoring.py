@@ -71,7 +71,7 @@ class ScoreFeed(Feed):
         told, self.reports, self.logits = self.reports[self._untold :], [], None
         self._untold -= min(self._untold, len(self.targets))
         self.targets = []
-        return Answers(told, len(told), rests=not self.ready) if told else None
+        return Answers(told, len(told), not self._tokens) if told else None
 
 
 def score(feeds: list[ScoreFeed]) -> None:
