@@ -176,7 +176,10 @@ async def test_a_retried_stream_is_answered_again_and_not_applied_twice(channel:
     assert (again, repeated.classification) == (first, ended.classification)
     assert (ended.state.already_applied, repeated.state.already_applied) == (False, True)
     assert repeated.state.position == 4
-    with pytest.raises(grpc.aio.AioRpcError, match="ended at position 4, this one at 5; give each request an id"):
+    with pytest.raises(
+        grpc.aio.AioRpcError,
+        match=r"this config\.request_id ended at position 4, this one at 5; give each request an id",
+    ):
         await streamed(channel, "max", [*pieces, ["on"]], state=INTO, request_id="r")
     _, finished = await streamed(channel, "max", [["on"]], state=INTO)
     assert finished.state.position == 5

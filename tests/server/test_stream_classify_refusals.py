@@ -104,7 +104,13 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
         ([config("tagger")], "TASK_MISMATCH", "", "is for tagging, it does not classify texts; choose a classifier"),
         ([config("lstm")], "TASK_MISMATCH", "", "is for language model, it does not classify texts"),
         ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
-        ([config("")], "INVALID_FIELD", "model.name", "model.name is empty"),
+        ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
+        (
+            [pb.StreamClassifyRequest(config=pb.StreamClassifyConfig(model=common.ModelRef(name="max", version=0)))],
+            "INVALID_FIELD",
+            "config.model.version",
+            "config.model.version is 0",
+        ),
         ([config(top_labels=0)], "INVALID_FIELD", "config.top_labels", "is 0; it has to be in [1, 100]"),
         ([config(top_labels=101)], "INVALID_FIELD", "config.top_labels", "is 101; it has to be in [1, 100]"),
         (
@@ -117,14 +123,14 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
         (
             [config(state=state_pb2.StateOptions(create_if_absent=True))],
             "INVALID_FIELD",
-            "state.create_if_absent",
-            "name it in state.session_id",
+            "config.state.create_if_absent",
+            "name it in config.state.session_id",
         ),
         (
             [config("speller", state=state_pb2.StateOptions(destination=SNAPSHOT, keep_tokens=True))],
             "INVALID_FIELD",
-            "state.keep_tokens",
-            "'speller' reads more than token ids",
+            "config.state.keep_tokens",
+            "config.state.keep_tokens is set, but model 'speller' reads more than token ids",
         ),
         ([config(state=state_pb2.StateOptions(session_id="none"))], "SESSION_NOT_FOUND", "", "no session 'none'"),
         ([config("both", state=state_pb2.StateOptions(destination=SNAPSHOT))], "TASK_MISMATCH", "", "both directions"),

@@ -76,7 +76,7 @@ THE = message("the")
         ([config(), THE, message(" cat"), message(" Zoe")], "OUT_OF_VOCABULARY", "text", "'Z' (U+005A) at offset 8"),
         ([config("tagger")], "TASK_MISMATCH", "", "cannot generate or score text; choose a language model"),
         ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
-        ([config("")], "INVALID_FIELD", "model.name", "model.name is empty"),
+        ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         ([config(top_logprobs=21)], "INVALID_FIELD", "config.top_logprobs", "is 21; it has to be in [0, 20]"),
         ([config(top_logprobs=-1)], "INVALID_FIELD", "config.top_logprobs", "is -1; it has to be in [0, 20]"),
         ([config(state=state_pb2.StateOptions(session_id="none"))], "SESSION_NOT_FOUND", "", "no session 'none'"),

@@ -103,7 +103,7 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
         ),
         ([config("lstm")], "TASK_MISMATCH", "", "is for language model, it has no tags; choose a tagger"),
         ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
-        ([config("")], "INVALID_FIELD", "model.name", "model.name is empty"),
+        ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         ([config(outputs={"top_labels": 21})], "INVALID_FIELD", "config.outputs.top_labels", "is 21; it has to be in"),
         ([config(outputs={"top_labels": -1})], "INVALID_FIELD", "config.outputs.top_labels", "is -1; it has to be in"),
         ([config(outputs={"spans": True})], "TASK_MISMATCH", "", "write no spans"),

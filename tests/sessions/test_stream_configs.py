@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from seqserve.server.convert.state import state_spec
@@ -23,8 +25,35 @@ def test_it_says_the_same_as_a_request(kind: type[Config]) -> None:
     assert spec is not None
     assert (spec.session_id, spec.destination, spec.create) == ("one", Destination.SESSION, True)
     assert (spec.expected_position, spec.checkpoint, spec.request_id) == (7, "a", "r")
-    with pytest.raises(InvalidFieldError, match=r"state.session_id is 'a b'"):
-        state_spec(kind(state=state_pb2.StateOptions(session_id="a b")), SETTINGS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("state", "request_id", "field"),
+    [
+        ({"session_id": "a b"}, "", "state.session_id"),
+        ({"session_id": "s", "expected_position": -1}, "", "state.expected_position"),
+        ({"session_id": "s", "ttl": {"seconds": -1}}, "", "state.ttl"),
+        ({"session_id": "s", "checkpoint": "x" * 65}, "", "state.checkpoint"),
+        ({"session_id": "s", "busy_policy": 9}, "", "state.busy_policy"),
+        ({"checkpoint": "x"}, "", "state.checkpoint"),
+        ({"create_if_absent": True}, "", "state.create_if_absent"),
+        ({"destination": 9}, "", "state.destination"),
+        ({"destination": state_pb2.STATE_DESTINATION_SESSION}, "", "state.destination"),
+        ({}, "x" * 129, "request_id"),
+    ],
+)
+def test_an_error_names_the_field_where_the_message_has_it(
+    kind: type[Config], state: dict[str, Any], request_id: str, field: str
+) -> None:
+    for message, path in (
+        (kind(state=state_pb2.StateOptions(**state), request_id=request_id), f"config.{field}"),
+        (generation_pb2.ScoreRequest(state=state_pb2.StateOptions(**state), request_id=request_id), field),
+    ):
+        with pytest.raises(InvalidFieldError) as told:
+            state_spec(message, SETTINGS)
+        assert told.value.field == path
+        assert told.value.message.startswith(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

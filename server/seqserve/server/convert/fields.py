@@ -78,19 +78,21 @@ def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
             raise UnimplementedError(f"this server does not implement {where} yet; leave it out", field=where)
 
 
-def model_ref(ref: common.ModelRef) -> tuple[str, int | None]:
+def model_ref(ref: common.ModelRef, path: str = "model") -> tuple[str, int | None]:
     """Name and version that a request asks for.
 
+    Args: path: of the reference in the message.
     Raises: InvalidFieldError for an empty name, one that is too long, or a version below 1.
     """
     if not ref.name:
-        raise InvalidFieldError("model.name is empty; name the model", field="model.name")
+        raise InvalidFieldError(f"{path}.name is empty; name the model", field=f"{path}.name")
     if len(ref.name) > _NAME_CHARACTERS_MAX:
         raise InvalidFieldError(
-            f"model.name has {len(ref.name)} characters; names have at most {_NAME_CHARACTERS_MAX}", field="model.name"
+            f"{path}.name has {len(ref.name)} characters; names have at most {_NAME_CHARACTERS_MAX}",
+            field=f"{path}.name",
         )
     if ref.HasField("version") and ref.version < 1:
-        raise InvalidFieldError(f"model.version is {ref.version}; versions begin at 1", field="model.version")
+        raise InvalidFieldError(f"{path}.version is {ref.version}; versions begin at 1", field=f"{path}.version")
     return ref.name, ref.version if ref.HasField("version") else None
 
 

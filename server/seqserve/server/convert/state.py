@@ -44,31 +44,34 @@ def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
     if not request.HasField("state"):
         return None
     options, named = request.state, request.state.HasField("session_id")
-    destination = _destination(options, named=named)
+    path = "" if isinstance(request, generation_pb2.GenerateRequest | generation_pb2.ScoreRequest) else "config."
+    where = f"{path}state"
+    destination = _destination(options, where, named=named)
     for name, value in (("create_if_absent", options.create_if_absent), ("ttl", options.HasField("ttl"))):
         if value and not named:
             raise InvalidFieldError(
-                f"state.{name} is about a session; name it in state.session_id", field=f"state.{name}"
+                f"{where}.{name} is about a session; name it in {where}.session_id", field=f"{where}.{name}"
             )
     if options.checkpoint and destination is not Destination.SESSION:
         raise InvalidFieldError(
-            "state.checkpoint keeps a state in a session, and this request leaves none there; leave it out",
-            field="state.checkpoint",
+            f"{where}.checkpoint keeps a state in a session, and this request leaves none there; leave it out",
+            field=f"{where}.checkpoint",
         )
     if options.busy_policy not in pb.BusyPolicy.values():
-        raise _unknown("busy_policy", options.busy_policy)
+        raise _unknown(f"{where}.busy_policy", options.busy_policy)
     return StateSpec(
-        session_id=session_id(options.session_id, "state.session_id") if named else None,
+        session_id=session_id(options.session_id, f"{where}.session_id") if named else None,
         snapshot=options.snapshot if options.HasField("snapshot") else None,
         destination=destination,
-        expected_position=expected_position(options, "state.expected_position"),
+        expected_position=expected_position(options, f"{where}.expected_position"),
         create=options.create_if_absent,
-        ttl_s=ttl_s(options.ttl if options.HasField("ttl") else None, settings, "state.ttl"),
+        ttl_s=ttl_s(options.ttl if options.HasField("ttl") else None, settings, f"{where}.ttl"),
         wait=options.busy_policy == pb.BUSY_POLICY_WAIT,
-        checkpoint=checkpoint(options.checkpoint, "state.checkpoint"),
+        checkpoint=checkpoint(options.checkpoint, f"{where}.checkpoint"),
         keep_tokens=options.keep_tokens,
-        request_id=request_id(request.request_id),
+        request_id=request_id(request.request_id, f"{path}request_id"),
         asked=_asked(request) if request.request_id and destination is Destination.SESSION else b"",
+        path=path,
     )
 
 
@@ -115,9 +118,9 @@ def checkpoint(value: str, field: str) -> str:
     return _short(value, _CHECKPOINT_CHARACTERS_MAX, field)
 
 
-def request_id(value: str) -> str:
+def request_id(value: str, field: str = "request_id") -> str:
     """A request's id, or "" for none. Raises: InvalidFieldError."""
-    return _short(value, _REQUEST_ID_CHARACTERS_MAX, "request_id")
+    return _short(value, _REQUEST_ID_CHARACTERS_MAX, field)
 
 
 def expected_position(request: Fenced, field: str) -> int | None:
@@ -143,15 +146,15 @@ def timestamp(time_s: float) -> Timestamp:
     return told
 
 
-def _destination(request: pb.StateOptions, *, named: bool) -> Destination:
+def _destination(request: pb.StateOptions, path: str, *, named: bool) -> Destination:
     if request.destination == pb.STATE_DESTINATION_UNSPECIFIED:
         return Destination.SESSION if named else Destination.DISCARD
     if request.destination not in _DESTINATIONS:
-        raise _unknown("destination", request.destination)
+        raise _unknown(f"{path}.destination", request.destination)
     destination = _DESTINATIONS[request.destination]
     if destination is Destination.SESSION and not named:
         raise InvalidFieldError(
-            "state.destination is a session, but state.session_id names none", field="state.destination"
+            f"{path}.destination is a session, but {path}.session_id names none", field=f"{path}.destination"
         )
     return destination
 
@@ -164,5 +167,5 @@ def _short(value: str, characters_max: int, field: str) -> str:
     return value
 
 
-def _unknown(name: str, value: int) -> InvalidFieldError:
-    return InvalidFieldError(f"state.{name} is {value}, which this server does not know", field=f"state.{name}")
+def _unknown(field: str, value: int) -> InvalidFieldError:
+    return InvalidFieldError(f"{field} is {value}, which this server does not know", field=field)

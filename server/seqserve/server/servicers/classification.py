@@ -64,7 +64,7 @@ class ClassificationServicer(ClassificationServiceServicer):
         incoming = Incoming(request_iterator)
         config = (await incoming.configuring(self._limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
-        owner, ref = fields.owner(context), fields.model_ref(config.model)
+        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.advance(spec, ref, owner) as advance:
             engine, classifying = advance.model.engine, ClassifyStream(config, advance, self._limits)
             feed = engine.open(classifying.request, fields.admission(context, engine))

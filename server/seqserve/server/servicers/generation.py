@@ -85,7 +85,7 @@ class GenerationServicer(GenerationServiceServicer):
         limits, incoming = self._settings.limits, Incoming(request_iterator)
         config = (await incoming.configuring(limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
-        owner, ref = fields.owner(context), fields.model_ref(config.model)
+        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.advance(spec, ref, owner) as advance:
             engine, scoring = advance.model.engine, ScoreStream(config, advance, limits)
             feed = engine.open(scoring.request, fields.admission(context, engine))

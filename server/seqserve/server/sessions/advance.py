@@ -44,9 +44,10 @@ class Repeating(Advance):
 
     already_applied = True
 
-    def __init__(self, model: Model, start: Start, session: Session) -> None:
+    def __init__(self, model: Model, start: Start, session: Session, spec: StateSpec) -> None:
         super().__init__(model, start)
         self._record = session.record
+        self._path = spec.path
 
     async def commit(self, ending: Ending) -> StateResult:
         """Tell where the session is; the state was applied the first time.
@@ -56,9 +57,9 @@ class Repeating(Advance):
         record = self._record
         if ending.position != record.position and not len(ending.generated_tokens):
             raise InvalidFieldError(
-                f"the session's last request by this request_id ended at position {record.position}, this one at "
-                f"{ending.position}; give each request an id of its own",
-                field="request_id",
+                f"the session's last request by this {self._path}request_id ended at position {record.position}, this "
+                f"one at {ending.position}; give each request an id of its own",
+                field=f"{self._path}request_id",
             )
         return StateResult(record.position, record.key.id, record.expires_s, already_applied=True)
 

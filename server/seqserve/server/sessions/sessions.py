@@ -89,7 +89,7 @@ class Sessions:
         if spec.destination is Destination.DISCARD:
             return Advance(model, start)
         carrying(model)
-        keeps = _keeps(model, start, wanted=spec.keep_tokens or keep_tokens)
+        keeps = _keeps(model, start, f"{spec.path}state.keep_tokens", wanted=spec.keep_tokens or keep_tokens)
         return Sealing(model, start, self._key, self._now(), keep_tokens=keeps)
 
     async def _from_held(
@@ -98,16 +98,18 @@ class Sessions:
         """A request that advances a session, or repeats one that did."""
         lease = await self._lease(key, spec, stack)
         session = await (self._shelf.find(key) if spec.create else self._shelf.read(key))
-        if session is not None and was_applied(session.stored, spec.request_id, spec.asked):
+        if session is not None and was_applied(session.stored, spec.request_id, spec.asked, spec.path):
             return self._repeating(spec, ref, session)
         if lease is None:
             raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
         if session is None:
             session = self._created(spec, carrying(self._repository.model(*ref)), key)
         check_position(session.record.position, spec.expected_position)
-        check_checkpoint(session.stored, spec.checkpoint, self._settings.checkpoints_max)
+        check_checkpoint(session.stored, spec, self._settings.checkpoints_max)
         model, start = self._goes_on(session, session.stored.state, ref)
-        session.stored.keep_tokens = _keeps(model, start, wanted=spec.keep_tokens or session.stored.keep_tokens)
+        session.stored.keep_tokens = _keeps(
+            model, start, f"{spec.path}state.keep_tokens", wanted=spec.keep_tokens or session.stored.keep_tokens
+        )
         return Storing(model, start, spec, self._shelf, lease, session, self._now())
 
     async def _lease(self, key: SessionKey, spec: StateSpec, stack: AsyncExitStack) -> Lease | None:
@@ -117,7 +119,7 @@ class Sessions:
                 return await stack.enter_async_context(self._shelf.hold(key, spec.request_id))
             except SessionBusyError:
                 session = await self._shelf.find(key) if spec.request_id else None
-                if session is not None and was_applied(session.stored, spec.request_id, spec.asked):
+                if session is not None and was_applied(session.stored, spec.request_id, spec.asked, spec.path):
                     return None
                 if not spec.wait:
                     raise
@@ -127,7 +129,7 @@ class Sessions:
         last = session.stored.last
         check_position(last.before.position, spec.expected_position)
         model, start = self._goes_on(session, with_tokens(session.stored, last.before), ref)
-        return Repeating(model, replace(start, seed=last.seed), session)
+        return Repeating(model, replace(start, seed=last.seed), session, spec)
 
     def _created(self, spec: StateSpec, model: Model, key: SessionKey) -> Session:
         """A session that is created by its first request's commit."""
@@ -148,17 +150,17 @@ class Sessions:
             ) from error
 
 
-def _keeps(model: Model, start: Start, *, wanted: bool) -> bool:
+def _keeps(model: Model, start: Start, field: str, *, wanted: bool) -> bool:
     """Whether the tokens are kept.
 
     Raises: InvalidFieldError if they should be, but the ones before were not, or they are not all that it reads.
     """
     if wanted:
-        keeping(model, "state.keep_tokens")
+        keeping(model, field)
     if wanted and start.position and not len(start.tokens):
         raise InvalidFieldError(
-            f"keep_tokens is set at position {start.position}, but the tokens before were not kept; set it from the "
+            f"{field} is set at position {start.position}, but the tokens before were not kept; set it from the "
             "beginning of a sequence on",
-            field="state.keep_tokens",
+            field=field,
         )
     return wanted

@@ -41,7 +41,7 @@ def parse(record: Record) -> stored_pb2.StoredSession:
         ) from error
 
 
-def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes) -> bool:
+def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes, path: str = "") -> bool:
     """Whether the last request was this one. Args: asked: digest of what it asks.
 
     Raises: PositionMismatchError if it was applied before others: its answer cannot be given again. InvalidFieldError
@@ -59,9 +59,9 @@ def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes)
         return False
     if stored.last.asked != asked:
         raise InvalidFieldError(
-            f"request_id {request_id!r} is that of the session's last request, which asked something else; give each "
-            "request an id of its own",
-            field="request_id",
+            f"{path}request_id {request_id!r} is that of the session's last request, which asked something else; give "
+            "each request an id of its own",
+            field=f"{path}request_id",
         )
     return True
 
@@ -76,14 +76,14 @@ def check_position(position: int, expected: int | None) -> None:
         )
 
 
-def check_checkpoint(stored: stored_pb2.StoredSession, name: str, checkpoints_max: int) -> None:
-    """Raise InvalidFieldError if a checkpoint of this name ("": none) would be one too many."""
+def check_checkpoint(stored: stored_pb2.StoredSession, spec: StateSpec, checkpoints_max: int) -> None:
+    """Raise InvalidFieldError if the checkpoint that a request asks for would be one too many."""
     names = {checkpoint.name for checkpoint in stored.checkpoints}
-    if name and name not in names and len(names) >= checkpoints_max:
+    if spec.checkpoint and spec.checkpoint not in names and len(names) >= checkpoints_max:
         raise InvalidFieldError(
             f"the session keeps {len(names)} checkpoints, the most there can be; rewind it to drop the later ones, or "
             "use one of their names to replace it",
-            field="state.checkpoint",
+            field=f"{spec.path}state.checkpoint",
         )
 
 
