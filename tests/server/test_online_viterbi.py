@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -119,6 +120,29 @@ def test_scores_are_the_probabilities_given_what_was_seen(
     weights = row_weights(scores_TL, chain, chain.end_L)
     for index, (label, score) in enumerate(zip((rest := online.end()).labels, rest.scores, strict=True), place):
         assert score == pytest.approx(sum(weight for row, weight in weights.items() if row[index] == label), abs=1e-9)
+
+
+@given(problems(), st.none() | st.integers(0, 4))
+def test_a_guess_changes_nothing(problem: tuple[np.ndarray, Chain], lag_max: int | None) -> None:
+    scores_TL, chain = problem
+    guessing, other = OnlineViterbi(chain, lag_max), OnlineViterbi(chain, lag_max)
+    for step in range(len(scores_TL)):
+        guessing.guess(scores_TL[step:])
+        assert guessing.push(scores_TL[step : step + 1]) == other.push(scores_TL[step : step + 1])
+    assert guessing.end() == other.end()
+
+
+def test_a_guess_copies_no_chain() -> None:
+    labels = 400
+    chain = Chain(np.zeros(labels), np.zeros((labels, labels)), np.zeros(labels))
+    online = OnlineViterbi(chain)
+    online.push(np.zeros((1, labels), np.float32))
+    tracemalloc.start()
+    try:
+        online.guess(np.empty((0, labels), np.float32))
+        assert tracemalloc.get_traced_memory()[1] < chain.transitions_LL.nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 def row_weights(scores_TL: np.ndarray, chain: Chain, end_L: np.ndarray) -> dict[tuple[int, ...], float]:

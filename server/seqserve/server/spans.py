@@ -43,8 +43,7 @@ class SpanReader:
         if labels.scheme not in (pb.LABEL_SCHEME_BIO, pb.LABEL_SCHEME_BIOES):
             raise TaskMismatchError(
                 f"the labels of this model ({', '.join(labels.names[:3])}, …) write no spans, they are neither BIO nor "
-                "BIOES; ask for tags without spans",
-                field="outputs.spans",
+                "BIOES; ask for tags without spans"
             )
         self._ends_by_itself = labels.scheme == pb.LABEL_SCHEME_BIO
         self._parts = [(name[0], name[2:]) for name in labels.names]
