@@ -76,6 +76,5 @@ def test_a_span_is_told_when_nothing_can_lengthen_it() -> None:
 
 @pytest.mark.parametrize("scheme", [pb.LABEL_SCHEME_NONE, pb.LABEL_SCHEME_UNSPECIFIED])
 def test_labels_that_write_no_spans_are_refused(scheme: pb.LabelScheme) -> None:
-    with pytest.raises(TaskMismatchError, match=r"NOUN.*neither BIO nor BIOES") as caught:
+    with pytest.raises(TaskMismatchError, match=r"NOUN.*neither BIO nor BIOES"):
         SpanReader(pb.Labels(names=["NOUN", "VERB"], scheme=scheme))
-    assert caught.value.field == "outputs.spans"

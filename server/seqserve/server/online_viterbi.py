@@ -10,7 +10,7 @@ Axes: P steps that are not decided, T steps, L labels.
 
 from __future__ import annotations
 
-from copy import copy
+from copy import deepcopy
 
 import numpy as np
 
@@ -56,8 +56,7 @@ class OnlineViterbi:
 
     def guess(self, scores_TL: FloatArray) -> LabelChoices:
         """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
-        ahead = copy(self)  # arrays are replaced, never written to, so they are shared; the two lists are not
-        ahead._scores, ahead._before = self._scores.copy(), self._before.copy()
+        ahead = deepcopy(self, {id(self._chain): self._chain})  # the chain is shared: nothing writes to it
         guessed = ahead.push(scores_TL)
         guessed.extend(ahead.end(sentence=False))
         return guessed
