@@ -95,7 +95,7 @@ def bare(servable: Path, count: int) -> Json:
             ServableId(servable.parent.name, int(servable.name), manifest.graph.sha256),
             manifest,
             servable,
-            RuntimeSettings(provider="cpu", threads=threads, spin=threads > 1),
+            RuntimeSettings(provider="cpu", threads=threads),
         )
         rates["limit"] += [_rate(graph, in_order, size) for size in BATCHES]
         rates["single"].append(_rate(graph, inputs, 1))

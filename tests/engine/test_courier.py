@@ -11,6 +11,7 @@ import pytest
 from seqserve.server.courier import Courier
 from seqserve.server.errors import DeadlineError
 from seqserve.server.likelihood import Candidate, StepReport
+from seqserve.server.settings import WireSettings
 from seqserve.server.stream import Answers, End, FinishReason, Output, OutputStream, Times
 
 WAIT_S_MAX = 0.1
@@ -64,11 +65,12 @@ class Watched(OutputStream):
         self._loop = loop
         self._cost_s = cost_s
         self.messages: list[list[int]] = []
-        self.woken_s: list[float] = []
+        self.wakings_s: list[float] = []
 
-    def wake(self) -> None:
+    def wake(self, now_s: float) -> None:
         self._loop.spent_s += self._cost_s
-        self.woken_s.append(self._loop.now_s)
+        self.woken_s = now_s
+        self.wakings_s.append(now_s)
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
         self.messages += [outputs.tokens for outputs in gathered.values()]
@@ -81,8 +83,8 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> ManualLoop:
     return manual
 
 
-def courier_on(loop: ManualLoop, share: float = 0.5) -> Courier:
-    return Courier(cast("asyncio.AbstractEventLoop", loop), share)
+def courier_on(loop: ManualLoop, share: float = 0.5, pace_s: float = 0.0) -> Courier:
+    return Courier(cast("asyncio.AbstractEventLoop", loop), WireSettings(share=share, pace_s=pace_s))
 
 
 def token(number: int, *, last: bool = False) -> Output:
@@ -108,6 +110,33 @@ def test_a_lone_stream_that_costs_little_gets_every_token_at_once(loop: ManualLo
         loop.turn()
         loop.now_s += 0.001
     assert stream.messages == [[number] for number in range(10)]
+
+
+def test_tokens_that_come_fast_share_messages_by_the_pace(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop, pace_s=0.005), Watched(loop)
+    for number in range(20):
+        courier.publish([(stream, token(number, last=number == 19))])
+        loop.turn()
+        loop.now_s += 0.0013
+    assert [len(message) for message in stream.messages] == [1, 4, 4, 4, 4, 3]
+    assert [number for message in stream.messages for number in message] == list(range(20))
+
+
+def test_tokens_that_come_slower_than_the_pace_come_at_once(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop, pace_s=0.005), Watched(loop)
+    for number in range(10):
+        courier.publish([(stream, token(number))])
+        loop.turn()
+        loop.now_s += 0.006
+    assert stream.messages == [[number] for number in range(10)]
+
+
+def test_much_that_comes_at_once_does_not_wait_for_the_pace(loop: ManualLoop) -> None:
+    courier, stream = courier_on(loop, pace_s=1.0), Watched(loop)
+    for number in range(33):
+        courier.publish([(stream, token(number))])
+        loop.turn()
+    assert [len(message) for message in stream.messages] == [1, 16, 16]
 
 
 def under_load(loop: ManualLoop, courier: Courier, streams: list[Watched], steps: int) -> None:
@@ -156,7 +185,7 @@ def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
     loop.turn()
     assert newcomer.messages == [[0]]
     assert crowd[0].messages[-1][-1] == 41
-    assert crowd[1].woken_s[-1] == loop.now_s
+    assert crowd[1].wakings_s[-1] == loop.now_s
     assert len(crowd[2].messages) == before[2]  # it waits for more
 
 
@@ -167,9 +196,9 @@ def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> Non
     report = StepReport(Candidate(1, -1.0, 1), ())
     courier.publish([(feed, Answers([report], 1, rests=True)), (busy, Answers([report], 1, rests=False))])
     loop.turn()
-    assert (len(feed.woken_s), len(busy.woken_s)) == (1, 0)
+    assert (len(feed.wakings_s), len(busy.wakings_s)) == (1, 0)
     nothing_more_comes(loop)
-    assert len(busy.woken_s) == 1
+    assert len(busy.wakings_s) == 1
 
 
 def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
@@ -192,7 +221,7 @@ def test_a_stream_that_has_ended_is_not_woken_again(loop: ManualLoop) -> None:
     courier.publish([(stream, token(2)), (other, token(2))])
     courier.publish([(stream, token(3, last=True))])
     loop.turn()
-    count = len(stream.woken_s)
+    count = len(stream.wakings_s)
     loop.now_s += 1.0
     loop.turn()
-    assert len(stream.woken_s) == count
+    assert len(stream.wakings_s) == count

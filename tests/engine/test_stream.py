@@ -31,12 +31,12 @@ async def test_a_reader_that_is_woken_for_what_it_has_taken_waits_on() -> None:
     report = StepReport(Candidate(1, -1.0, 1), ())
     reading = asyncio.ensure_future(stream.take_reports())
     await asyncio.sleep(0)
-    stream.wake()
+    stream.wake(0.0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not reading.done()
     assert stream.put(Answers([report], 1, rests=True))
-    stream.wake()
+    stream.wake(0.0)
     assert await reading == [report]
     assert stream.taken == [1]
 
@@ -48,8 +48,8 @@ async def test_the_reader_waits_until_it_is_woken() -> None:
     stream.put(Output(0, 7))
     await asyncio.sleep(0)
     assert not reading.done()
-    stream.wake()
-    stream.wake()  # once more does no harm
+    stream.wake(0.0)
+    stream.wake(0.0)  # once more does no harm
     assert (await reading)[0].tokens == [7]
 
 
@@ -61,7 +61,7 @@ async def test_a_reader_that_leaves_while_it_waits_leaves_nothing_behind() -> No
     with pytest.raises(asyncio.CancelledError):
         await reading
     stream.put(Output(0, 7))
-    stream.wake()
+    stream.wake(0.0)
     assert (await stream.take())[0].tokens == [7]
 
 

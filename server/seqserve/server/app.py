@@ -70,7 +70,7 @@ class Server:
     def __init__(self, settings: ServerSettings) -> None:
         """Put the rooms together and open the session store. Raises: UnusableStoreError."""
         self.settings = settings
-        courier = Courier(asyncio.get_running_loop(), settings.wire.share)
+        courier = Courier(asyncio.get_running_loop(), settings.wire)
         self.repository = Repository(settings, courier.publish)
         self._store = TimedStore(open_store(settings.sessions))
         shelf = Shelf(self._store)

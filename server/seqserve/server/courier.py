@@ -2,8 +2,9 @@
 
 The wire costs more than the model: a message a token would leave the processors little time for the graph. So a reader
 is woken when a number of tokens has gathered for it, and that number follows the load of the event loop's thread: 1
-while there is time to spare, more when the thread takes more than its share of a processor. A first token, an end or an
-error never waits, and nothing waits for long.
+while there is time to spare, more when the thread takes more than its share of a processor. Nor is it woken again
+within moments that nobody would notice, unless much has gathered. A first token, an end or an error never waits, and
+nothing waits for long.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import asyncio
 import time
 from collections import deque
 
+from seqserve.server.settings import WireSettings
 from seqserve.server.stream import Item, OutputStream
 
 _TOKENS_MAX = 3  # that gather for one message because of the load
+_PACED_TOKENS_MAX = 16  # that gather for one message because they come fast
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
 _LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
@@ -25,10 +28,10 @@ Published = list[tuple[OutputStream, Item]]
 class Courier:
     """Brings outputs to their streams, on one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, share: float) -> None:
-        """Args: share: part of one processor that the event loop's thread may take before messages grow, in (0, 1]."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: WireSettings) -> None:
+        """Carry into this event loop."""
         self._loop = loop
-        self._share = share
+        self._share, self._pace_s = settings.share, settings.pace_s
         self._inbox: deque[Published] = deque()
         self._called = False
         self._called_s = self._lag_s = 0.0
@@ -48,23 +51,25 @@ class Courier:
 
     def _collect(self) -> None:
         self._called = False  # before the inbox is read: what comes later calls again
-        self._look()
+        now_s = self._loop.time()
+        self._look(now_s)
         late, later, tokens = self._late, self._later, self._tokens
         while self._inbox:
             for stream, output in self._inbox.popleft():
-                if stream.put(output) or stream.gathered >= tokens:
+                urgent = stream.put(output)
+                paced = stream.gathered >= _PACED_TOKENS_MAX or now_s - stream.woken_s >= self._pace_s
+                if urgent or (paced and stream.gathered >= tokens):
                     late.discard(stream)
                     later.discard(stream)
-                    stream.wake()
+                    stream.wake(now_s)
                 elif stream not in later:
                     late.add(stream)
         if late and not self._sweeping:
             self._sweeping = True
             self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
 
-    def _look(self) -> None:
+    def _look(self, now_s: float) -> None:
         """Let messages grow or shrink with the load and the lag of this thread. Their cost goes with their number."""
-        now_s = self._loop.time()
         self._lag_s = max(self._lag_s, now_s - self._called_s)
         if (passed_s := now_s - self._looked_s) < _LOOK_S:
             return
@@ -79,8 +84,9 @@ class Courier:
 
     def _sweep(self) -> None:
         """Wake the readers of streams that have waited since before the last sweep: no more tokens came."""
+        now_s = self._loop.time()
         for stream in self._later:
-            stream.wake()
+            stream.wake(now_s)
         self._later, self._late = self._late, set()
         self._sweeping = bool(self._later)
         if self._sweeping:

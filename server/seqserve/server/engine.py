@@ -268,10 +268,12 @@ class Engine:
 
     def _loop(self) -> None:
         while not self._closing:
-            if not self.step():
-                with self._lock:
-                    while not self._closing and self._scheduler.idle:
-                        self._awake.wait()
+            with self.servable.work():
+                while not self._closing and self.step():
+                    pass
+            with self._lock:
+                while not self._closing and self._scheduler.idle:
+                    self._awake.wait()
 
     def _run(self, step: Step) -> Published:
         if isinstance(step, DecodeStep):

@@ -8,7 +8,6 @@ samples, and whatever time the wire leaves is used.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
@@ -24,7 +23,7 @@ from seqserve.server.prefix import PrefixCache
 from seqserve.server.requests import Admission, OpenRequest, Request
 from seqserve.server.scheduler import queue_full, too_many_feeds
 from seqserve.server.sequence import Sequence
-from seqserve.server.servable import Servable
+from seqserve.server.servable import Servable, processors
 from seqserve.server.settings import BatchSettings
 
 _LANES_MAX = 4  # what `0` may choose
@@ -44,7 +43,7 @@ class Lanes:
         """As Engine; ``settings.size_max`` rows are shared out among the lanes."""
         self.servable = servable
         self.clock = clock
-        wanted = settings.lanes or (min(_processors(), _LANES_MAX) if servable.on_cpu else 1)
+        wanted = settings.lanes or (min(processors(), _LANES_MAX) if servable.on_cpu else 1)
         count = min(wanted, settings.size_max)
         self._settings = settings
         self._refused = 0  # before a lane was chosen
@@ -145,8 +144,3 @@ class Lanes:
             prefix_misses=shared.misses,
             prefix_hit_tokens=shared.hit_tokens,
         )
-
-
-def _processors() -> int:
-    """Processors that this process may use; Linux alone tells which of all that are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

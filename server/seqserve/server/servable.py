@@ -6,7 +6,10 @@ Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ort: Any = onnxruntime  # it ships no type information
 
+_PAIRED_ROWS_MAX = 8  # of a run with two threads: with more, their answers need the other processor
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -63,8 +67,13 @@ class Servable:
         """
         self.id = identity
         self.manifest = manifest
-        self._session = _open(folder / GRAPH_FILE, choose_provider(runtime.provider), runtime)
+        provider = choose_provider(runtime.provider)
+        self._session = _open(folder / GRAPH_FILE, provider, runtime.threads or 1, runtime)
         self.provider: str = self._session.get_providers()[0]
+        pairs = runtime.threads == 0 and self.on_cpu and processors() > 1
+        self._paired = _open(folder / GRAPH_FILE, provider, 2, runtime) if pairs else self._session
+        self._at_work = 0
+        self._lock = threading.Lock()  # guards _at_work
         self._check_names()
         names = {spec.role: spec.name for spec in manifest.inputs}
         self._lengths = names.pop(pb.TENSOR_ROLE_LENGTHS)
@@ -74,6 +83,8 @@ class Servable:
         self._per_step = [spec.role != pb.TENSOR_ROLE_CLASS_LOGITS for spec in manifest.outputs]
         self._state_inputs = [spec.input for spec in manifest.states]
         self._warm_up()
+        with self.work(), self.work():
+            self._warm_up()
 
     @property
     def on_cpu(self) -> bool:
@@ -99,6 +110,17 @@ class Servable:
             for spec in self.manifest.states
         )
 
+    @contextmanager
+    def work(self) -> Generator[None]:
+        """What a thread does with the servable without a rest: while only one does, a run may have two threads."""
+        with self._lock:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
     def run(self, inputs: list[Inputs], state: State) -> tuple[list[FloatArray], State]:
         """Run the graph over the inputs of B sequences, padded to the longest.
 
@@ -123,7 +145,8 @@ class Servable:
         if self._carry_lengths is not None:  # windows go on from step to step; whole sequences need no state
             feed[self._carry_lengths] = np.ones_like(lengths)
         feed.update(zip(self._state_inputs, state, strict=True))
-        results: list[FloatArray] = self._session.run(self._outputs, feed)
+        alone = self._at_work <= 1 and len(lengths) <= _PAIRED_ROWS_MAX
+        results: list[FloatArray] = (self._paired if alone else self._session).run(self._outputs, feed)
         count = len(self._per_step)
         outputs = [
             result if per_step else result[np.newaxis]
@@ -163,11 +186,18 @@ class Servable:
                 )
 
 
-def _open(path: Path, provider: str, runtime: RuntimeSettings) -> Any:
+def processors() -> int:
+    """Processors that this process may use; Linux alone tells which of all that are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open(path: Path, provider: str, threads: int, runtime: RuntimeSettings) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = runtime.threads
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if runtime.spin else "0")
+    # Threads of a run meet after every product: they spin until then, and not a moment longer than the run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
     options.enable_mem_pattern = False
     options.log_severity_level = 3

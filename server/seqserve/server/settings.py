@@ -148,8 +148,12 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: CUDA where it is installed, else CPU. cuda: CUDA or no start."
     )
-    threads: int = Field(default=1, ge=1, le=256, description="Threads inside one run of a graph.")
-    spin: bool = Field(default=False, description="Let idle threads spin; faster runs, slower everything else.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Threads inside one run of a graph; 0: one, and two while a model has a single batch to run.",
+    )
 
 
 class WireSettings(BaseModel, frozen=True, extra="forbid"):
@@ -160,6 +164,12 @@ class WireSettings(BaseModel, frozen=True, extra="forbid"):
         gt=0,
         le=1,
         description="Part of a processor that the event loop may take before messages grow.",
+    )
+    pace_s: float = Field(
+        default=0.005,
+        ge=0,
+        le=1,
+        description="Tokens that come faster than this share a message, at most 16; the first goes at once.",
     )
 
 

@@ -7,6 +7,7 @@ engine waits for nothing here: a reader that stalls shows as a growing backlog, 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -172,6 +173,7 @@ class OutputStream:
         self.shown = 0  # steps that wait for it beside these, and come again
         self.result: Result | None = None
         self.prompt: list[StepReport] = []
+        self.woken_s = -math.inf  # when its reader was last told to look, on the event loop's clock
         self._on_take = on_take
         self._gathered: dict[int, Gathered] = {}
         self._answers: list[Any] = []  # Steps, or StepReports
@@ -214,8 +216,9 @@ class OutputStream:
         gathered.end = output.end
         return first or output.end is not None
 
-    def wake(self) -> None:
+    def wake(self, now_s: float) -> None:
         """Let the reader look."""
+        self.woken_s = now_s
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
