@@ -87,6 +87,16 @@ def test_a_price_that_is_too_high_writes_nothing(capsys: pytest.CaptureFixture[s
     assert [path.name for path in Path("models/lm").iterdir()] == ["1"]
 
 
+def test_the_price_of_a_classifier_is_measured_on_files_of_one_label_too() -> None:
+    assert train("classifier") == 0
+    for label, text in (("NOUN", "dogs cats"), ("VERB", "see chase")):
+        Path(f"{label}.txt").write_text(f"{text}\n" * 3, encoding="utf-8")
+    data = ["--data", "NOUN=NOUN.txt", "VERB=VERB.txt"]
+    assert export("classifier", "--precision", "int8", "--quality-loss-max", "1", *data) == 0
+    record = servable.read_manifest(Path("models/classifier/2")).quantization
+    assert [source.name for source in record.data] == ["NOUN.txt", "VERB.txt"]
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [

@@ -66,7 +66,7 @@ def test_a_span_that_nothing_began_is_an_error_with_its_line_or_is_repaired(tmp_
 
 
 def test_spans_without_any_beginning_are_told_and_not_taken_for_labels(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"line 2: .*I-PER may not follow O in BIO; correct it, or let --repair do so"):
+    with pytest.raises(DataError, match=r"line 2: .*I-PER may not follow O in BIO; correct it, or train with --repair"):
         read_tagged(a_file(tmp_path, "a O\nb I-PER\n"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from seqserve.training.checkpoint import Checkpoint
-from seqserve.training.data.files import files
+from seqserve.training.data.files import labelled_files
 from seqserve.training.data.padding import inside
 from seqserve.training.data.text import sha256_of
 from seqserve.training.errors import ConfigError, DataError, ExportError
@@ -151,4 +151,5 @@ def refuse_too_dear(record: manifest_pb2.QuantizationRecord, quality_loss_max: f
 def _sources(record: manifest_pb2.TrainingRecord, data: Sequence[Path]) -> list[manifest_pb2.DataSource]:
     if not data:
         return [source for source in record.data if source.split == VALIDATION]
-    return [manifest_pb2.DataSource(name=path.name, split=GIVEN, sha256=sha256_of(path)) for path in files(data)]
+    paths = [file.path for file in labelled_files(data)]  # those of a classifier may be LABEL=PATH
+    return [manifest_pb2.DataSource(name=path.name, split=GIVEN, sha256=sha256_of(path)) for path in paths]

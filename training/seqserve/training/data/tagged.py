@@ -80,7 +80,7 @@ def _checked(
             raise DataError(
                 path,
                 f"word {place + 1} of the sentence, {sentence.words[place]!r}: {fault} in {name};"
-                " correct it, or let --repair do so",
+                " correct it, or train with --repair",
                 line=line + place,
             )
 
