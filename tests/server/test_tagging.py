@@ -26,6 +26,18 @@ def test_each_step_gets_its_likeliest_label_and_honest_probabilities(rows: list[
         assert [each for _, each in likeliest] == pytest.approx([expected[other] for other, _ in likeliest])
 
 
+@given(rows=SCORES, top=st.integers(0, 6), copies=st.integers(1, 40))
+def test_a_step_gets_the_same_bits_whoever_is_labelled_beside_it(
+    rows: list[list[float]], top: int, copies: int
+) -> None:
+    scores = np.array(rows, np.float32)
+    (together,) = choose_labels([np.concatenate([scores] * copies)], top)
+    alone = LabelChoices([], [], [])
+    for step in scores:
+        alone.extend(choose_labels([step[None]], top)[0])
+    assert together == LabelChoices(alone.labels * copies, alone.scores * copies, alone.top * copies)
+
+
 @pytest.mark.parametrize("steps", [1, 100])
 @pytest.mark.parametrize("top", [0, 3])
 def test_the_lower_label_wins_a_tie(steps: int, top: int) -> None:

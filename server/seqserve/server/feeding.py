@@ -18,6 +18,7 @@ from seqserve.server.requests import Admission, FeedRequest, OpenRequest
 from seqserve.server.sequence import Sequence
 from seqserve.server.state import FloatArray, State, pack, unpack
 from seqserve.server.stream import Answers, FeedEnd, OutputStream, Steps
+from seqserve.server.tagging import LabelChoices, labels_alone
 
 
 class Feed(Sequence):
@@ -129,7 +130,8 @@ class StepFeed(Feed):
         self._ends: deque[int] = deque()  # how many were known when a sentence ended; those to come
         self._ended_at = -1 if request.start.position else 0
         self._flushes: deque[int] = deque()  # how many were known when a flush was asked for; those to answer
-        self._steps: list[Steps] = []
+        self.top = request.top
+        self.steps: list[Steps] = []  # that were read and are not told
         if self._lead:
             self._add(token_inputs(request.start.lead))
 
@@ -189,7 +191,7 @@ class StepFeed(Feed):
         first = self._consumed - len(scores_TV) - self._lead
         untold = max(0, -first)
         if untold < len(scores_TV):
-            self._steps.append(Steps(first + untold, scores_TV[untold:].copy()))
+            self.steps.append(Steps(first + untold, scores_TV[untold:].copy()))
 
     def _answer_flushes(self, shown: int) -> bool:
         """Whether some were asked for when so many steps were known, or fewer; they are answered now."""
@@ -200,7 +202,7 @@ class StepFeed(Feed):
 
     def settle(self) -> Answers | None:
         """Steps, and the end of a sentence."""
-        steps, self._steps = self._steps, []
+        steps, self.steps = self.steps, []
         if self._ends and self._ends[0] == self._consumed:
             self._ends.popleft()
             self.row = self._initial
@@ -217,3 +219,16 @@ class StepFeed(Feed):
             if each.provisional:
                 shown += len(each)
         return Answers(steps, self._answered - before, not self.ready, shown)
+
+
+def label(feeds: list[StepFeed]) -> None:
+    """Label the steps just read, those of all feeds together that want as many of the likeliest labels."""
+    for top in {feed.top for feed in feeds if feed.top is not None}:
+        read = [steps for feed in feeds if feed.top == top for steps in feed.steps]
+        scores = [steps.scores for steps in read if steps.scores is not None]
+        found = labels_alone(np.concatenate(scores), top) if scores else LabelChoices([], [], [])
+        start = 0
+        for steps in read:
+            end = start + len(steps)
+            steps.scores, steps.labels = None, found.cut(start, end)
+            start = end

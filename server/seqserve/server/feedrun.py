@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from seqserve.server.courier import Published
-from seqserve.server.feeding import Feed
+from seqserve.server.feeding import Feed, StepFeed, label
 from seqserve.server.scoring import ScoreFeed, score
 from seqserve.server.servable import Servable
 from seqserve.server.state import pack, unpack
@@ -33,6 +33,7 @@ def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], f
             feed.carry(rows_BU[row].copy())  # its own, so that it holds nobody else's
             feed.read(scores_TBV[:count, row])
         score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
+        label([feed for feed, _ in running if isinstance(feed, StepFeed)])
     now_s = clock()
     published: Published = []
     for feed, _ in feeds:

@@ -1,4 +1,4 @@
-"""The labels of a stream of tags: what is final, and what may still change.
+"""The labels of a stream of tags whose model has a CRF: what is final, and what may still change.
 
 Axes: T steps, L labels.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from seqserve.server.online_viterbi import OnlineViterbi
 from seqserve.server.state import FloatArray
-from seqserve.server.tagging import Chain, LabelChoices, choose_labels, labels_alone
+from seqserve.server.tagging import Chain, LabelChoices, choose_labels
 
 
 class Labeller(Protocol):
@@ -19,7 +19,7 @@ class Labeller(Protocol):
 
     @property
     def last_label(self) -> int | None:
-        """Models with a CRF: the label that the next one follows; None at a sentence's beginning."""
+        """The label that the next one follows; None at a sentence's beginning."""
         ...
 
     def push(self, scores_TL: FloatArray) -> LabelChoices:
@@ -35,30 +35,8 @@ class Labeller(Protocol):
         ...
 
 
-class LabelsAlone:
-    """Of a model without a CRF: each step's label is final as soon as its scores are."""
-
-    last_label: int | None = None
-
-    def __init__(self, top: int) -> None:
-        """Args: top: how many of the likeliest labels to tell."""
-        self._top = top
-
-    def push(self, scores_TL: FloatArray) -> LabelChoices:
-        """The labels of these steps."""
-        return labels_alone(scores_TL, self._top)
-
-    def guess(self, scores_TL: FloatArray) -> LabelChoices:
-        """The labels of these steps."""
-        return labels_alone(scores_TL, self._top) if len(scores_TL) else LabelChoices([], [], [])
-
-    def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - as all labellers
-        """Nothing is left."""
-        return LabelChoices([], [], [])
-
-
 class LabelsOfSentences:
-    """Of a model with a CRF whose sentences are seen whole."""
+    """Of sentences that are seen whole."""
 
     last_label: int | None = None
 
@@ -85,16 +63,14 @@ class LabelsOfSentences:
         return choose_labels([np.concatenate(parts)], self._top, self._chain)[0]
 
 
-def labeller(chain: Chain | None, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> Labeller:
+def labeller(chain: Chain, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> Labeller:
     """What makes the labels of a stream.
 
     Args:
         chain: The model's CRF.
         top: How many of the likeliest labels to tell.
         whole: The scores of a sentence become final together, at its end.
-        lag_max: With a CRF otherwise: most steps that a label waits for.
+        lag_max: Otherwise: most steps that a label waits for.
         last_label: The label before the first step, if a sentence goes on.
     """
-    if chain is None:
-        return LabelsAlone(top)
     return LabelsOfSentences(chain, top) if whole else OnlineViterbi(chain, lag_max, top, last_label)

@@ -103,13 +103,15 @@ class FeedRequest:
 
     start: where the sequence begins. keeps_state: the final state is wanted; it has consumed everything.
     lookahead: models that see the future: steps after a step that have to be there before its outputs are final; None:
-    the rest of the sentence. provisional: tell outputs that are not final yet, too.
+    the rest of the sentence. provisional: tell outputs that are not final yet, too. top: give each step's own label in
+    place of its scores, with this many of the likeliest ones; None: the scores.
     """
 
     start: Start = _NEW
     keeps_state: bool = False
     lookahead: int | None = 0
     provisional: bool = False
+    top: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from seqserve.server.beams import Hypothesis
 from seqserve.server.errors import ServeError
 from seqserve.server.likelihood import StepReport
 from seqserve.server.state import FloatArray, State
+from seqserve.server.tagging import LabelChoices
 
 
 class FinishReason(Enum):
@@ -94,18 +95,20 @@ class Search:
 class Steps:
     """What the graph gave for some steps of a feed, in order.
 
-    first: index of the first of them, counted from the feed's beginning. scores: (T, V); None where the end of a
-    sentence, or that a flush is answered, alone is news. provisional: the same steps come again, until they are final.
-    ends_sentence: the last step so far was its sentence's last.
+    first: index of the first of them, counted from the feed's beginning. scores: (T, V). labels: in their place, if the
+    feed wants them. Neither where the end of a sentence, or that a flush is answered, alone is news. provisional: the
+    same steps come again, until they are final. ends_sentence: the last step so far was its sentence's last.
     """
 
     first: int
     scores: FloatArray | None = None
+    labels: LabelChoices | None = None
     provisional: bool = False
     ends_sentence: bool = False
 
     def __len__(self) -> int:
-        return 0 if self.scores is None else len(self.scores)
+        told = self.labels if self.scores is None else self.scores
+        return 0 if told is None else len(told)
 
 
 @dataclass(slots=True, eq=False)

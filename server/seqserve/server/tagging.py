@@ -8,7 +8,6 @@ Axes: B texts, T steps of one, P steps of all, L labels.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,10 +20,8 @@ from seqserve.v1 import manifest_pb2
 DoubleArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 
-_FEW = 64  # scores for which NumPy's calls cost more than the sums: a step of a stream, mostly
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LabelChoices:
     """The label of each step of a text, its probability, and the likeliest labels with theirs, best first."""
 
@@ -91,26 +88,14 @@ def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None
 
 
 def labels_alone(scores_PL: FloatArray, top: int) -> LabelChoices:
-    """Each step's likeliest label on its own."""
-    if not top and scores_PL.size <= _FEW:
-        return _few_labels_alone(scores_PL.tolist())
+    """Each step's likeliest label on its own; each step by itself, to the last bit."""
     wide_PL = scores_PL.astype(np.float64)
     weights_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
-    sums_P, best_P = weights_PL.sum(axis=1), wide_PL.argmax(axis=1)
+    sums_P = np.cumsum(weights_PL, axis=1)[:, -1]  # in order, so that a step's sum does not depend on the shape
+    best_P = wide_PL.argmax(axis=1)
     if top:
         return told(best_P, weights_PL / sums_P[:, np.newaxis], top)
     return LabelChoices(best_P.tolist(), (1 / sums_P).tolist(), [[] for _ in best_P])  # the greatest weight is 1
-
-
-def _few_labels_alone(scores: list[list[float]]) -> LabelChoices:
-    """As labels_alone without the likeliest others. Args: scores: (P, L)."""
-    labels: list[int] = []
-    parts: list[float] = []
-    for step in scores:
-        best = max(step)
-        labels.append(step.index(best))
-        parts.append(1 / sum([math.exp(score - best) for score in step]))
-    return LabelChoices(labels, parts, [[] for _ in labels])
 
 
 def _labels_in_rows(scores_PL: FloatArray, lengths: Sequence[int], top: int, chain: Chain) -> LabelChoices:

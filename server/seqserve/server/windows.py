@@ -152,6 +152,6 @@ class WindowFeed(StepFeed):
             super().take(answers)
             super().read(scores_TV[:answers])
         if known > self._consumed and self._hidden and not self.ready:
-            self._steps.append(Steps(self._consumed, scores_TV[answers:].copy(), provisional=True))
+            self.steps.append(Steps(self._consumed, scores_TV[answers:].copy(), provisional=True))
             self._shown = known
             self._answer_flushes(known)

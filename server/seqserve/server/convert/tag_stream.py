@@ -17,7 +17,7 @@ from seqserve.server.convert.pieces import cuts
 from seqserve.server.convert.tag_config import tag_plan
 from seqserve.server.convert.tag_spans import StreamSpans
 from seqserve.server.inputs import IntArray
-from seqserve.server.labelling import labeller
+from seqserve.server.labelling import Labeller, labeller
 from seqserve.server.requests import FeedRequest
 from seqserve.server.sessions import Advance
 from seqserve.server.settings import LimitSettings
@@ -42,28 +42,26 @@ class TagStream:
         model, start = advance.model, advance.start
         self._plan = plan = tag_plan(config, model, limits)
         labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional
+        chain, top = chain_of(labels), plan.outputs.top_labels
         self.request = FeedRequest(
             start,
             keeps_state=advance.wants_state,
             lookahead=plan.lookahead,
             provisional=plan.provisional and self._bidirectional,
+            top=top if chain is None else None,
         )
         self._servable = model.servable.id
         self._names = list(labels.names)
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
-        self._decides = model.manifest.network.crf
         self._goes_on = advance.wants_state or advance.already_applied  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
         self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
-        self._labeller = labeller(
-            chain_of(labels),
-            plan.outputs.top_labels,
-            whole=plan.lookahead is None,
-            lag_max=plan.lag_max,
-            last_label=start.sentence.last_label,
-        )
+        whole, last = plan.lookahead is None, start.sentence.last_label
+        self._labeller: Labeller | None = None  # without a CRF each step's label comes with it
+        if chain is not None:
+            self._labeller = labeller(chain, top, whole=whole, lag_max=plan.lag_max, last_label=last)
         self._kept: list[IntArray] | None = [] if advance.keeps_tokens else None
         self._tokens = deque[Token | None]()  # without final tags; None for ids
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
@@ -97,7 +95,7 @@ class TagStream:
 
     def work(self, answers: list[Steps]) -> int:
         """How much there is to do for answers, counted in tags without a CRF."""
-        return _TAGS_PER_DECISION * len(self._tokens) if self._decides else sum(map(len, answers))
+        return sum(map(len, answers)) if self._labeller is None else _TAGS_PER_DECISION * len(self._tokens)
 
     def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
@@ -107,10 +105,12 @@ class TagStream:
         for steps in answers:
             if steps.provisional:
                 self._settle(told, final)
-                self._guess(told, steps.scores)
+                self._guess(told, steps)
                 final = []
                 continue
-            if steps.scores is not None:
+            if steps.labels is not None:
+                self._final(told, steps.labels)
+            elif steps.scores is not None:
                 final.append(steps.scores)
             if steps.ends_sentence:
                 self._settle(told, final)
@@ -118,7 +118,7 @@ class TagStream:
                 final = []
         self._settle(told, final)
         if self._plan.provisional and not self._bidirectional:
-            self._guess(told)
+            self._guess(told, Steps(0))
         return response if told.tags or told.spans else None
 
     def last(self) -> pb.StreamTagResponse | None:
@@ -130,7 +130,7 @@ class TagStream:
 
     def ending(self, end: FeedEnd) -> Ending:
         """What the stream leaves."""
-        sentence = Sentence(self._sentence, self._labeller.last_label)
+        sentence = Sentence(self._sentence, None if self._labeller is None else self._labeller.last_label)
         tokens = np.concatenate([no_tokens(), *(self._kept or ())])
         return Ending(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
 
@@ -141,23 +141,26 @@ class TagStream:
         )
 
     def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
-        """See final scores."""
-        if scores:
+        """See final scores, of a model with a CRF."""
+        if scores and self._labeller is not None:
             self._final(told, self._labeller.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
 
     def _end(self, told: pb.StreamTagPiece, *, sentence: bool = True) -> None:
         """The sentence ends, or the stream within it."""
-        self._final(told, self._labeller.end(sentence=sentence))
+        if self._labeller is not None:
+            self._final(told, self._labeller.end(sentence=sentence))
         if self._spans is not None:
             told.spans.extend(self._spans.end())
         if sentence:
             self._sentence = self._position
 
-    def _guess(self, told: pb.StreamTagPiece, scores_TL: FloatArray | None = None) -> None:
-        """Tell what may still change. Args: scores_TL: of the steps whose scores may change too."""
-        if scores_TL is None:
-            scores_TL = np.empty((0, len(self._names)), np.float32)
-        choices = self._labeller.guess(scores_TL)
+    def _guess(self, told: pb.StreamTagPiece, steps: Steps) -> None:
+        """Tell what may still change. Args: steps: perhaps none, whose scores may change too."""
+        if self._labeller is None:
+            choices = steps.labels or LabelChoices([], [], [])
+        else:
+            nothing = np.empty((0, len(self._names)), np.float32)
+            choices = self._labeller.guess(nothing if steps.scores is None else steps.scores)
         self._tell(told, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
 
     def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:
