@@ -1,10 +1,13 @@
 """What a new user gets wrong: a line that says what, where and what to do, before anything is trained or written."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from seqserve.training import checkpoint
 from seqserve.training.__main__ import main
 from seqserve.training.config import ClassifierConfig
 from seqserve.training.devices import enough_memory
@@ -140,6 +143,27 @@ def test_a_tagger_is_not_judged_on_nothing(capsys: pytest.CaptureFixture[str]) -
     for model in ("runs/x/best.pt", "models/x/1"):
         assert main(["evaluate", model, "--data", "empty.txt"]) == 1
         assert complaint(capsys) == "empty.txt: the file is empty: expected text"
+
+
+def test_half_a_servable_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lm", *DATA["lm"], "--out", "models/x", *SIZES]) == 0
+    capsys.readouterr()
+    Path("models/x/1/model.onnx").unlink()
+    assert main(["evaluate", "models/x/1"]) == 1
+    assert (
+        complaint(capsys) == "models/x/1/model.onnx: cannot be read, and a servable has one: No such file or directory"
+    )
+
+
+def test_a_setting_of_another_version_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lm", *DATA["lm"], "--out", "models/x", *SIZES]) == 0
+    capsys.readouterr()
+    made = checkpoint.load(Path("runs/x/best.pt"))
+    other = json.dumps(json.loads(made.config) | {"warp": 9})
+    checkpoint.save(Path("runs/x/other.pt"), dataclasses.replace(made, config=other))
+    for command in (["evaluate", "runs/x/other.pt"], ["export", "runs/x/other.pt", "--out", "models/y"]):
+        assert main(command) == 1
+        assert "does not have: warp: Extra inputs are not permitted" in complaint(capsys)
 
 
 def test_texts_that_are_left_for_a_test_are_left_where_files_to_validate_on_are_given() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from seqserve.training import run
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         _complain(str(error))
         return 128 + error.asked_by if isinstance(error, InterruptedRunError) else 1
+    except ValidationError as error:  # a checkpoint's or a servable's; what is given here has been checked
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        _complain(f"the model was trained with settings that this version of seqserve does not have: {told}")
+        return 1
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130

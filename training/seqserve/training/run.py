@@ -260,8 +260,11 @@ def evaluate(model: Path, data: Sequence[Path]) -> Judgement:
         manifest.states.extend(exportable.model.states)
         return task.evaluate(exportable.reference, manifest, Tokenizer.from_str(checkpoint.tokenizer), data)
     manifest = servable.read_manifest(model)
-    tokenizer = Tokenizer.from_file(str(model / servable.TOKENIZER_FILE))
-    graph = (model / servable.GRAPH_FILE).read_bytes()
+    try:
+        tokenizer = Tokenizer.from_str((model / servable.TOKENIZER_FILE).read_text(encoding="utf-8"))
+        graph = (model / servable.GRAPH_FILE).read_bytes()
+    except OSError as error:
+        raise ExportError(f"{error.filename}: cannot be read, and a servable has one: {error.strerror}") from error
     if servable.sha256(graph) != manifest.graph.sha256:
         raise ExportError(f"{model / servable.GRAPH_FILE}: not the graph that the manifest describes: sha256 differs")
     return TASKS[TASK_NAMES[manifest.task]].evaluate(GraphRunner(graph), manifest, tokenizer, data)
