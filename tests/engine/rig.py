@@ -19,13 +19,19 @@ from seqserve.server.sequence import Sequence
 from seqserve.server.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.server.start import Start
-from seqserve.server.stream import End, Result
+from seqserve.server.stream import End, Gathered, OutputStream, Result
 from seqserve.server.testing import ManualClock
 from seqserve.server.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
 from tests.engine.reference import NOTHING, Oracle, Past
 
 T = TypeVar("T")
+
+
+def taken(stream: OutputStream) -> dict[int, Gathered]:
+    """What has gathered in a stream, for a reader that is told to look."""
+    stream.wake(0.0)
+    return at_once(stream.take())
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
@@ -122,7 +128,7 @@ class Reader:
         if not (stream._gathered or stream._error):
             return
         try:
-            gathered = at_once(stream.take())
+            gathered = taken(stream)
         except ServeError as error:
             self.error = error
             return

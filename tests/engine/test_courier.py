@@ -122,6 +122,22 @@ def test_tokens_that_come_fast_share_messages_by_the_pace(loop: ManualLoop) -> N
     assert [number for message in stream.messages for number in message] == list(range(20))
 
 
+def test_the_loop_is_not_called_for_tokens_that_it_will_look_for_by_itself(loop: ManualLoop) -> None:
+    courier, stream, newcomer = courier_on(loop, pace_s=0.005), Watched(loop), Watched(loop)
+    courier.publish([(stream, 0)])
+    assert loop.turn() == 1
+    courier.publish([(stream, 1)])
+    assert loop.turn() == 0
+    courier.publish([(newcomer, 0)])
+    assert loop.turn() == 1
+    assert newcomer.messages == [[0]]
+    loop.now_s += 0.005
+    assert loop.turn() == 1
+    assert stream.messages == [[0], [1]]
+    nothing_more_comes(loop)
+    assert loop.turn() == 0
+
+
 def test_tokens_that_come_slower_than_the_pace_come_at_once(loop: ManualLoop) -> None:
     courier, stream = courier_on(loop, pace_s=0.005), Watched(loop)
     for number in range(10):

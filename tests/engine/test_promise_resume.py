@@ -21,7 +21,7 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
 from tests.engine.conftest import Load
-from tests.engine.rig import LoadedModel, Rig, at_once
+from tests.engine.rig import LoadedModel, Rig, taken
 from tests.engine.sequences import generation_request
 
 CROWDED = BatchSettings(size_max=3, prefill_length_max=3, prefill_tokens_max=7, ride_length_max=6, slice_tokens=2)
@@ -85,7 +85,7 @@ def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings
     pieces: list[list[pb.GenerationPiece]] = [[] for _ in range(request.samples)]
     while not answer.done:
         rig.step()
-        for sample, gathered in at_once(stream.take()).items() if stream._gathered else ():
+        for sample, gathered in taken(stream).items() if stream._gathered else ():
             if (event := answer.piece(sample, gathered)) is not None:
                 pieces[sample].append(event.piece)
     result = state_pb2.StateResult(position=answer.ends[0].position)
@@ -171,7 +171,7 @@ def test_characters_that_a_request_leaves_unfinished_come_whole_with_the_next(
         answer = events.Answer(request, model.table, with_ids=True, with_logprobs=False)
         sequence = rig.engine.submit(request)
         rig.run()
-        event = answer.piece(0, at_once(sequence.stream.take())[0])
+        event = answer.piece(0, taken(sequence.stream)[0])
         assert event is not None
         text += event.piece.text
         ending = answer.ending(0, sequence.state)

@@ -7,7 +7,7 @@ import pytest
 from seqserve.server.errors import DeadlineError
 from seqserve.server.likelihood import Candidate, StepReport
 from seqserve.server.stream import Answers, End, FinishReason, Output, OutputStream, Scores, Search, Times
-from tests.engine.rig import at_once
+from tests.engine.rig import at_once, taken
 
 TIMES = Times(0.0, 0.0, 0.0, 0.0)
 
@@ -20,6 +20,7 @@ async def test_the_reader_takes_all_that_has_gathered_in_order() -> None:
     stream = OutputStream(samples=2)
     for token in range(5):
         stream.put(Output(token % 2, token, held_bytes=token))
+    stream.wake(0.0)
     gathered = await stream.take()
     assert {sample: outputs.tokens for sample, outputs in gathered.items()} == {0: [0, 2, 4], 1: [1, 3]}
     assert gathered[0].held_bytes == 4
@@ -75,21 +76,35 @@ def test_a_first_token_an_end_a_result_and_an_error_are_not_kept_waiting() -> No
     assert OutputStream().put(Scores([], TIMES))
 
 
+async def test_what_comes_while_the_reader_writes_gathers_until_it_is_told_again() -> None:
+    stream = OutputStream()
+    stream.put(Output(0, 1))
+    stream.wake(0.0)
+    assert (await stream.take())[0].tokens == [1]
+    stream.put(Output(0, 2))
+    reading = asyncio.ensure_future(stream.take())
+    await asyncio.sleep(0)
+    stream.put(Output(0, 3))
+    assert not reading.done()
+    stream.wake(0.0)
+    assert (await reading)[0].tokens == [2, 3]
+
+
 def test_an_error_comes_after_all_that_was_there_before() -> None:
     stream = OutputStream()
     stream.put(Output(0, 1))
     stream.put(DeadlineError("too late"))
-    assert at_once(stream.take())[0].tokens == [1]
+    assert taken(stream)[0].tokens == [1]
     for _ in range(2):  # and it stays
         with pytest.raises(DeadlineError, match="too late"):
-            at_once(stream.take())
+            taken(stream)
 
 
 def test_the_engine_is_told_that_there_is_room_again() -> None:
     told: list[int] = []
     stream = OutputStream(lambda: told.append(stream.taken[0]))
     stream.put(Output(0, 1))
-    at_once(stream.take())
+    taken(stream)
     assert told == [1]
 
 
@@ -98,7 +113,7 @@ def test_the_prompt_and_the_reports_come_with_their_tokens() -> None:
     report = StepReport(Candidate(1, -0.5, 1), ())
     stream.put(Output(0, 1, report=report, prompt=[report, report]))
     stream.put(Output(0, 2, report=report))
-    gathered = at_once(stream.take())[0]
+    gathered = taken(stream)[0]
     assert gathered.reports == [report, report]
     assert stream.prompt == [report, report]
     assert gathered.end is None
@@ -107,6 +122,7 @@ def test_the_prompt_and_the_reports_come_with_their_tokens() -> None:
 def test_a_result_is_taken_whole_and_has_to_be_of_the_kind_that_was_asked_for() -> None:
     stream = OutputStream()
     stream.put(result := Scores([], TIMES))
+    stream.wake(0.0)
     assert at_once(stream.take_result(Scores)) is result
     with pytest.raises(TypeError, match="Search"):
         at_once(stream.take_result(Search))

@@ -18,6 +18,7 @@ from seqserve.server.stream import Item, OutputStream
 
 _TOKENS_MAX = 3  # that gather for one message because of the load
 _PACED_TOKENS_MAX = 16  # that gather for one message because they come fast
+_TICK_S = 0.001  # by which a timer of the event loop may come early
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
 _LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
@@ -40,37 +41,57 @@ class Courier:
         self._late: set[OutputStream] = set()  # have something that their readers do not know of
         self._later: set[OutputStream] = set()  # the same, since before the last sweep
         self._sweeping = False
+        self._ticking = False  # the loop looks by itself within the pace
 
     def publish(self, published: Published) -> None:
         """Hand over what a step gave. From any thread."""
         self._inbox.append(published)
-        if not self._called:
+        if not self._called and (not self._ticking or _hurries(published)):
             self._called = True
             self._called_s = self._loop.time()
-            self._loop.call_soon_threadsafe(self._collect)
+            self._loop.call_soon_threadsafe(self._answer)
 
-    def _collect(self) -> None:
+    def _answer(self) -> None:
         self._called = False  # before the inbox is read: what comes later calls again
         now_s = self._loop.time()
+        self._lag_s = max(self._lag_s, now_s - self._called_s)
+        self._collect(now_s)
+
+    def _tick(self) -> None:
+        self._ticking = False  # likewise
+        if self._inbox or self._late or self._later:
+            now_s = self._loop.time()
+            self._collect(now_s)
+            for stream in [stream for stream in (*self._late, *self._later) if self._is_due(stream, now_s)]:
+                self._wake(stream, now_s)
+
+    def _collect(self, now_s: float) -> None:
         self._look(now_s)
-        late, later, tokens = self._late, self._later, self._tokens
+        if self._pace_s and not self._ticking:  # a call for each step would cost more than what it brings
+            self._ticking = True
+            self._loop.call_later(self._pace_s, self._tick)
         while self._inbox:
             for stream, output in self._inbox.popleft():
-                urgent = stream.put(output)
-                paced = stream.gathered >= _PACED_TOKENS_MAX or now_s - stream.woken_s >= self._pace_s
-                if urgent or (paced and stream.gathered >= tokens):
-                    late.discard(stream)
-                    later.discard(stream)
-                    stream.wake(now_s)
-                elif stream not in later:
-                    late.add(stream)
-        if late and not self._sweeping:
+                if stream.put(output) or self._is_due(stream, now_s):
+                    self._wake(stream, now_s)
+                elif stream not in self._later:
+                    self._late.add(stream)
+        if self._late and not self._sweeping:
             self._sweeping = True
             self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
 
+    def _is_due(self, stream: OutputStream, now_s: float) -> bool:
+        """Whether enough has gathered for a message, now."""
+        gathered, passed_s = stream.gathered, now_s - stream.woken_s
+        return gathered >= self._tokens and (passed_s >= self._pace_s - _TICK_S or gathered >= _PACED_TOKENS_MAX)
+
+    def _wake(self, stream: OutputStream, now_s: float) -> None:
+        self._late.discard(stream)
+        self._later.discard(stream)
+        stream.wake(now_s)
+
     def _look(self, now_s: float) -> None:
         """Let messages grow or shrink with the load and the lag of this thread. Their cost goes with their number."""
-        self._lag_s = max(self._lag_s, now_s - self._called_s)
         if (passed_s := now_s - self._looked_s) < _LOOK_S:
             return
         spent_s = time.thread_time()
@@ -91,3 +112,8 @@ class Courier:
         self._sweeping = bool(self._later)
         if self._sweeping:
             self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
+
+
+def _hurries(published: Published) -> bool:
+    """Whether there is more than tokens that go on with a text."""
+    return any(type(item) is not int or not stream.begun for stream, item in published)

@@ -176,12 +176,13 @@ class OutputStream:
         self.shown = 0  # steps that wait for it beside these, and come again
         self.result: Result | None = None
         self.prompt: list[StepReport] = []
+        self.begun = False  # its first output is there
         self.woken_s = -math.inf  # when its reader was last told to look, on the event loop's clock
         self._on_take = on_take
         self._gathered: dict[int, Gathered] = {}
         self._answers: list[Any] = []  # Steps, or StepReports
         self._error: ServeError | None = None
-        self._begun = False
+        self._due = False  # the reader was told to look
         self._reader: asyncio.Future[None] | None = None
         self._feeder: asyncio.Future[None] | None = None
 
@@ -208,7 +209,7 @@ class OutputStream:
         if token is not None:
             gathered.tokens.append(token)
             self.gathered += 1
-        first, self._begun = not self._begun, True
+        first, self.begun = not self.begun, True
         if isinstance(output, int):
             return first
         gathered.held_bytes = output.held_bytes
@@ -222,6 +223,7 @@ class OutputStream:
     def wake(self, now_s: float) -> None:
         """Let the reader look."""
         self.woken_s = now_s
+        self._due = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
@@ -236,13 +238,14 @@ class OutputStream:
         return self.result
 
     async def take(self) -> dict[int, Gathered]:
-        """Wait until there is something, and take all of it: by sample. Empty if there is a result instead.
+        """Wait until told to look, and take all that there is: by sample. Empty if there is a result instead.
 
         Raises: ServeError once the sequence failed and everything before was taken.
         """
         await self._something()
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
+        self._due = self.result is not None or self._error is not None  # else what comes while it writes may gather
         for sample, outputs in gathered.items():
             self.taken[sample] += len(outputs.tokens)
         self._on_take()
@@ -278,8 +281,8 @@ class OutputStream:
         return answers
 
     async def _something(self) -> None:
-        """Wait until there is something to take, or a result. Raises: the error, if there is nothing else."""
-        while not (self._gathered or self._answers or self.result or self._error):  # woken for what was taken already
+        """Wait until there is something that is due, or a result. Raises: the error, if there is nothing else."""
+        while not (self._due and (self._gathered or self._answers or self.result or self._error)):
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
