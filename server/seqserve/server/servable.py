@@ -68,10 +68,10 @@ class Servable:
         self.id = identity
         self.manifest = manifest
         provider = choose_provider(runtime.provider)
-        self._session = _open(folder / GRAPH_FILE, provider, runtime.threads or 1, runtime)
+        self._session = _open(folder / GRAPH_FILE, provider, runtime, threads=runtime.threads or 1)
         self.provider: str = self._session.get_providers()[0]
         pairs = runtime.threads == 0 and self.on_cpu and processors() > 1
-        self._paired = _open(folder / GRAPH_FILE, provider, 2, runtime) if pairs else self._session
+        self._paired = _open(folder / GRAPH_FILE, provider, runtime, threads=2, lone=True) if pairs else self._session
         self._at_work = 0
         self._lock = threading.Lock()  # guards _at_work
         self._check_names()
@@ -191,13 +191,13 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _open(path: Path, provider: str, threads: int, runtime: RuntimeSettings) -> Any:
+def _open(path: Path, provider: str, runtime: RuntimeSettings, *, threads: int, lone: bool = False) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads of a run meet after every product: they spin until then, and not a moment longer than the run.
+    # Threads of a run meet after every product and spin until then; on until the next run only where nobody else runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "0" if lone else "1")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
     options.enable_mem_pattern = False
     options.log_severity_level = 3
