@@ -47,9 +47,9 @@ class ClassifyStream:
         self._due = 0  # steps of the stream after which there is something to tell
         self._last: pb.Classification | None = None
 
-    def steps(self, message: pb.StreamClassifyRequest) -> Iterator[Inputs]:
+    def steps(self, kind: str, message: pb.StreamClassifyRequest) -> Iterator[Inputs]:
         """What a message adds; after the last of it there is something to tell. Raises: as cuts."""
-        return self._counted(cuts(message, self._text, self._limits, self._tokens_max))
+        return self._counted(cuts(kind, message, self._text, self._limits, self._tokens_max))
 
     def rest(self) -> Iterator[Inputs]:
         """What is settled by the stream's end."""

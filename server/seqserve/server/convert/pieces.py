@@ -14,14 +14,14 @@ from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest
 
 
-def cuts(message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterable[Cut]:
+def cuts(kind: str, message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterable[Cut]:
     """What a message settles, cut by cut, so that a long piece stops nobody; read it to its end.
 
-    Args: tokens_max: words or ids in one message; 0: no limit.
+    Args: kind: which of its fields the message has set. tokens_max: words or ids in one message; 0: no limit.
     Raises: InvalidFieldError for an empty piece, one of another form than those before, or an id that is not in the
         vocabulary; InputTooLongError; OutOfVocabularyError, with the offset in the stream.
     """
-    match message.WhichOneof("message"):
+    match kind:
         case "text":
             _check_some(len(message.text), "text")
             check_bytes(message.text, limits, "text")

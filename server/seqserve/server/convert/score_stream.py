@@ -54,9 +54,9 @@ class ScoreStream:
         self._remembered = _Remembered(advance) if advance.wants_state else None
         self.request = ScoreFeedRequest(config.top_logprobs, advance.start, advance.wants_state)
 
-    def steps(self, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
+    def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
         """The tokens that a message adds. Raises: as cuts."""
-        return self._noted(cuts(message, self._text, self._limits, self._model.manifest.limits.tokens_max))
+        return self._noted(cuts(kind, message, self._text, self._limits, self._model.manifest.limits.tokens_max))
 
     def rest(self) -> Iterator[Inputs]:
         """The tokens that the stream's end settles."""

@@ -67,9 +67,9 @@ class TagStream:
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
         self._sentence = start.sentence.position
 
-    def cuts(self, message: pb.StreamTagRequest) -> Iterable[Cut]:
+    def cuts(self, kind: str, message: pb.StreamTagRequest) -> Iterable[Cut]:
         """What a message settles, each to be noted and then fed. Raises: as `pieces.cuts`."""
-        found = cuts(message, self._text, self._limits, self._tokens_max)
+        found = cuts(kind, message, self._text, self._limits, self._tokens_max)
         if self._spans is not None:
             self._spans.hear(message)
         return found
@@ -178,7 +178,9 @@ class TagStream:
             zip(tokens, choices.labels, choices.scores, choices.top, strict=True), self._position
         ):
             tag = add()
-            tag.label, tag.score, tag.position, tag.provisional = names[label], score, position, provisional
+            tag.label, tag.score, tag.position = names[label], score, position
+            if provisional:
+                tag.provisional = True
             if token is not None:
                 tag.token = token.text
                 offsets = tag.offsets

@@ -87,8 +87,8 @@ class ClassificationServicer(ClassificationServiceServicer):
         feed: Feed,
     ) -> None:
         """Read the caller's messages and feed their tokens, one piece after the other: each gets its answer."""
-        async for message in incoming.input(idle_s):
-            await self._piece(classifying.steps(message), engine, feed)
+        async for kind, message in incoming.input(idle_s):
+            await self._piece(classifying.steps(kind, message), engine, feed)
         await self._piece(classifying.rest(), engine, feed)
 
     async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:

@@ -107,14 +107,15 @@ class GenerationServicer(GenerationServiceServicer):
         feed: Feed,
     ) -> None:
         """Read the caller's messages and feed their tokens."""
-        async for message in incoming.input(idle_s):
-            await self._piece(scoring.steps(message), engine, feed)
+        async for kind, message in incoming.input(idle_s):
+            await self._piece(scoring.steps(kind, message), engine, feed)
         await self._piece(scoring.rest(), engine, feed)
 
     async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
         """Feed no further ahead of the caller's reading than may be."""
         for inputs in steps:
-            await feed.until_below(self._settings.batch.steps_ahead_max)
+            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await feed.until_below(most)
             engine.feed(feed, inputs)
 
 

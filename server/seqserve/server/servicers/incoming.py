@@ -29,7 +29,7 @@ class Incoming(Generic[MessageT]):
 
     def __init__(self, messages: AsyncIterator[MessageT]) -> None:
         self.reason: common.StreamEnd = common.STREAM_END_INPUT  # why there are no more, once that is so
-        self._messages = messages
+        self._messages = aiter(messages)  # of grpc.aio: the generator itself, not what asks it for each message
 
     async def configuring(self, wait_s: float) -> MessageT:
         """The first message, whose config is set.
@@ -51,15 +51,21 @@ class Incoming(Generic[MessageT]):
             )
         return message
 
-    async def input(self, idle_s: float) -> AsyncGenerator[MessageT]:
-        """The messages after the first, up to the end, or until none comes for so many seconds. See `reason`.
+    async def input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
+        """The messages after the first with their kinds, up to the end, or until none comes for so many seconds.
 
-        Raises: InvalidFieldError for a second config, or a message that says nothing.
+        See `reason`. Raises: InvalidFieldError for a second config, or a message that says nothing.
         """
         idleness = Idleness(idle_s)
         try:
-            while (message := await self._next(idleness)) is not None:
-                if (kind := message.WhichOneof("message")) == "end":
+            while True:
+                with idleness:
+                    message = await anext(self._messages, None)
+                if message is None:
+                    await asyncio.sleep(_HALF_CLOSED_S)
+                    return
+                kind = message.WhichOneof("message")
+                if kind == "end":
                     return
                 if kind is None:
                     raise InvalidFieldError(
@@ -69,21 +75,11 @@ class Incoming(Generic[MessageT]):
                     raise InvalidFieldError(
                         "config came a second time; a stream has one, at its beginning", field="config"
                     )
-                yield message
-        finally:
-            idleness.close()
-
-    async def _next(self, idleness: Idleness) -> MessageT | None:
-        """The next message; None if there will be none."""
-        try:
-            with idleness:
-                message = await anext(self._messages, None)
+                yield kind, message
         except TimeoutError:
             self.reason = common.STREAM_END_IDLE
-            return None
-        if message is None:
-            await asyncio.sleep(_HALF_CLOSED_S)
-        return message
+        finally:
+            idleness.close()
 
 
 @asynccontextmanager

@@ -6,24 +6,25 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from seqserve.server.lanes import Lanes
 from seqserve.server.requests import Admission, Request
 from seqserve.server.sequence import Sequence
 from seqserve.server.stream import ResultT
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _BYTES_AT_ONCE = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
 
 
-async def apart(size: int, work: Callable[[], T]) -> T:
+async def apart(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     """What ``work`` gives, at once if its message is small, else from another thread: the event loop has other callers.
 
     Args: size: of the message, in bytes.
     """
-    return work() if size <= _BYTES_AT_ONCE else await asyncio.to_thread(work)
+    return work(*given, **named) if size <= _BYTES_AT_ONCE else await asyncio.to_thread(work, *given, **named)
 
 
 async def results(engine: Lanes, requests: Listed[Request], admission: Admission, kind: type[ResultT]) -> list[ResultT]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from functools import partial
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import grpc.aio
@@ -69,20 +68,22 @@ class TaggingServicer(TaggingServiceServicer):
                 await write(tagging.started())
                 try:
                     while answers := await feed.stream.take_steps():
-                        await self._tell(write, tagging.work(answers), partial(tagging.piece, answers))
+                        piece = await apart(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
+                        if piece is not None:
+                            await write(piece)
                 except StreamIdleError:
                     raise
                 except ServeError:  # a caller's mistake comes after the answer to all that was right
-                    await self._tell(write, tagging.work([]), tagging.last)
+                    await self._rest(write, tagging)
                     raise
-                await self._tell(write, tagging.work([]), tagging.last)
+                await self._rest(write, tagging)
                 end = await feed.stream.take_result(FeedEnd)
                 result = await advance.commit(tagging.ending(end))
                 await write(tagging.finished(end, state.state_result(result), incoming.reason))
 
-    async def _tell(self, write: Write, tags: int, telling: Callable[[], pb.StreamTagResponse | None]) -> None:
-        """Write what there is to tell, if anything. Args: tags: how much that is."""
-        if (piece := await apart(tags * _BYTES_PER_TAG, telling)) is not None:
+    async def _rest(self, write: Write, tagging: TagStream) -> None:
+        """Write what the stream's end decides, if anything."""
+        if (piece := await apart(tagging.work([]) * _BYTES_PER_TAG, tagging.last)) is not None:
             await write(piece)
 
     async def _feed(
@@ -94,9 +95,9 @@ class TaggingServicer(TaggingServiceServicer):
         feed: StepFeed,
     ) -> None:
         """Read the caller's messages and feed what they settle, while not too much is unanswered."""
-        async for message in incoming.input(idle_s):
-            await self._cuts(tagging.cuts(message), tagging, engine, feed)
-            if message.WhichOneof("message") == "flush":
+        async for kind, message in incoming.input(idle_s):
+            await self._cuts(tagging.cuts(kind, message), tagging, engine, feed)
+            if kind == "flush":
                 engine.flush(feed)
         await self._cuts(tagging.rest(), tagging, engine, feed)
 
@@ -107,7 +108,8 @@ class TaggingServicer(TaggingServiceServicer):
                 engine.feed(feed, cut.inputs)
             if cut.ends_sentence:
                 engine.end_sentence(feed)
-            await feed.until_below(self._settings.batch.steps_ahead_max)
+            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await feed.until_below(most)
 
 
 def _answer(
