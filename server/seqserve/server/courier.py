@@ -16,7 +16,8 @@ from collections import deque
 from seqserve.server.settings import WireSettings
 from seqserve.server.stream import Item, OutputStream
 
-_TOKENS_MAX = 3  # that gather for one message because of the load
+_TOKENS_MAX = 2  # that gather for one message because of the load
+_LATE_TOKENS_MAX = 3  # and because the loop is late
 _PACED_TOKENS_MAX = 16  # that gather for one message because they come fast
 _TICK_S = 0.001  # by which a timer of the event loop may come early
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
@@ -99,7 +100,7 @@ class Courier:
         late = self._lag_s > _LAG_S_MAX
         self._looked_s, self._spent_s, self._lag_s = now_s, spent_s, 0.0
         if late or load > self._share:
-            self._tokens = min(self._tokens + 1, _TOKENS_MAX)
+            self._tokens = min(self._tokens + 1, _LATE_TOKENS_MAX if late else _TOKENS_MAX)
         elif self._tokens > 1 and load * self._tokens / (self._tokens - 1) < self._share:
             self._tokens -= 1
 
