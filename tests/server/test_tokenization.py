@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -202,10 +204,31 @@ def test_characters_are_looked_up_as_the_library_would(tmp_path_factory: pytest.
     assert taken.encode_ids(text, "text") == tokenizer.encode(text).ids
 
 
+def test_others_go_on_while_a_long_text_is_cut(words: Tokenization) -> None:
+    done, pauses_s = threading.Event(), [0.0]
+
+    def look() -> None:
+        last_s = time.perf_counter()
+        while not done.is_set():
+            last_s, before_s = time.perf_counter(), last_s
+            pauses_s.append(last_s - before_s)
+
+    other = threading.Thread(target=look)
+    other.start()
+    begun_s = time.perf_counter()
+    tokens = words.tokenize_text("the cat sat on a mat. " * 3000, "text").tokens
+    took_s = time.perf_counter() - begun_s
+    done.set()
+    other.join()
+    assert len(tokens) == 21_000
+    assert max(pauses_s) < took_s / 2, "nobody else had the interpreter"
+
+
 @pytest.mark.parametrize("text", ["the cat " * 3000, " ." * 6000, "c" * 5000 + " a" * 5000])
 def test_a_text_far_over_the_limit_is_refused_before_it_is_cut(words: Tokenization, text: str) -> None:
-    with pytest.raises(InputTooLongError, match=r"^text has [0-9]+ tokens or more, the model takes at most 1000;"):
-        words.tokenize_text(text, "text", 1000)
+    for cut in (words.tokenize_text, words.encode_ids):
+        with pytest.raises(InputTooLongError, match=r"^text has [0-9]+ tokens or more, the model takes at most 1000;"):
+            cut(text, "text", tokens_max=1000)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from seqserve.server.manifest import TOKENIZER_FILE
 from seqserve.v1 import manifest_pb2 as pb
 
 _PIECE_CHARACTERS = 4096  # of a text whose tokens are counted before it is cut
+_LONG_CHARACTERS = 1024  # of a piece for which the library lets others have the interpreter meanwhile
 _KNOWN_WORDS_MAX, _KNOWN_WORD_CHARACTERS_MAX = 1 << 15, 32  # words whose ids are kept at hand
 
 
@@ -61,11 +62,14 @@ class Tokenization:
         self._characters = self._ids_of_characters()
         self._bytes_are_ids = self.vocabulary.level == pb.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
 
-    def encode_ids(self, text: str, field: str, origin: int = 0) -> list[int]:
-        """Token ids of a text. Args: origin: where the text begins in the caller's, for errors.
+    def encode_ids(self, text: str, field: str, origin: int = 0, tokens_max: int = 0) -> list[int]:
+        """Token ids of a text.
 
+        Where it takes long, a text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
+
+        Args: origin: where the text begins in the caller's, for errors.
         Raises: OutOfVocabularyError naming the first character, or word, that the vocabulary does not have, and its
-            offset.
+            offset; InputTooLongError.
         """
         if self._characters is not None:
             try:
@@ -77,6 +81,7 @@ class Tokenization:
                 return [self._characters.get(character, unknown) for character in text]
         if self._bytes_are_ids:
             return list(text.encode("utf-8"))
+        self._refuse_if_too_long(text, field, tokens_max)
         return list(self._encoded(text, text, field, origin).ids)
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
@@ -96,8 +101,7 @@ class Tokenization:
         Args: origin: where the text begins in the caller's; offsets count from there.
         Raises: as encode_ids, and as tokenize_words; InputTooLongError.
         """
-        if tokens_max and len(text) > _PIECE_CHARACTERS:
-            self._refuse_if_too_long(text, field, tokens_max)
+        self._refuse_if_too_long(text, field, tokens_max)
         if self._characters is not None or self._bytes_are_ids:
             ids = self.encode_ids(text, field, origin)
             tokens = [Token(character, place, place + 1) for place, character in enumerate(text, origin)]
@@ -113,12 +117,12 @@ class Tokenization:
     def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
         """Count the tokens of a long text piece by piece, no further than needed.
 
-        The library cuts some 100,000 tokens a second and holds the interpreter's lock all the while: a text of a
-        megabyte would stop the server for seconds, only to be refused. A run of thousands of characters without a space
-        is counted in parts, so a web address of that length may count as many words.
+        The library cuts some 100,000 tokens a second: a text of a megabyte would take seconds, only to be refused. A
+        run of thousands of characters without a space is counted in parts, so a web address of that length may count
+        as many words.
         """
         count = start = 0
-        while start < len(text):
+        while tokens_max and len(text) > _PIECE_CHARACTERS and start < len(text):
             end = start + _PIECE_CHARACTERS
             space = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
             end = space + 1 if start <= space and end < len(text) else end  # between words, if there are any
@@ -194,9 +198,14 @@ class Tokenization:
         return inputs
 
     def _encoded(self, piece: str, text: str, field: str, origin: int = 0) -> tokenizers.Encoding:
-        """What the library makes of a piece of a text. Raises: OutOfVocabularyError about the whole text."""
+        """What the library makes of a piece of a text. Raises: OutOfVocabularyError about the whole text.
+
+        For a single text the library holds the interpreter's lock all the while, for a list of them it does not.
+        """
         try:
-            return self.tokenizer.encode(piece, add_special_tokens=False)
+            if len(piece) <= _LONG_CHARACTERS:
+                return self.tokenizer.encode(piece, add_special_tokens=False)
+            return self.tokenizer.encode_batch([piece], add_special_tokens=False)[0]
         except Exception as error:  # the library raises plain Exception for a missing unknown token
             raise self._outside(text, field, origin) from error
 

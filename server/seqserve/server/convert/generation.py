@@ -47,7 +47,7 @@ def generation_request(
         raise InvalidFieldError(
             f"priority is {request.priority}; it has to be in [-{_PRIORITY_MAX}, {_PRIORITY_MAX}]", field="priority"
         )
-    tokens = _tokens(request, tokenization, limits, start)
+    tokens = _tokens(request, tokenization, limits, start, model.manifest.limits.prompt_tokens_max)
     if not tokens and start.last_token is None:
         raise EmptyPromptError(
             "the prompt is empty and this model has no start token to begin with; send at least one token of text",
@@ -87,10 +87,11 @@ def scoring_requests(
     top = integer(request, "logprobs", 0, 0, LOGPROBS_MAX, "")
     asked: list[ScoringRequest] = []
     for index, item in enumerate(request.inputs):
-        tokens = _tokens(item, tokenization, limits, start, f"inputs[{index}].")
+        tokens_max = model.manifest.limits.tokens_max
+        tokens = _tokens(item, tokenization, limits, start, tokens_max, f"inputs[{index}].")
         if not tokens:
             raise EmptyPromptError(f"inputs[{index}] has no tokens", field=f"inputs[{index}]")
-        check_length(len(tokens), model.manifest.limits.tokens_max, "tokens", f"inputs[{index}]")
+        check_length(len(tokens), tokens_max, "tokens", f"inputs[{index}]")
         asked.append(ScoringRequest(token_inputs(tokens), top, start, _keeps(spec)))
     return asked
 
@@ -128,6 +129,7 @@ def _tokens(
     tokenization: Tokenization,
     limits: LimitSettings,
     start: Start,
+    tokens_max: int,
     path: str = "",
 ) -> list[int]:
     if item.HasField("token_ids"):
@@ -135,7 +137,7 @@ def _tokens(
         tokenization.check_ids(tokens, f"{path}token_ids.ids")
     else:
         check_bytes(item.text, limits, f"{path}text")
-        tokens = tokenization.encode_ids(item.text, f"{path}text")
+        tokens = tokenization.encode_ids(item.text, f"{path}text", tokens_max=tokens_max)
     vocabulary = tokenization.vocabulary
     begins = start.last_token is None
     if begins and vocabulary.HasField("start_token") and tokens[:1] != [vocabulary.start_token]:
