@@ -42,6 +42,7 @@ from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
 SENTENCES_A_REQUEST = 256
 REQUESTS_IN_FLIGHT = 4
 BATCHES = (8, 16, 32, 64)
+EWT, MADE_UP = "EWT dev", "made up"
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 T = TypeVar("T")
@@ -50,18 +51,25 @@ Padded = tuple[dict[manifest_pb2.TensorRole, Array], IntArray]
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Sentences a second: of the bare graph in the best batches, of the bare graph one by one, and served."""
+    """Sentences a second: of the bare graph in the best batches, of the bare graph one by one, and served.
+
+    source: what the sentences were.
+    """
 
     limit: float
     single: float
     served: float
+    source: str
 
 
 def measure(target: str, servable: Path, sentences: int, seconds: float) -> Whole:
     """One turn of each. Args: sentences: how many of the data's are taken; 0: all. seconds: for the server."""
+    source = EWT if _data().is_file() else MADE_UP
+    if source != EWT:
+        print(f"benchmarks.tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
     bare = _apart("bare", str(servable), str(sentences))
     served = _apart("served", target, servable.parent.name, str(sentences), str(seconds))
-    return Whole(bare["limit"], bare["single"], served["sentences_s"])
+    return Whole(bare["limit"], bare["single"], served["sentences_s"], source)
 
 
 def texts(count: int) -> list[list[str]]:
@@ -69,8 +77,7 @@ def texts(count: int) -> list[list[str]]:
 
     Args: count: how many, spread over all; 0: all.
     """
-    file = Path(os.environ.get("SEQSERVE_DATA", DATA)) / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz"
-    if file.is_file():
+    if (file := _data()).is_file():
         from seqserve.training.data.conllu import read_conllu
 
         found = [list(sentence.words) for sentence in read_conllu(file)]
@@ -81,6 +88,11 @@ def texts(count: int) -> list[list[str]]:
             for _ in range(2001)
         ]
     return found[:: max(1, len(found) // count)] if count else found
+
+
+def _data() -> Path:
+    """Where EWT's dev part should be."""
+    return Path(os.environ.get("SEQSERVE_DATA", DATA)) / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz"
 
 
 def bare(servable: Path, count: int) -> Json:
