@@ -73,9 +73,19 @@ def test_no_steps_are_no_reports(size: int) -> None:
     assert reports(np.zeros((0, size), np.float32), [], 3) == []
 
 
-@given(st.lists(st.lists(st.floats(-1e9, 0, allow_subnormal=False), max_size=20), max_size=20))
-def test_a_sum_that_comes_in_parts_is_that_of_the_whole_to_the_bit(parts: list[list[float]]) -> None:
+@given(st.lists(st.lists(st.floats(-1e9, 0, allow_subnormal=False), max_size=20), max_size=20), st.integers(1, 50))
+def test_a_sum_that_comes_in_parts_is_that_of_the_whole_to_the_bit(parts: list[list[float]], times: int) -> None:
     total = ExactSum()
-    for part in parts:
-        total.add(part)
-    assert total.value == math.fsum(term for part in parts for term in part)
+    for _ in range(times):
+        for part in parts:
+            total.add(part)
+    assert total.value == math.fsum(term for part in parts * times for term in part)
+    assert len(total._terms) < 1024
+
+
+@pytest.mark.parametrize("term", [math.inf, math.nan])
+def test_a_sum_with_a_term_that_is_no_number_ends(term: float) -> None:
+    total = ExactSum()
+    for _ in range(3):
+        total.add([-1.0] * 1000 + [-term])
+    assert not math.isfinite(total.value)

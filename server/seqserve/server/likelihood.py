@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from seqserve.server.state import FloatArray
 
 _SORTED_MAX = 512  # tokens of a vocabulary that are sorted sooner than searched
+_SUMMED_AT = 1024  # terms of a sum that gather before they become few
 
 
 class Candidate(NamedTuple):
@@ -68,27 +69,27 @@ def likeliest(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.in
 
 
 class ExactSum:
-    """A sum that comes over time, rounded once: the same as math.fsum over all terms, whatever their number.
+    """A sum that comes over time, rounded once: math.fsum over all terms, whatever their number.
 
-    Shewchuk, "Adaptive precision floating-point arithmetic and fast robust geometric predicates", 1997: numbers that do
-    not overlap, whose sum is exact.
+    When many have gathered they become a few whose sum is the same: its rounded value, the rounded value of what that
+    leaves, and so on until nothing is left.
     """
 
     def __init__(self) -> None:
-        self._parts: list[float] = []
+        self._terms: list[float] = []
 
     @property
     def value(self) -> float:
         """The sum so far."""
-        return math.fsum(self._parts)
+        return math.fsum(self._terms)
 
-    def add(self, terms: Iterable[float]) -> None:
+    def add(self, terms: Sequence[float]) -> None:
         """Add terms."""
-        for term in terms:
-            kept: list[float] = []
-            for part in self._parts:
-                large, small = (term, part) if abs(term) >= abs(part) else (part, term)
-                term = large + small
-                if lost := small - (term - large):
-                    kept.append(lost)
-            self._parts = [*kept, term]
+        self._terms += terms
+        if len(self._terms) >= _SUMMED_AT:
+            left, self._terms = self._terms, []
+            while part := math.fsum(left):
+                self._terms.append(part)
+                if not math.isfinite(part):  # nothing can be taken from it, and nothing added changes it
+                    break
+                left.append(-part)

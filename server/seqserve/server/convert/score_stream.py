@@ -96,10 +96,11 @@ class ScoreStream:
         for report in reports:
             tell_step(piece.tokens.add(), report, table)
             offsets, place = piece.offsets.add(), self._places.popleft()
-            offsets.start, offsets.end = place.start, place.end
+            if place.end:
+                offsets.start, offsets.end = place.start, place.end
         self._position += len(reports)
         self._scored += len(reports)
-        self._sum.add(report.chosen.logprob for report in reports)
+        self._sum.add([report.chosen.logprob for report in reports])
         return response
 
     def ending(self, end: FeedEnd) -> Ending:
