@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 def taken(stream: OutputStream) -> dict[int, Gathered]:
     """What has gathered in a stream, for a reader that is told to look."""
-    stream.wake(0.0)
+    stream.wake()
     return at_once(stream.take())
 
 

@@ -33,6 +33,9 @@ class ManualLoop:
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         self._soon.append(callback)
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> ManualTimer:
         self.delays_s.append(delay_s)
         timer = ManualTimer()
@@ -40,14 +43,20 @@ class ManualLoop:
         return timer
 
     def turn(self) -> int:
-        """Run what is due. Returns how many calls that were."""
-        due, self._soon = self._soon, []
+        """Run what is due, and what that asks for. Returns how many calls were due."""
         ripe = [entry for entry in self._timers if entry[0] <= self.now_s]
         self._timers = [entry for entry in self._timers if entry[0] > self.now_s]
-        due += [callback for _, timer, callback in ripe if not timer.cancelled]
+        self._soon += [callback for _, timer, callback in ripe if not timer.cancelled]
+        count = len(self._soon)
+        while self._soon:
+            self.once()
+        return count
+
+    def once(self) -> None:
+        """Run what is due by now."""
+        due, self._soon = self._soon, []
         for callback in due:
             callback()
-        return len(due)
 
 
 class ManualTimer:
@@ -67,10 +76,9 @@ class Watched(OutputStream):
         self.messages: list[list[int]] = []
         self.wakings_s: list[float] = []
 
-    def wake(self, now_s: float) -> None:
+    def wake(self) -> None:
         self._loop.spent_s += self._cost_s
-        self.woken_s = now_s
-        self.wakings_s.append(now_s)
+        self.wakings_s.append(self._loop.now_s)
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
         self.messages += [outputs.tokens for outputs in gathered.values()]
@@ -224,6 +232,17 @@ def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> Non
     assert (len(feed.wakings_s), len(busy.wakings_s)) == (1, 0)
     nothing_more_comes(loop)
     assert len(busy.wakings_s) == 1
+
+
+def test_many_readers_are_woken_few_at_a_time_so_that_others_come_in_between(loop: ManualLoop) -> None:
+    courier = courier_on(loop)
+    crowd = [Watched(loop) for _ in range(10)]
+    courier.publish([(stream, token(0)) for stream in crowd])
+    woken = list[int]()
+    for _ in range(4):
+        loop.once()
+        woken.append(sum(bool(stream.messages) for stream in crowd))
+    assert woken == [0, 4, 8, 10]
 
 
 def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:

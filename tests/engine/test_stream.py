@@ -20,7 +20,7 @@ async def test_the_reader_takes_all_that_has_gathered_in_order() -> None:
     stream = OutputStream(samples=2)
     for token in range(5):
         stream.put(Output(token % 2, token, held_bytes=token))
-    stream.wake(0.0)
+    stream.wake()
     gathered = await stream.take()
     assert {sample: outputs.tokens for sample, outputs in gathered.items()} == {0: [0, 2, 4], 1: [1, 3]}
     assert gathered[0].held_bytes == 4
@@ -32,12 +32,12 @@ async def test_a_reader_that_is_woken_for_what_it_has_taken_waits_on() -> None:
     report = StepReport(Candidate(1, -1.0, 1), ())
     reading = asyncio.ensure_future(stream.take_reports())
     await asyncio.sleep(0)
-    stream.wake(0.0)
+    stream.wake()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not reading.done()
     assert stream.put(Answers([report], 1, rests=True))
-    stream.wake(0.0)
+    stream.wake()
     assert await reading == [report]
     assert stream.taken == [1]
 
@@ -49,8 +49,8 @@ async def test_the_reader_waits_until_it_is_woken() -> None:
     stream.put(Output(0, 7))
     await asyncio.sleep(0)
     assert not reading.done()
-    stream.wake(0.0)
-    stream.wake(0.0)  # once more does no harm
+    stream.wake()
+    stream.wake()  # once more does no harm
     assert (await reading)[0].tokens == [7]
 
 
@@ -62,7 +62,7 @@ async def test_a_reader_that_leaves_while_it_waits_leaves_nothing_behind() -> No
     with pytest.raises(asyncio.CancelledError):
         await reading
     stream.put(Output(0, 7))
-    stream.wake(0.0)
+    stream.wake()
     assert (await stream.take())[0].tokens == [7]
 
 
@@ -79,14 +79,14 @@ def test_a_first_token_an_end_a_result_and_an_error_are_not_kept_waiting() -> No
 async def test_what_comes_while_the_reader_writes_gathers_until_it_is_told_again() -> None:
     stream = OutputStream()
     stream.put(Output(0, 1))
-    stream.wake(0.0)
+    stream.wake()
     assert (await stream.take())[0].tokens == [1]
     stream.put(Output(0, 2))
     reading = asyncio.ensure_future(stream.take())
     await asyncio.sleep(0)
     stream.put(Output(0, 3))
     assert not reading.done()
-    stream.wake(0.0)
+    stream.wake()
     assert (await reading)[0].tokens == [2, 3]
 
 
@@ -122,7 +122,7 @@ def test_the_prompt_and_the_reports_come_with_their_tokens() -> None:
 def test_a_result_is_taken_whole_and_has_to_be_of_the_kind_that_was_asked_for() -> None:
     stream = OutputStream()
     stream.put(result := Scores([], TIMES))
-    stream.wake(0.0)
+    stream.wake()
     assert at_once(stream.take_result(Scores)) is result
     with pytest.raises(TypeError, match="Search"):
         at_once(stream.take_result(Search))

@@ -18,6 +18,7 @@ from seqserve.server.stream import Item, OutputStream
 
 _TOKENS_MAX = 2  # that gather for one message because of the load
 _LATE_TOKENS_MAX = 3  # and because the loop is late
+_WOKEN_MAX = 4  # readers in one turn of the event loop
 _PACED_TOKENS_MAX = 16  # that gather for one message because they come fast
 _TICK_S = 0.001  # by which a timer of the event loop may come early
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
@@ -41,6 +42,7 @@ class Courier:
         self._looked_s = self._spent_s = 0.0
         self._late: set[OutputStream] = set()  # have something that their readers do not know of
         self._later: set[OutputStream] = set()  # the same, since before the last sweep
+        self._woken: deque[OutputStream] = deque()  # their readers' turn comes
         self._sweeping = False
         self._ticking = False  # the loop looks by itself within the pace
 
@@ -89,7 +91,17 @@ class Courier:
     def _wake(self, stream: OutputStream, now_s: float) -> None:
         self._late.discard(stream)
         self._later.discard(stream)
-        stream.wake(now_s)
+        stream.woken_s = now_s
+        if not self._woken:
+            self._loop.call_soon(self._wake_some)
+        self._woken.append(stream)
+
+    def _wake_some(self) -> None:
+        """Few at a time: each has a message to write, and new calls are not to wait for all of them."""
+        for _ in range(min(_WOKEN_MAX, len(self._woken))):
+            self._woken.popleft().wake()
+        if self._woken:
+            self._loop.call_soon(self._wake_some)
 
     def _look(self, now_s: float) -> None:
         """Let messages grow or shrink with the load and the lag of this thread. Their cost goes with their number."""
@@ -107,8 +119,8 @@ class Courier:
     def _sweep(self) -> None:
         """Wake the readers of streams that have waited since before the last sweep: no more tokens came."""
         now_s = self._loop.time()
-        for stream in self._later:
-            stream.wake(now_s)
+        for stream in [*self._later]:
+            self._wake(stream, now_s)
         self._later, self._late = self._late, set()
         self._sweeping = bool(self._later)
         if self._sweeping:

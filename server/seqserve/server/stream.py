@@ -220,9 +220,8 @@ class OutputStream:
         gathered.end = output.end
         return first or output.end is not None
 
-    def wake(self, now_s: float) -> None:
+    def wake(self) -> None:
         """Let the reader look."""
-        self.woken_s = now_s
         self._due = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
