@@ -13,10 +13,11 @@ from seqserve.server.convert.score_stream import ScoreStream
 from seqserve.server.feeding import Feed
 from seqserve.server.inputs import Inputs
 from seqserve.server.lanes import Lanes
+from seqserve.server.repository import Model
 from seqserve.server.requests import GenerationRequest
 from seqserve.server.sequence import Sequence
 from seqserve.server.servicers.incoming import Incoming, feeding
-from seqserve.server.servicers.reading import results
+from seqserve.server.servicers.reading import apart, results
 from seqserve.server.servicers.writing import Write, writing
 from seqserve.server.sessions import Advance, Sessions
 from seqserve.server.settings import ServerSettings
@@ -24,6 +25,8 @@ from seqserve.server.stream import FeedEnd, Scores, Search
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
+
+_BYTES_PER_TOKEN = 32  # of what is told of its probability, about
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,7 +47,9 @@ class GenerationServicer(GenerationServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         unread_s = self._settings.limits.stream_unread_s
         async with self._sessions.advance(spec, ref, owner) as advance, writing(context, unread_s) as write:
-            asked = convert.generation_request(request, advance.model, self._settings.limits, advance.start, spec)
+            limits, model, start = self._settings.limits, advance.model, advance.start
+            size = request.ByteSize()
+            asked = await apart(size, lambda: convert.generation_request(request, model, limits, start, spec))
             engine = advance.model.engine
             sequence = engine.submit(asked, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
@@ -62,21 +67,16 @@ class GenerationServicer(GenerationServiceServicer):
         convert.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         async with self._sessions.advance(spec, ref, owner) as advance:
-            model = advance.model
-            asked = convert.scoring_requests(request, model, self._settings.limits, advance.start, spec)
+            limits, model, start = self._settings.limits, advance.model, advance.start
+            size = request.ByteSize()
+            asked = await apart(size, lambda: convert.scoring_requests(request, model, limits, start, spec))
             scores = await results(model.engine, asked, fields.admission(context, model.engine), Scores)
             result = None
             if spec is not None:
-                ending = events.scoring_ending(asked[0], model.table, scores[0].state)
+                ending = await apart(size, lambda: events.scoring_ending(asked[0], model.table, scores[0].state))
                 result = state.state_result(await advance.commit(ending))
-            return pb.ScoreResponse(
-                servable=fields.servable_id(model.servable.id),
-                scores=[
-                    events.sequence_score(score, model, with_tokens=request.HasField("logprobs")) for score in scores
-                ],
-                state=result,
-                timing=fields.timing_of([score.times for score in scores]),
-            )
+            size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TOKEN * (1 + request.logprobs)
+            return await apart(size, lambda: _scored(request, model, scores, result))
 
     async def StreamScore(  # type: ignore[override]  # writes to the context instead of yielding
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
@@ -117,6 +117,18 @@ class GenerationServicer(GenerationServiceServicer):
             if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
                 await feed.until_below(most)
             engine.feed(feed, inputs)
+
+
+def _scored(
+    request: pb.ScoreRequest, model: Model, scores: list[Scores], result: state_pb2.StateResult | None
+) -> pb.ScoreResponse:
+    with_tokens = request.HasField("logprobs")
+    return pb.ScoreResponse(
+        servable=fields.servable_id(model.servable.id),
+        scores=[events.sequence_score(score, model, with_tokens=with_tokens) for score in scores],
+        state=result,
+        timing=fields.timing_of([score.times for score in scores]),
+    )
 
 
 async def _stream(
