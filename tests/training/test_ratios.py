@@ -1,4 +1,4 @@
-"""What counting knows of tokens and labels before training begins, and that a classifier begins with it."""
+"""What counting knows of tokens and labels before training begins, and that classifiers and taggers begin with it."""
 
 from math import log
 from pathlib import Path
@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqserve.training.config import ClassifierConfig
-from seqserve.training.data.ratios import log_count_ratios
+from seqserve.training.config import ClassifierConfig, TaggerConfig
+from seqserve.training.data.conllu import Sentence
+from seqserve.training.data.ratios import ratios_of_texts, ratios_of_tokens
+from seqserve.training.data.sentences import tag_data
 from seqserve.training.data.texts import class_data
 from seqserve.training.errors import DataError
 from seqserve.training.tasks.classifier import ClassifierLearner
-from seqserve.training.tokenizer import word_id, word_tokenizer
+from seqserve.training.tasks.tagger import TaggerLearner
+from seqserve.training.tokenizer import character_tokenizer, word_id, word_tokenizer
 
 TEXTS = (("good", "good", "film"), ("bad", "film"), ("bad",))
 NAMES = (("pos",), ("neg",), ("neg",))
@@ -20,11 +23,35 @@ NAMES = (("pos",), ("neg",), ("neg",))
 def test_ratios_are_those_of_the_formula() -> None:
     tokenizer = word_tokenizer([word for text in TEXTS for word in text], size_max=9, count_min=1, lowercase=True)
     data = class_data(TEXTS, NAMES, tokenizer, ("neg", "pos"), word_bytes_max=8)
-    ratios_VL = log_count_ratios(data, tokenizer.get_vocab_size())
+    ratios_VL = ratios_of_texts(data, tokenizer.get_vocab_size())
     # With one added to each of the 4 tokens' counts: unknown, good, bad, film.
     assert np.allclose(ratios_VL[word_id(tokenizer, "good")], [log((1 / 7) / (2 / 6)), log((2 / 6) / (1 / 7))])
     assert np.allclose(ratios_VL[word_id(tokenizer, "bad")], [log((3 / 7) / (1 / 6)), log((1 / 6) / (3 / 7))])
     assert np.allclose(ratios_VL[word_id(tokenizer, "film")], [log((2 / 7) / (2 / 6)), log((2 / 6) / (2 / 7))])
+
+
+def test_ratios_of_tagged_tokens_are_those_of_the_formula() -> None:
+    sentences = [Sentence(("a", "a", "b"), ("X", "O", "O"), ""), Sentence(("b", "a"), ("O", "X"), "")]
+    tokenizer = character_tokenizer("ab", unknown_token=True)
+    ratios_VL = ratios_of_tokens(tag_data(sentences, tokenizer, ("O", "X"), word_bytes_max=1), 3, 2)
+    # With one added to each count: unknown 1 and 1, a 3 with X and 2 without, b 1 with X and 3 without.
+    with_x, without_x = np.array([1, 3, 1]) / 5, np.array([1, 2, 3]) / 6
+    order = [0, word_id(tokenizer, "a"), word_id(tokenizer, "b")]
+    assert np.allclose(ratios_VL[order, 1], np.log(with_x / without_x))
+    assert np.allclose(ratios_VL[order, 0], -ratios_VL[order, 1])
+
+
+def test_a_tagger_begins_with_the_ratios_of_its_labels(tmp_path: Path) -> None:
+    data = tmp_path / "words.conll"
+    data.write_text("the DET\ncat NOUN\n\nthe DET\ndog NOUN\n\n" * 9, encoding="utf-8")
+    sizes = {"embedding_size": 40, "hidden_size": 4, "batch_size": 4}
+    learner = TaggerLearner(
+        TaggerConfig.model_validate({"data": [data], "validation": [data], "count_ratios": True, **sizes})
+    )
+    weight = learner.network.features.embedding.weight.detach()
+    assert learner.labels == ("DET", "NOUN")
+    assert weight[word_id(learner.tokenizer, "the"), 0] > 1 > weight[word_id(learner.tokenizer, "the"), 1]
+    assert weight[word_id(learner.tokenizer, "cat"), 0] < -1 < weight[word_id(learner.tokenizer, "cat"), 1]
 
 
 def test_embeddings_begin_with_the_ratios_and_the_rest_is_small(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqserve.training.config import ReadingLevel
 from seqserve.training.data.conllu import Sentence
-from seqserve.training.data.schemes import by_characters, detected_scheme, first_error, repaired, written
+from seqserve.training.data.schemes import BEGINS, ENDS, by_characters, detected_scheme, first_error, repaired, written
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
 from seqserve.training.labels import spans
@@ -116,13 +116,20 @@ def test_characters_have_the_spans_of_their_words(tags: list[str], data: st.Data
     right = repaired([tag for tag in tags if scheme == BIOES or tag[0] not in "ES"], scheme)
     words = [data.draw(st.text("ab国", min_size=1, max_size=3)) for _ in right]
     text = data.draw(st.sampled_from([" ".join(words), "".join(words), "", "other text"]))
-    characters, labels = by_characters(words, right, text, scheme)
+    characters, labels, edges = by_characters(words, right, text, scheme)
     assert first_error(labels, scheme) is None
     whole = "".join(characters)
     found = [(whole[start:end].replace(" ", ""), kind) for start, end, kind in spans(labels, scheme)]
     assert found == [("".join(words[start:end]), kind) for start, end, kind in spans(right, scheme)]
     assert whole.replace(" ", "") == "".join(words)
     assert whole == text or text in ("", "other text")
+    assert cut(characters, edges) == words
+
+
+def cut(characters: tuple[str, ...], edges: tuple[int, ...]) -> list[str]:
+    """The words that begin and end where the edges say so."""
+    begins, ends = ([place for place, edge in enumerate(edges) if edge & bit] for bit in (BEGINS, ENDS))
+    return ["".join(characters[begin : end + 1]) for begin, end in zip(begins, ends, strict=True)]
 
 
 def test_written_spans_are_read_as_they_were() -> None:

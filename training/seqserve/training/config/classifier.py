@@ -26,9 +26,6 @@ class ClassifierConfig(WordsConfig, frozen=True):
     hidden_size: int = Field(default=128, ge=1, description="Units of each layer and direction.")
     embedding_size: int = Field(default=100, ge=1, description="Width of a token's embedding.")
     pooling: Pooling = Field(default=Pooling.MAX, description="How the steps of a text become one vector.")
-    count_ratios: bool = Field(
-        default=False, description="Begin each token's embedding with how much more often it occurs with each label."
-    )
     multiple: bool = Field(default=False, description="A text may have several labels, or none.")
     threshold: float = Field(
         default=0.5, gt=0, lt=1, description="With several labels: probability from which one holds."

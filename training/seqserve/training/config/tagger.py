@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from seqserve.training.config.idle import Only, refuse_idle
-from seqserve.training.config.words import WordsConfig
+from seqserve.training.config.words import ReadingLevel, WordsConfig
 
 
 class TagColumn(StrEnum):
@@ -38,9 +38,17 @@ class TaggerConfig(WordsConfig, frozen=True):
         default=False, description="With a CRF: labels of spans may only follow one another as their scheme says."
     )
 
+    mention_replacement: float = Field(
+        default=0.0, ge=0, le=1, description="Part of the spans trained with another of their kind in their place."
+    )
+    word_edges: float = Field(
+        default=0.0, ge=0, description="Of characters: weight of also learning where words begin and end; 0 is none."
+    )
+
     @model_validator(mode="after")
-    def _crf_only(self) -> "TaggerConfig":
+    def _of_use(self) -> "TaggerConfig":
         refuse_idle(self, Only("constraints", "crf", (True,)))
         if self.label_smoothing and self.crf:
             raise ValueError("label_smoothing is of labels on their own: leave it out with a CRF")
+        refuse_idle(self, Only("word_edges", "level", (ReadingLevel.CHARACTER,)))
         return self

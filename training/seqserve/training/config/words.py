@@ -47,6 +47,9 @@ class WordsConfig(SequenceConfig, frozen=True):
     word_bytes_max: int = Field(default=24, ge=2, description="Most bytes of a word that its spelling features see.")
     byte_embedding_size: int = Field(default=16, ge=1, description="Width of a byte's embedding.")
     byte_hidden_size: int = Field(default=48, ge=1, description="Units of each direction of the spelling features.")
+    count_ratios: bool = Field(
+        default=False, description="Begin each token's embedding with how much more often it occurs with each label."
+    )
     bigrams: int = Field(
         default=0, ge=0, description="Rows of a table of features of each token with the next, by hash; 0 is none."
     )

@@ -23,11 +23,20 @@ TEXT = "# text = "
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words with one tag each, and the raw text that they were cut from ("" if the file does not tell)."""
+    """Words or characters with one tag each.
+
+    Attributes:
+        words: the words, or the characters.
+        tags: a tag for each.
+        text: the raw text that they were cut from; "" if the file does not tell.
+        edges: for each character where it stands in its word, as `seqserve.training.data.schemes.by_characters` tells
+            it; empty for words.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     text: str
+    edges: tuple[int, ...] = ()
 
 
 def read_conllu(path: Path, column: TagColumn = TagColumn.UPOS, encoding: str = UTF_8) -> list[Sentence]:

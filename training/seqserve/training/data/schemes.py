@@ -10,6 +10,8 @@ from seqserve.v1 import manifest_pb2
 
 NONE = manifest_pb2.LABEL_SCHEME_NONE
 BIOES = manifest_pb2.LABEL_SCHEME_BIOES
+BEGINS, ENDS = 1, 2
+"""What a character does to its word, added up: BEGINS + ENDS is a word of one, 0 is inside a word or between two."""
 
 
 def detected_scheme(tags: Iterable[str]) -> manifest_pb2.LabelScheme:
@@ -61,8 +63,8 @@ def written(found: Iterable[Span], length: int, scheme: manifest_pb2.LabelScheme
 
 def by_characters(
     words: Sequence[str], tags: Sequence[str], text: str, scheme: manifest_pb2.LabelScheme
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The characters of a sentence and a tag for each.
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+    """The characters of a sentence, a tag for each, and whether it begins or ends its word (BEGINS, ENDS, or both).
 
     Args:
         words: the words of the sentence.
@@ -74,11 +76,15 @@ def by_characters(
     starts = _starts(words, text) if scheme != NONE else None
     if starts is None:
         text, starts = "".join(words), [sum(map(len, words[:place])) for place in range(len(words))]
-    if scheme == NONE:
-        return tuple(text), tuple(tag for word, tag in zip(words, tags, strict=True) for _ in word)
     ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
+    edges = [0] * len(text)
+    for start, end in zip(starts, ends, strict=True):
+        edges[start] += BEGINS
+        edges[end - 1] += ENDS
+    if scheme == NONE:
+        return tuple(text), tuple(tag for word, tag in zip(words, tags, strict=True) for _ in word), tuple(edges)
     found = (Span(starts[span.start], ends[span.end - 1], span.kind) for span in spans(tags, scheme))
-    return tuple(text), written(found, len(text), scheme)
+    return tuple(text), written(found, len(text), scheme), tuple(edges)
 
 
 def _starts(words: Sequence[str], text: str) -> list[int] | None:

@@ -24,14 +24,20 @@ class TagData(SequenceData):
     Attributes:
         labels: for each sentence int32 (tokens), the label of each token.
         names: the same labels by name, also those that training never had.
+        edges: for each sentence of characters int32 (tokens), where each stands in its word; empty for words.
     """
 
     labels: tuple[IntArray, ...]
     names: tuple[tuple[str, ...], ...]
+    edges: tuple[IntArray, ...]
 
     def label_rows(self, batch: SequenceBatch) -> IntArray:
         """The labels of a batch, int32 (T, B); UNSEEN_LABEL in the padding."""
         return padded([self.labels[member] for member in batch.members], fill=UNSEEN_LABEL)[0]
+
+    def edge_rows(self, batch: SequenceBatch) -> IntArray:
+        """Where the characters of a batch stand in their words, int32 (T, B); UNSEEN_LABEL in the padding."""
+        return padded([self.edges[member] for member in batch.members], fill=UNSEEN_LABEL)[0]
 
     @property
     def unseen(self) -> Counter[str]:
@@ -47,4 +53,5 @@ def tag_data(
     data = sequence_data([sentence.words for sentence in sentences], tokenizer, word_bytes_max=word_bytes_max)
     index = {label: place for place, label in enumerate(labels)}
     numbers = tuple(int_array([index.get(tag, UNSEEN_LABEL) for tag in sentence.tags]) for sentence in sentences)
-    return TagData(data.lexicon, data.words, numbers, tuple(sentence.tags for sentence in sentences))
+    names = tuple(sentence.tags for sentence in sentences)
+    return TagData(data.lexicon, data.words, numbers, names, tuple(int_array(each.edges) for each in sentences))

@@ -86,5 +86,5 @@ def _checked(
 
 
 def _by_characters(sentence: Sentence, scheme: manifest_pb2.LabelScheme) -> Sentence:
-    characters, tags = by_characters(sentence.words, sentence.tags, sentence.text, scheme)
-    return Sentence(characters, tags, sentence.text)
+    characters, tags, edges = by_characters(sentence.words, sentence.tags, sentence.text, scheme)
+    return Sentence(characters, tags, sentence.text, edges)

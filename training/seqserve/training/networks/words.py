@@ -64,6 +64,8 @@ class WordFeatures(nn.Module):
         self.token_dropout = TokenDropout(config.embedding_dropout)
         self.speller = Speller(config) if config.spells else None
         self.pairs = nn.Embedding(config.bigrams, config.embedding_size) if config.bigrams else None
+        if self.pairs is not None:
+            nn.init.zeros_(self.pairs.weight)  # a pair that training never had says nothing
         self.dropout = dropout(config.dropout, locked=config.locked_dropout)
         self.output_size = config.embedding_size * (2 if config.bigrams else 1)
         if self.speller is not None:

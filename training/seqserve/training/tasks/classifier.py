@@ -13,7 +13,7 @@ from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import ClassifierConfig, ReadingLevel
 from seqserve.training.data.files import labelled_files
 from seqserve.training.data.labelled import LabelledFormat, read_labelled
-from seqserve.training.data.ratios import log_count_ratios
+from seqserve.training.data.ratios import ratios_of_texts
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.split import shuffled_parts
 from seqserve.training.data.texts import ClassData, class_data
@@ -26,6 +26,7 @@ from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
+    begin_with_ratios,
     config_of,
     config_record,
     refuse_too_few,
@@ -73,13 +74,7 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         report_unseen(self._validation.unseen, "the validation data")
         network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
         if config.count_ratios:
-            if config.embedding_size < len(self.labels):
-                raise DataError(
-                    config.data[0],
-                    f"{len(self.labels)} labels, and each takes a number of a token's embedding: raise"
-                    f" --embedding-size from {config.embedding_size}, or leave --count-ratios out",
-                )
-            network.features.begin_with(log_count_ratios(self._data, tokenizer.get_vocab_size()))
+            begin_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)
         self.sources = sources(config, {"train": tokens_of(train), "validation": tokens_of(validation)})
         self._config = config

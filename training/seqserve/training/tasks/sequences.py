@@ -23,6 +23,7 @@ from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.evaluate import Judgement
 from seqserve.training.networks import Spellings
+from seqserve.training.networks.words import WordFeatures
 from seqserve.training.record import data_source
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.training.tokenizer import character_tokenizer, unknown_id, word_tokenizer
@@ -57,13 +58,19 @@ class SequenceLearner(ABC, Generic[NetworkT]):
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
         """One pass over the sequences, in an order of its own; what is random depends on the seed and the place."""
         seed = self._sequences.seed
-        order = np.random.default_rng((seed, epoch))
-        plan = memberships(self._train, size=self._sequences.batch_size, generator=order, share=share)
+        generator = np.random.default_rng((seed, epoch))
+        data = self.drawn(generator)
+        plan = memberships(data, size=self._sequences.batch_size, generator=generator, share=share)
         for index, members in enumerate(islice(plan, first, None), start=first):
             if not members:
                 yield no_loss(self.network), 0
                 continue
-            yield self.loss(batch_of(self._train, members), np.random.default_rng((seed, epoch, index, share.number)))
+            yield self.loss(batch_of(data, members), np.random.default_rng((seed, epoch, index, share.number)))
+
+    def drawn(self, generator: np.random.Generator) -> SequenceData:
+        """The sequences of a pass: the same each time, unless a task draws them anew."""
+        del generator
+        return self._train
 
     @abstractmethod
     def loss(self, batch: SequenceBatch, generator: np.random.Generator) -> tuple[Tensor, int]:
@@ -178,6 +185,18 @@ def refuse_too_long(path: Path, sequences: Iterable[Sequence[str]]) -> None:
                 path,
                 f"sequence {number} has {len(sequence)} tokens, at most {TOKENS_MAX} are taken: cut it into several",
             )
+
+
+def begin_with_ratios(config: WordsConfig, features: WordFeatures, ratios_VL: DoubleArray) -> None:
+    """Let the embeddings of tokens begin with log-count ratios. Raises: DataError if they are too narrow for them."""
+    labels = ratios_VL.shape[1]
+    if config.embedding_size < labels:
+        raise DataError(
+            config.data[0],
+            f"{labels} labels, and each takes a number of a token's embedding: raise"
+            f" --embedding-size from {config.embedding_size}, or leave --count-ratios out",
+        )
+    features.begin_with(ratios_VL)
 
 
 def report_unseen(unseen: Mapping[str, int], where: str) -> None:

@@ -12,7 +12,9 @@ from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TaggerConfig
 from seqserve.training.data.conllu import Sentence
 from seqserve.training.data.files import files
-from seqserve.training.data.sentences import UNSEEN_LABEL, tag_data
+from seqserve.training.data.mentions import Mentions
+from seqserve.training.data.ratios import ratios_of_tokens
+from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
@@ -25,6 +27,7 @@ from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
+    begin_with_ratios,
     config_of,
     config_record,
     refuse_too_few,
@@ -56,49 +59,78 @@ class TaggerLearner(SequenceLearner[Tagger]):
         refuse_too_few(config.data[0], len(train), config.batch_size, "sentences")
         if len(self.labels) < 2:
             raise DataError(config.data[0], f"every word has the same tag, {train[0].tags[0]}: 2 tags are needed")
-        if scheme_of(self.labels) == manifest_pb2.LABEL_SCHEME_NONE and (
-            config.constraints or config.best_metric.startswith("span_")
+        scheme = scheme_of(self.labels)
+        if scheme == manifest_pb2.LABEL_SCHEME_NONE and (
+            config.constraints or config.mention_replacement or config.best_metric.startswith("span_")
         ):
             raise DataError(
                 config.data[0],
-                f"constraints and figures of spans are of labels in BIO or BIOES, unlike {', '.join(self.labels[:3])};"
-                " leave --constraints out, and let --best-metric be loss or accuracy",
+                "constraints, replaced mentions and figures of spans are of labels in BIO or BIOES, unlike"
+                f" {', '.join(self.labels[:3])}; leave --constraints and --mention-replacement out, and let"
+                " --best-metric be loss or accuracy",
             )
         tokenizer = sequence_tokenizer(config, (sentence.words for sentence in train))
+        self._sentences = train
+        self._mentions = Mentions(train, scheme) if config.mention_replacement else None
         self._data, self._validation = (
             tag_data(part, tokenizer, self.labels, word_bytes_max=config.word_bytes_max) for part in (train, validation)
         )
         report_unseen(self._validation.unseen, "the validation data")
         network = Tagger(config, tokenizer.get_vocab_size(), self.labels)
+        if config.count_ratios:
+            ratios_VL = ratios_of_tokens(self._data, tokenizer.get_vocab_size(), len(self.labels))
+            begin_with_ratios(config, network.features, ratios_VL)
         super().__init__(config, self._data, tokenizer, network)
         tokens = {path: sum(len(sentence.words) for sentence in part) for path, part in parts.items()}
         split = {"train": paths[0], "validation": paths[1]}
         self.sources = sources(config, {part: {path: tokens[path] for path in split[part]} for part in split})
         self._config = config
 
+    def drawn(self, generator: np.random.Generator) -> TagData:
+        """The sentences of a pass, with other mentions in the place of some if that is asked for."""
+        if self._mentions is not None:
+            part = self._config.mention_replacement
+            sentences = [self._mentions.replaced(sentence, part, generator) for sentence in self._sentences]
+            self._data = tag_data(sentences, self.tokenizer, self.labels, word_bytes_max=self._config.word_bytes_max)
+        return self._data
+
     def loss(self, batch: SequenceBatch, generator: np.random.Generator) -> tuple[Tensor, int]:
-        """Mean over the tokens: of the cross-entropy, or with a CRF of the rows' negative log-likelihood."""
+        """Mean over the tokens: of the cross-entropy, or with a CRF of the rows' negative log-likelihood.
+
+        The weighted cross-entropy of the edges of words is added to it, if they are learned too.
+        """
         device = self.network.head.weight.device
         lengths_B = long_tensor(batch.lengths)
-        scores_TBL, _ = self.network(
+        y_TBH, _ = self.network.read(
             tensor(self.some_unknown(batch.tokens, generator), device),
             lengths_B,
             spellings(batch, device) if self._config.spells else None,
             self.network.stack.initial_state(len(lengths_B)),
         )
-        labels_TB = long_tensor(self._data.label_rows(batch), device)
+        loss = self._label_loss(self.network.head(y_TBH), batch)
+        if self.network.edges is not None:
+            edges_TB = long_tensor(self._data.edge_rows(batch), device)
+            loss = loss + self._config.word_edges * nn.functional.cross_entropy(
+                self.network.edges(y_TBH).flatten(0, 1), edges_TB.flatten(), ignore_index=UNSEEN_LABEL
+            )
+        return loss, batch.token_count
+
+    def _label_loss(self, scores_TBL: Tensor, batch: SequenceBatch) -> Tensor:
+        labels_TB = long_tensor(self._data.label_rows(batch), scores_TBL.device)
         if self.network.crf is not None:
             losses_B = crf.negative_log_likelihood(
-                scores_TBL, labels_TB.clamp(min=0), lengths_B.to(device), self.network.crf()
+                scores_TBL,
+                labels_TB.clamp(min=0),
+                long_tensor(batch.lengths, scores_TBL.device),
+                self.network.crf(),
             )
-            return losses_B.sum() / batch.token_count, batch.token_count
-        loss = nn.functional.cross_entropy(
+            return losses_B.sum() / batch.token_count
+        return nn.functional.cross_entropy(
             scores_TBL.flatten(0, 1),
             labels_TB.flatten(),
             ignore_index=UNSEEN_LABEL,
             label_smoothing=self._config.label_smoothing,
         )
-        return loss, batch.token_count
 
     def judged(self) -> evaluate.Judgement:
         """The validation sentences, judged."""
@@ -140,7 +172,7 @@ def described(
     details = {"dropout": str(config.dropout), **word_details(config)}
     manifest = manifest_pb2.Manifest(
         task=manifest_pb2.TASK_TAGGING,
-        network=network_record(network.stack, parameter_count(network), details),
+        network=network_record(network.stack, parameter_count(network) - network.unserved, details),
         vocabulary=vocabulary_record(config, tokenizer),
         labels=export.labels_record(network, labels),
         limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
