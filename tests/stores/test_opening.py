@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from seqserve.server.errors import UnusableStoreError
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores import open_store
+from seqserve.server.testing import running_server
 from tests.stores.rig import a_record
 
 
@@ -35,3 +38,23 @@ async def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(UnusableStoreError, match=r"pip install 'seqserve\[server,redis\]'"):
         open_store(SessionSettings(redis="redis://localhost"))
+
+
+async def test_a_server_whose_redis_is_not_there_says_so_when_it_starts(
+    tmp_path: Path,
+) -> None:
+    told = asyncio.Event()
+
+    class Telling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.WARNING and "127.0.0.1:1" in record.getMessage():
+                told.set()
+
+    log = logging.getLogger("seqserve")
+    handler = Telling()
+    log.addHandler(handler)
+    try:
+        async with running_server(tmp_path, sessions={"redis": "redis://127.0.0.1:1", "sweep_interval_s": 1000.0}):
+            await asyncio.wait_for(told.wait(), 30)
+    finally:
+        log.removeHandler(handler)

@@ -247,17 +247,23 @@ async def test_a_full_redis_refuses_and_keeps_what_is_there(redis_url: str) -> N
             await store.write(replace(record, body=b"more"), lease)
 
 
-async def test_a_redis_that_is_gone_is_told_and_found_again(redis_url: str) -> None:
+async def test_a_redis_that_is_gone_is_told_and_found_again(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Callers are told that; the log has the cause, once."""
+    caplog.set_level("INFO", "seqserve")
     with redis_server() as url:
         port = str(urlparse(url).port)
         store = RedisStore(url, grace_s=GRACE_S, lease_s=LEASE_S)
         await store.create(a_record())
-    with pytest.raises(StoreUnavailableError, match="session store failed") as gone:
-        await store.create(a_record())
-    assert gone.value.retry_after_s
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError, match="session store failed") as gone:
+            await store.create(a_record())
+        assert gone.value.retry_after_s
+        assert port not in gone.value.message
+    assert len([message for message in caplog.messages if "Redis" in message and port in message]) == 1
     with redis_server("--port", port):
         _, created = await store.create(a_record())
         assert created
+        assert "answers again" in caplog.messages[-1]
         await store.close()
 
 

@@ -60,12 +60,12 @@ class Keeper:
 
 
 async def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something again and again; what fails is tried again the next time."""
+    """Do something at once, and again and again; what fails is tried again the next time."""
     while True:
-        await asyncio.sleep(interval_s)
         try:
             await work()
         except ServeError as error:
             log.warning("the session store failed, it is asked again in %g s: %s", interval_s, error)
         except Exception:  # whatever it is, sessions have to expire and leases to be kept
             log.exception("looking after sessions failed, it is tried again in %g s", interval_s)
+        await asyncio.sleep(interval_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -26,6 +27,8 @@ from seqserve.server.errors import (
 from seqserve.server.stores import scripts
 from seqserve.server.stores.scripts import Script
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
+
+log = logging.getLogger(__name__)
 
 _Pool: Any = ConnectionPool  # its methods are typed in part only
 
@@ -66,6 +69,7 @@ class RedisStore:
         self._turns = asyncio.Semaphore(_CONNECTIONS_MAX)  # first come, first served; the pool itself would refuse
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
+        self._trouble = ""  # what Redis failed with last; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
@@ -172,22 +176,41 @@ class RedisStore:
             return await self._call("EVAL", script.text, 0, *arguments)
 
     async def _call(self, *words: str | bytes | float) -> Any:
-        """Send a command. Raises: StoreFullError, StoreUnavailableError."""
+        """Send a command. What Redis fails with is for the log.
+
+        Raises: StoreFullError, StoreUnavailableError.
+        """
         try:
             async with asyncio.timeout(_TURN_S):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise StoreUnavailableError("the session store is too slow", retry_after_s=_RETRY_AFTER_S) from error
         try:
-            return await self._redis.execute_command(*words)
+            answer = await self._redis.execute_command(*words)
         except NoScriptError:
             raise
         except OutOfMemoryError as error:
-            raise StoreFullError(f"the session store has no room: {error}", retry_after_s=_RETRY_AFTER_S) from error
+            self._note(str(error))
+            raise StoreFullError(
+                "the session store has no room; try again later", retry_after_s=_RETRY_AFTER_S
+            ) from error
         except RedisError as error:
-            raise StoreUnavailableError(f"the session store failed: {error}", retry_after_s=_RETRY_AFTER_S) from error
+            self._note(str(error))
+            raise StoreUnavailableError(
+                "the session store failed; try again, the server's log has the cause", retry_after_s=_RETRY_AFTER_S
+            ) from error
         finally:
             self._turns.release()
+        self._note("")
+        return answer
+
+    def _note(self, trouble: str) -> None:
+        """Log what is wrong once, not for every call; and that it is over."""
+        if trouble and trouble != self._trouble:
+            log.warning("the Redis of the session store failed: %s", trouble)
+        elif self._trouble and not trouble:
+            log.info("the Redis of the session store answers again")
+        self._trouble = trouble
 
 
 async def _to_its_end(call: asyncio.Task[Any]) -> Any:
