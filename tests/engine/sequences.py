@@ -111,7 +111,7 @@ def carry_out(scheduler: Scheduler, step: Step) -> int:
 def _answer(feed: Feed, count: int) -> None:
     if count:
         feed.take(count)
-        feed.read([np.repeat(_NO_LOGITS[None], count, axis=0)])
+        feed.read(np.repeat(_NO_LOGITS[None], count, axis=0))
     if (answers := feed.settle()) is not None:
         feed.stream.put(answers)
     if feed.done:
