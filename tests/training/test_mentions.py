@@ -79,7 +79,7 @@ def test_edges_of_words_are_learned_beside_the_labels_and_are_no_part_of_what_is
     learner = TaggerLearner(config(tmp_path, word_edges=0.5))
     assert learner.network.edges is not None
     ((loss, tokens),) = learner.losses(1)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradient = learner.network.edges.weight.grad
     assert tokens == 10
     assert gradient is not None

@@ -73,11 +73,11 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         ("lm", "--resume", "runs/x: no run to go on with: neither last.pt nor previous.pt is there and good; name its"),
         ("lm", "--hidden-size 10000000", "the memory does not suffice"),
         ("tagger", "--constraints", "constraints does nothing without crf: add that, or leave constraints out"),
-        ("tagger", "--crf --constraints", "tags.txt: constraints and figures of spans are of labels in BIO or BIOES"),
+        ("tagger", "--crf --constraints", "tags.txt: constraints, replaced mentions and figures of spans"),
         (
             "tagger",
             "--best-metric span_f1",
-            "unlike NOUN, VERB; leave --constraints out, and let --best-metric be loss",
+            "unlike NOUN, VERB; leave --constraints and --mention-replacement out, and let --best-metric be loss",
         ),
         ("tagger", "--validation empty.txt", "empty.txt: the file is empty"),
         ("tagger", "--batch-size 99", "tags.txt: too few sentences to train on: 20, and --batch-size is 99; give more"),

@@ -56,7 +56,13 @@ class Speller(nn.Module):
 
 
 class WordFeatures(nn.Module):
-    """A token's embedding, and if asked for the features of its bytes, and of the pair that it makes with the next."""
+    """A token's embedding, and if asked for the features of its bytes, and of the pair that it makes with the next.
+
+    Attributes:
+        learned_R1: float (R, 1), 1 for the rows of the bigram table that training may change, else 0.
+    """
+
+    learned_R1: Tensor
 
     def __init__(self, config: WordsConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -66,6 +72,7 @@ class WordFeatures(nn.Module):
         self.pairs = nn.Embedding(config.bigrams, config.embedding_size) if config.bigrams else None
         if self.pairs is not None:
             nn.init.zeros_(self.pairs.weight)  # a pair that training never had says nothing
+            self.register_buffer("learned_R1", torch.ones(config.bigrams, 1), persistent=False)
         self.dropout = dropout(config.dropout, locked=config.locked_dropout)
         self.output_size = config.embedding_size * (2 if config.bigrams else 1)
         if self.speller is not None:
@@ -76,6 +83,11 @@ class WordFeatures(nn.Module):
         """Let the first K numbers of each token's embedding begin as these, and the others small beside them."""
         self.embedding.weight.mul_(BESIDE_KNOWN)
         self.embedding.weight[:, : known_VK.shape[1]] = tensor(known_VK)
+
+    def learn_pairs(self, rows_N: npt.NDArray[np.int64]) -> None:
+        """Let training change these rows of the bigram table alone: the others stay zero."""
+        self.learned_R1.zero_()
+        self.learned_R1[torch.from_numpy(rows_N)] = 1
 
     def forward(self, tokens_TB: Tensor, spellings: Spellings | None) -> Tensor:
         """Features (T, B, E) of tokens.
@@ -90,7 +102,9 @@ class WordFeatures(nn.Module):
                 raise ValueError("this network reads the bytes of its words: give it spellings")
             features.append(self.speller(spellings.bytes_UW, spellings.byte_lengths_U)[spellings.words_TB])
         if self.pairs is not None:
-            features.append(self.token_dropout(self.pairs(pair_rows(tokens_TB, self.pairs.num_embeddings))))
+            rows_TB = pair_rows(tokens_TB, self.pairs.num_embeddings)
+            pairs_TBE = self.pairs(rows_TB)
+            features.append(self.token_dropout(pairs_TBE * self.learned_R1[rows_TB] if self.training else pairs_TBE))
         x_TBE: Tensor = self.dropout(torch.cat(features, dim=-1))
         return x_TBE
 

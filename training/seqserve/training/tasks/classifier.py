@@ -29,6 +29,7 @@ from seqserve.training.tasks.sequences import (
     begin_with_ratios,
     config_of,
     config_record,
+    frequent_pairs,
     refuse_too_few,
     refuse_too_long,
     report_unseen,
@@ -73,6 +74,8 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         self._data, self._validation = (numbered(part, tokenizer, self.labels, config) for part in (train, validation))
         report_unseen(self._validation.unseen, "the validation data")
         network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
+        if config.bigrams:
+            network.features.learn_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             begin_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)

@@ -30,6 +30,7 @@ from seqserve.training.tasks.sequences import (
     begin_with_ratios,
     config_of,
     config_record,
+    frequent_pairs,
     refuse_too_few,
     refuse_too_long,
     report_unseen,
@@ -77,6 +78,8 @@ class TaggerLearner(SequenceLearner[Tagger]):
         )
         report_unseen(self._validation.unseen, "the validation data")
         network = Tagger(config, tokenizer.get_vocab_size(), self.labels)
+        if config.bigrams:
+            network.features.learn_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             ratios_VL = ratios_of_tokens(self._data, tokenizer.get_vocab_size(), len(self.labels))
             begin_with_ratios(config, network.features, ratios_VL)
