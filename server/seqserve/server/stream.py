@@ -182,7 +182,7 @@ class OutputStream:
         self._gathered: dict[int, Gathered] = {}
         self._answers: list[Any] = []  # Steps, or StepReports
         self._error: ServeError | None = None
-        self._due = False  # the reader was told to look
+        self._due = False  # the reader was told to look at tokens
         self._reader: asyncio.Future[None] | None = None
         self._feeder: asyncio.Future[None] | None = None
 
@@ -244,7 +244,7 @@ class OutputStream:
         await self._something()
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
-        self._due = self.result is not None or self._error is not None  # else what comes while it writes may gather
+        self._due = False  # tokens that come while it writes gather
         for sample, outputs in gathered.items():
             self.taken[sample] += len(outputs.tokens)
         self._on_take()
@@ -280,8 +280,8 @@ class OutputStream:
         return answers
 
     async def _something(self) -> None:
-        """Wait until there is something that is due, or a result. Raises: the error, if there is nothing else."""
-        while not (self._due and (self._gathered or self._answers or self.result or self._error)):
+        """Wait until there is something to take, tokens once they are due. Raises: the error, if nothing else is."""
+        while not ((self._due and self._gathered) or self._answers or self.result or self._error):
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
