@@ -25,7 +25,7 @@ _UNER = (
     *("--embedding-size", "80", "--hidden-size", "160", "--bigrams", "50000", "--count-ratios"),
     *("--mention-replacement", "0.3", "--word-edges", "0.3", "--dropout", "0.5", "--locked-dropout"),
     *("--embedding-dropout", "0.1", "--batch-size", "16", "--learning-rate", "4e-3", "--average", "0.998"),
-    *("--best-metric", "span_f1", "--epochs", "10"),
+    *("--best-metric", "span_f1", "--epochs", "8"),
 )
 _POLARITY = (
     *("--data", "pos=DATA/sentence_polarity/rt-polarity.pos", "neg=DATA/sentence_polarity/rt-polarity.neg"),
