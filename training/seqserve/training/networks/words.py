@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqserve.training.config import NetworkConfig, WordsConfig
 from seqserve.training.layers import RecurrentStack
 from seqserve.training.networks.dropout import TokenDropout, dropout
-from seqserve.training.tensors import tensor
+from seqserve.training.tensors import long_tensor, tensor
 
 BYTE_VALUES = 257
 """Rows of a byte embedding: 0 for no byte, then the byte's value plus 1."""
@@ -87,7 +87,7 @@ class WordFeatures(nn.Module):
     def learn_pairs(self, rows_N: npt.NDArray[np.int64]) -> None:
         """Let training change these rows of the bigram table alone: the others stay zero."""
         self.learned_R1.zero_()
-        self.learned_R1[torch.from_numpy(rows_N)] = 1
+        self.learned_R1[long_tensor(rows_N)] = 1
 
     def forward(self, tokens_TB: Tensor, spellings: Spellings | None) -> Tensor:
         """Features (T, B, E) of tokens.
