@@ -15,8 +15,9 @@ What the training package reaches on public data, on a CPU with two cores. `pyth
 ROW` measures rows anew and writes this page; without a row it only writes the page. `DATA` is the folder of the data
 sets, `OUT` any folder of yours. Minutes are processor time of all commands of a row together, on a machine that did
 other work meanwhile. Parity is the greatest difference of logits between torch and ONNX Runtime over the grid of the
-proof.
+proof; {parity}.
 """
+_PARITY_ASKED = 1e-5
 
 
 def write(rows: Sequence[Row], results: Path, page: Path) -> None:
@@ -28,9 +29,15 @@ def write(rows: Sequence[Row], results: Path, page: Path) -> None:
         page: the file.
     """
     found = [(row, kept(row, results)) for row in rows]
-    parts = [_HEAD, _table([_summary(row, outcome) for row, outcome in found])]
+    parts = [_HEAD.format(parity=_parity(found)), _table([_summary(row, outcome) for row, outcome in found])]
     parts += [_section(row, outcome) for row, outcome in found if outcome is not None]
     page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _parity(found: Sequence[tuple[Row, Outcome | None]]) -> str:
+    above = [f"`{row.name}`" for row, outcome in found if outcome and (outcome.parity or 0) > _PARITY_ASKED]
+    told = f"above it are {', '.join(above)}" if above else "no row is above it"
+    return f"{_PARITY_ASKED:.0e} was asked for, and {told}"
 
 
 def _summary(row: Row, outcome: Outcome | None) -> Json:
