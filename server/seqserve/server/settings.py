@@ -152,7 +152,8 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
         default=0,
         ge=0,
         le=256,
-        description="Threads inside one run of a graph; 0: one, and two while a model has a single batch to run.",
+        description="Threads inside one run of a graph; 0: one, and two while a model has one small batch to run,"
+        " for which its graph is loaded twice.",
     )
 
 
