@@ -22,9 +22,9 @@ _UPOS = (
 _UNER = (
     *("--data", "DATA/uner_chinese_gsd/zh_gsd-ud-train.iob2"),
     *("--validation", "DATA/uner_chinese_gsd/zh_gsd-ud-dev.iob2", "--level", "character", "--threads", "1"),
-    *("--embedding-size", "80", "--hidden-size", "160", "--bigrams", "50000", "--count-ratios"),
+    *("--embedding-size", "80", "--hidden-size", "160", "--bigrams", "20000", "--count-ratios"),
     *("--mention-replacement", "0.3", "--word-edges", "0.3", "--dropout", "0.5", "--locked-dropout"),
-    *("--embedding-dropout", "0.1", "--batch-size", "16", "--learning-rate", "4e-3", "--average", "0.998"),
+    *("--batch-size", "16", "--learning-rate", "4e-3", "--average", "0.998"),
     *("--best-metric", "span_f1", "--epochs", "8"),
 )
 _POLARITY = (

@@ -13,7 +13,7 @@ from seqserve.training.data.ratios import ratios_of_texts, ratios_of_tokens
 from seqserve.training.data.sentences import tag_data
 from seqserve.training.data.texts import class_data
 from seqserve.training.errors import DataError
-from seqserve.training.networks.words import pair_rows
+from seqserve.training.networks.words import PAIR_SLOTS, pair_numbers
 from seqserve.training.tasks.classifier import ClassifierLearner
 from seqserve.training.tasks.tagger import TaggerLearner
 from seqserve.training.tokenizer import character_tokenizer, word_id, word_tokenizer
@@ -65,21 +65,23 @@ def test_embeddings_begin_with_the_ratios_and_the_rest_is_small(tmp_path: Path) 
     assert weight[:, 2:].std() < 0.2
 
 
-def test_a_pair_is_learned_if_it_occurs_often_enough(tmp_path: Path) -> None:
+def test_frequent_pairs_have_features_of_their_own_and_all_others_the_same(tmp_path: Path) -> None:
     data = tmp_path / "words.conll"
-    data.write_text("a X\nb Y\n\na X\nb Y\n\nb Y\na X\n\n", encoding="utf-8")
-    sizes = {"embedding_size": 4, "hidden_size": 4, "batch_size": 3, "bigrams": 1000, "word_dropout": 0}
-    learner = TaggerLearner(TaggerConfig.model_validate({"data": [data], "validation": [data], **sizes}))
-    pairs = learner.network.features.pairs
-    assert pairs is not None
-    optimizer = torch.optim.Adam(learner.network.parameters(), lr=0.1)
-    ((loss, _),) = learner.losses(1)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    a, b = (word_id(learner.tokenizer, word) for word in "ab")
-    learned = set(pairs.weight.detach().abs().sum(dim=1).nonzero().flatten().tolist())
-    # a with b occurs twice, and so does b at the end; b with a and a at the end do not.
-    assert learned == set(pair_rows(torch.tensor([[a, b], [b, 0]]), 1000)[0].tolist())
+    data.write_text("a X\nb Y\n\na X\nb Y\n\nb Y\na X\n\na X\nb Y\n\n", encoding="utf-8")
+    sizes = {"embedding_size": 4, "hidden_size": 4, "batch_size": 3}
+
+    def rows(bigrams: int) -> list[int]:
+        """Rows of: a with b, b at the end, b with a, a at the end; three, three, one and one time in the data."""
+        config = TaggerConfig.model_validate({"data": [data], "validation": [data], "bigrams": bigrams, **sizes})
+        learner = TaggerLearner(config)
+        a, b = (word_id(learner.tokenizer, word) for word in "ab")
+        numbers_TB = pair_numbers(torch.tensor([[a, b], [b, a]]))
+        return learner.network.features.pair_rows_S[numbers_TB % PAIR_SLOTS].T.flatten().tolist()
+
+    with_b, at_the_end, *rare = rows(9)
+    assert {with_b, at_the_end} == {1, 2}
+    assert rare == [0, 0]
+    assert sorted(rows(2)) == [0, 0, 0, 1]  # a table of two rows has room for one pair
 
 
 def test_more_labels_than_numbers_in_an_embedding_are_refused(tmp_path: Path) -> None:

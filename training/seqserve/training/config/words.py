@@ -51,7 +51,7 @@ class WordsConfig(SequenceConfig, frozen=True):
         default=False, description="Begin each token's embedding with how much more often it occurs with each label."
     )
     bigrams: int = Field(
-        default=0, ge=0, description="Rows of a table of features of each token with the next, by hash; 0 is none."
+        default=0, ge=0, description="Most pairs of a token with the next that have features, one row each; 0 is none."
     )
 
     @property

@@ -15,7 +15,7 @@ from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import tensor_spec
 from seqserve.training.export.nodes import integers
 from seqserve.training.layers import State
-from seqserve.training.networks.words import BIGRAM_FACTOR, Speller, Spellings, WordFeatures
+from seqserve.training.networks.words import PAIR_FACTOR, PAIR_SLOTS, Speller, Spellings, WordFeatures
 from seqserve.training.runner import Array
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.v1 import manifest_pb2
@@ -41,7 +41,8 @@ def add_features(build: GraphBuilder, features: WordFeatures) -> str:
     if features.speller is not None:
         parts.append(_spell(build, features.speller))
     if features.pairs is not None:
-        rows = _pair_rows(build, features.pairs.num_embeddings)
+        table = build.constant("pairs.row_of_slot", features.pair_rows_S.numpy(force=True))
+        rows = build.node("Gather", [table, _pair_slots(build)], "pairs.rows")
         parts.append(build.lookup("pairs", features.pairs, rows))
     return build.node("Concat", parts, "features", axis=2) if len(parts) > 1 else parts[0]
 
@@ -60,8 +61,8 @@ def _spell(build: GraphBuilder, speller: Speller) -> str:
     return build.node("Reshape", [last, shape], "spelling", allowzero=0)
 
 
-def _pair_rows(build: GraphBuilder, rows: int) -> str:
-    """Row of the bigram table for each token and the next, as ``networks.words.pair_rows`` computes it."""
+def _pair_slots(build: GraphBuilder) -> str:
+    """Slot of each token and the next, as ``networks.words`` computes it."""
     tokens = build.node("Cast", [TOKENS.name], "pairs.tokens", to=TensorProto.INT64)
     shape = build.node("Shape", [tokens], "pairs.grid")
     one, two, zero = (
@@ -72,9 +73,9 @@ def _pair_rows(build: GraphBuilder, rows: int) -> str:
     end = build.constant("pairs.end", integers([np.iinfo(np.int64).max]))
     later = build.node("Slice", [tokens, one, end, zero], "pairs.later")
     following = build.node("Concat", [later, ending], "pairs.following", axis=0)
-    spread = build.node("Mul", [tokens, build.constant("pairs.factor", integers([BIGRAM_FACTOR]))], "pairs.spread")
+    spread = build.node("Mul", [tokens, build.constant("pairs.factor", integers([PAIR_FACTOR]))], "pairs.spread")
     number = build.node("Add", [spread, following], "pairs.number")
-    return build.node("Mod", [number, build.constant("pairs.count", integers([rows]))], "pairs.rows")
+    return build.node("Mod", [number, build.constant("pairs.count", integers([PAIR_SLOTS]))], "pairs.slots")
 
 
 def tokens_and_spellings(inputs: Mapping[str, Array], device: torch.device) -> tuple[Tensor, Tensor, Spellings | None]:

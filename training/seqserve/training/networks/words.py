@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from seqserve.training.config import NetworkConfig, WordsConfig
 from seqserve.training.layers import RecurrentStack
 from seqserve.training.networks.dropout import TokenDropout, dropout
-from seqserve.training.tensors import long_tensor, tensor
+from seqserve.training.tensors import tensor
 
 BYTE_VALUES = 257
 """Rows of a byte embedding: 0 for no byte, then the byte's value plus 1."""
-BIGRAM_FACTOR = 1_000_003
-"""Prime that spreads pairs of tokens over the rows of the bigram table."""
+PAIR_FACTOR = 1_000_003
+"""Prime that spreads pairs of tokens over the slots."""
+PAIR_SLOTS = 1 << 20
+"""Slots that pairs of tokens are spread over: many more than pairs that are learned, so that few others meet one."""
 
 BESIDE_KNOWN = 0.1
 """Standard deviation of the first embeddings beside what is known of tokens before training."""
@@ -59,10 +61,10 @@ class WordFeatures(nn.Module):
     """A token's embedding, and if asked for the features of its bytes, and of the pair that it makes with the next.
 
     Attributes:
-        learned_R1: float (R, 1), 1 for the rows of the bigram table that training may change, else 0.
+        pair_rows_S: int32 (PAIR_SLOTS), the row of the bigram table that the pairs of each slot have.
     """
 
-    learned_R1: Tensor
+    pair_rows_S: Tensor
 
     def __init__(self, config: WordsConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -71,8 +73,8 @@ class WordFeatures(nn.Module):
         self.speller = Speller(config) if config.spells else None
         self.pairs = nn.Embedding(config.bigrams, config.embedding_size) if config.bigrams else None
         if self.pairs is not None:
-            nn.init.zeros_(self.pairs.weight)  # a pair that training never had says nothing
-            self.register_buffer("learned_R1", torch.ones(config.bigrams, 1), persistent=False)
+            nn.init.zeros_(self.pairs.weight)
+            self.register_buffer("pair_rows_S", torch.arange(PAIR_SLOTS, dtype=torch.int32) % config.bigrams)
         self.dropout = dropout(config.dropout, locked=config.locked_dropout)
         self.output_size = config.embedding_size * (2 if config.bigrams else 1)
         if self.speller is not None:
@@ -84,10 +86,18 @@ class WordFeatures(nn.Module):
         self.embedding.weight.mul_(BESIDE_KNOWN)
         self.embedding.weight[:, : known_VK.shape[1]] = tensor(known_VK)
 
-    def learn_pairs(self, rows_N: npt.NDArray[np.int64]) -> None:
-        """Let training change these rows of the bigram table alone: the others stay zero."""
-        self.learned_R1.zero_()
-        self.learned_R1[long_tensor(rows_N)] = 1
+    def know_pairs(self, numbers_N: npt.NDArray[np.int64]) -> None:
+        """Give each of these pairs a row of the bigram table, and all others row 0.
+
+        Args:
+            numbers_N: as ``pair_numbers`` gives them, the most frequent first; what finds no row is left out.
+        """
+        if self.pairs is None:
+            raise ValueError("this network has no features of pairs: ask for bigrams")
+        slots_N = numbers_N[: self.pairs.num_embeddings - 1] % PAIR_SLOTS
+        rows_S = np.zeros(PAIR_SLOTS, dtype=np.int32)
+        rows_S[slots_N[::-1]] = np.arange(len(slots_N), 0, -1)  # of two in a slot the more frequent is written last
+        self.pair_rows_S.copy_(tensor(rows_S))
 
     def forward(self, tokens_TB: Tensor, spellings: Spellings | None) -> Tensor:
         """Features (T, B, E) of tokens.
@@ -102,15 +112,13 @@ class WordFeatures(nn.Module):
                 raise ValueError("this network reads the bytes of its words: give it spellings")
             features.append(self.speller(spellings.bytes_UW, spellings.byte_lengths_U)[spellings.words_TB])
         if self.pairs is not None:
-            rows_TB = pair_rows(tokens_TB, self.pairs.num_embeddings)
-            pairs_TBE = self.pairs(rows_TB)
-            features.append(self.token_dropout(pairs_TBE * self.learned_R1[rows_TB] if self.training else pairs_TBE))
+            features.append(self.token_dropout(self.pairs(self.pair_rows_S[pair_numbers(tokens_TB) % PAIR_SLOTS])))
         x_TBE: Tensor = self.dropout(torch.cat(features, dim=-1))
         return x_TBE
 
 
-def pair_rows(tokens_TB: Tensor, rows: int) -> Tensor:
-    """Row of the bigram table for each token and the one after it, 0 after the last: int64 (T, B) in [0, rows)."""
+def pair_numbers(tokens_TB: Tensor) -> Tensor:
+    """A number for each token and the one after it, 0 after the last: int64 (T, B)."""
     tokens_TB = tokens_TB.long()
     next_TB = torch.cat((tokens_TB[1:], torch.zeros_like(tokens_TB[:1])))
-    return (tokens_TB * BIGRAM_FACTOR + next_TB) % rows
+    return tokens_TB * PAIR_FACTOR + next_TB

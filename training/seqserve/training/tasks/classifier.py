@@ -75,7 +75,7 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         report_unseen(self._validation.unseen, "the validation data")
         network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
         if config.bigrams:
-            network.features.learn_pairs(frequent_pairs(config, self._data))
+            network.features.know_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             begin_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)

@@ -23,7 +23,7 @@ from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
 from seqserve.training.evaluate import Judgement
 from seqserve.training.networks import Spellings
-from seqserve.training.networks.words import BIGRAM_FACTOR, WordFeatures
+from seqserve.training.networks.words import WordFeatures, pair_numbers
 from seqserve.training.record import data_source
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.training.tokenizer import character_tokenizer, unknown_id, word_tokenizer
@@ -188,14 +188,12 @@ def refuse_too_long(path: Path, sequences: Iterable[Sequence[str]]) -> None:
 
 
 def frequent_pairs(config: WordsConfig, data: SequenceData) -> npt.NDArray[np.int64]:
-    """Rows of the bigram table that hold a pair which occurs ``count_min`` times or more: int64 (N)."""
-    numbers = list[npt.NDArray[np.int64]]()
-    for words in data.words:
-        tokens_T = data.lexicon.ids[words].astype(np.int64)
-        numbers.append(tokens_T * BIGRAM_FACTOR + np.append(tokens_T[1:], 0))
-    distinct, counts = np.unique(np.concatenate(numbers), return_counts=True)
-    rows: npt.NDArray[np.int64] = np.unique(distinct[counts >= config.count_min] % config.bigrams)
-    return rows
+    """Numbers of the pairs that occur ``count_min`` times or more, the most frequent first: int64 (N)."""
+    rows = (long_tensor(data.lexicon.ids[words])[:, None] for words in data.words)
+    distinct, counts = np.unique(torch.cat([pair_numbers(row) for row in rows]).numpy(), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    numbers: npt.NDArray[np.int64] = distinct[order][counts[order] >= config.count_min]
+    return numbers
 
 
 def begin_with_ratios(config: WordsConfig, features: WordFeatures, ratios_VL: DoubleArray) -> None:

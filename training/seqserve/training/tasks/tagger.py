@@ -79,7 +79,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
         report_unseen(self._validation.unseen, "the validation data")
         network = Tagger(config, tokenizer.get_vocab_size(), self.labels)
         if config.bigrams:
-            network.features.learn_pairs(frequent_pairs(config, self._data))
+            network.features.know_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             ratios_VL = ratios_of_tokens(self._data, tokenizer.get_vocab_size(), len(self.labels))
             begin_with_ratios(config, network.features, ratios_VL)
