@@ -238,10 +238,13 @@ def test_many_readers_are_woken_few_at_a_time_so_that_others_come_in_between(loo
     courier = courier_on(loop)
     crowd = [Watched(loop) for _ in range(10)]
     courier.publish([(stream, token(0)) for stream in crowd])
+    loop.once()
+    assert all(len(stream.messages) == 1 for stream in crowd)  # first tokens do not wait
+    courier.publish([(stream, token(1)) for stream in crowd])
     woken = list[int]()
     for _ in range(4):
         loop.once()
-        woken.append(sum(bool(stream.messages) for stream in crowd))
+        woken.append(sum(len(stream.messages) == 2 for stream in crowd))
     assert woken == [0, 4, 8, 10]
 
 
