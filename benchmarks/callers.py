@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import grpc
 import grpc.aio
 
 from benchmarks import http2
+from benchmarks.grpc_calls import GrpcCalls
 from benchmarks.http2 import Handler
 from benchmarks.messages import METHOD
 
@@ -51,35 +51,20 @@ class Http2Wire:
         await asyncio.sleep(0)
 
 
-class GrpcWire:
-    """grpc.aio; a task a call, messages left as bytes."""
+class GrpcWire(GrpcCalls):
+    """grpc.aio; messages left as bytes."""
 
     def __init__(self, target: str, connections: int) -> None:
-        # Without pools of their own, channels to one address would share one connection.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self._channels = [grpc.aio.insecure_channel(target, options) for _ in range(connections)]
+        super().__init__(target, connections)
         self._methods: list[grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = [
-            channel.unary_stream(METHOD) for channel in self._channels
+            channel.unary_stream(METHOD) for channel in self.channels
         ]
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._calls = 0
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
         """As Wire."""
-        self._calls += 1
-        call = self._methods[self._calls % len(self._methods)](request)
-        task = asyncio.create_task(_read(call, handler))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        call = self.next_of(self._methods)(request)
+        task = self.run(_read(call, handler), handler)
         return lambda: _cancel(call, task)
-
-    async def close(self) -> None:
-        """As Wire."""
-        for channel in self._channels:
-            await channel.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def connect(kind: str, target: str, connections: int) -> Wire:
@@ -95,13 +80,8 @@ async def connect_http2(target: str, connections: int, method: str) -> Http2Wire
 
 
 async def _read(call: grpc.aio.UnaryStreamCall[bytes, bytes], handler: Handler) -> None:
-    try:
-        while isinstance(message := await call.read(), bytes):  # not EOF
-            handler.message(message, time.perf_counter())
-        code = grpc.StatusCode.OK
-    except grpc.aio.AioRpcError as error:
-        code = error.code()
-    handler.ended(code.value[0], time.perf_counter())
+    while isinstance(message := await call.read(), bytes):  # not EOF
+        handler.message(message, time.perf_counter())
 
 
 def _cancel(call: grpc.aio.UnaryStreamCall[bytes, bytes], task: asyncio.Task[None]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
-import grpc
 import grpc.aio
 
+from benchmarks.grpc_calls import GrpcCalls
 from benchmarks.http2 import Handler
 
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -34,45 +33,24 @@ class GrpcSender:
             await call.done_writing()
 
 
-class GrpcStreams:
-    """Channels to one server, for calls of one method; a task a call, messages left as bytes."""
+class GrpcStreams(GrpcCalls):
+    """Calls of one method to one server, messages left as bytes."""
 
     def __init__(self, target: str, connections: int, method: str) -> None:
-        # Without pools of their own, channels to one address would share one connection.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self._channels = [grpc.aio.insecure_channel(target, options) for _ in range(connections)]
+        super().__init__(target, connections)
         self._methods: list[grpc.aio.StreamStreamMultiCallable[bytes, bytes]] = [
-            channel.stream_stream(method) for channel in self._channels
+            channel.stream_stream(method) for channel in self.channels
         ]
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._calls = 0
 
     def open(self, handler: Handler) -> GrpcSender:
         """Begin a call that sends messages while it runs."""
-        self._calls += 1
         sender = GrpcSender()
-        call = self._methods[self._calls % len(self._methods)]()
-        task = asyncio.create_task(_converse(call, sender, handler))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.run(_converse(self.next_of(self._methods)(), sender, handler), handler)
         return sender
-
-    async def close(self) -> None:
-        """Cancel what runs and disconnect."""
-        for channel in self._channels:
-            await channel.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def _converse(call: Call, sender: GrpcSender, handler: Handler) -> None:
-    try:
+    await sender.flush(call)
+    while isinstance(message := await call.read(), bytes):  # not EOF
+        handler.message(message, time.perf_counter())
         await sender.flush(call)
-        while isinstance(message := await call.read(), bytes):  # not EOF
-            handler.message(message, time.perf_counter())
-            await sender.flush(call)
-        code = grpc.StatusCode.OK
-    except grpc.aio.AioRpcError as error:
-        code = error.code()
-    handler.ended(code.value[0], time.perf_counter())

@@ -76,7 +76,7 @@ class Courier:
         while self._inbox:
             for stream, output in self._inbox.popleft():
                 if stream.put(output):
-                    self._forget(stream, now_s)
+                    self._note_told(stream, now_s)
                     stream.wake()
                 elif self._is_due(stream, now_s):
                     self._wake(stream, now_s)
@@ -91,7 +91,7 @@ class Courier:
         gathered, passed_s = stream.gathered, now_s - stream.woken_s
         return gathered >= self._tokens and (passed_s >= self._pace_s - _TICK_S or gathered >= _PACED_TOKENS_MAX)
 
-    def _forget(self, stream: OutputStream, now_s: float) -> None:
+    def _note_told(self, stream: OutputStream, now_s: float) -> None:
         """Its reader is told now, of all that there is."""
         self._late.discard(stream)
         self._later.discard(stream)
@@ -99,7 +99,7 @@ class Courier:
 
     def _wake(self, stream: OutputStream, now_s: float) -> None:
         """Let the reader look when its turn comes."""
-        self._forget(stream, now_s)
+        self._note_told(stream, now_s)
         if not self._woken:
             self._loop.call_soon(self._wake_some)
         self._woken.append(stream)

@@ -83,8 +83,9 @@ class Servable:
         self._per_step = [spec.role != pb.TENSOR_ROLE_CLASS_LOGITS for spec in manifest.outputs]
         self._state_inputs = [spec.input for spec in manifest.states]
         self._warm_up()
-        with self.work(), self.work():
-            self._warm_up()
+        if self._paired is not self._session:
+            with self.work(), self.work():
+                self._warm_up()
 
     @property
     def on_cpu(self) -> bool:
