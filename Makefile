@@ -18,6 +18,7 @@ test: lint types proto-check pytest ## everything that CI checks
 lint: .venv/ready ## style of the code and of the contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 	cd proto && ../.venv/bin/buf lint && ../.venv/bin/buf format --diff --exit-code
 
 types: .venv/ready ## mypy and pyright, both strict

@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.lookahead import agreement, servable
-from seqserve.server.online_viterbi import OnlineViterbi
-from seqserve.server.servable import Servable
-from seqserve.server.state import FloatArray
-from seqserve.server.tagging import Chain, chain_of, choose_labels
-from seqserve.server.tokenization import Tokenization
+from seqserve.server.decoding.online_viterbi import OnlineViterbi
+from seqserve.server.decoding.tagging import Chain, chain_of, choose_labels
+from seqserve.server.model.servable import Servable
+from seqserve.server.model.state import FloatArray
+from seqserve.server.text.tokenization import Tokenization
 from seqserve.training.config.words import ReadingLevel
 from seqserve.training.data.tagged import read_tagged
 from seqserve.v1 import manifest_pb2

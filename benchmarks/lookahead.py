@@ -17,15 +17,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import machine
-from seqserve.server.courier import Published
-from seqserve.server.engine import Engine
-from seqserve.server.manifest import read_manifest
-from seqserve.server.requests import FeedRequest
-from seqserve.server.servable import Servable, ServableId
+from seqserve.server.decoding.tagging import chain_of, choose_labels
+from seqserve.server.engine.engine import Engine
+from seqserve.server.engine.output_dispatcher import Published
+from seqserve.server.engine.output_stream import Answers, OutputStream, Steps
+from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.settings import BatchSettings, RuntimeSettings
-from seqserve.server.stream import Answers, OutputStream, Steps
-from seqserve.server.tagging import chain_of, choose_labels
-from seqserve.server.tokenization import Tokenization
+from seqserve.server.text.tokenization import Tokenization
 from seqserve.training.data.conllu import Sentence, read_conllu
 
 LOOKAHEADS = (0, 1, 2, 4, 8, None)

@@ -32,11 +32,11 @@ from benchmarks.limit import THREADS
 from benchmarks.recording import Json
 from benchmarks.serve import newest, server
 from benchmarks.serve import servable as bench_servable
-from seqserve.server.inputs import Array, Inputs, IntArray, pad
-from seqserve.server.manifest import read_manifest
-from seqserve.server.servable import Servable, ServableId
+from seqserve.server.model.inputs import Array, Inputs, IntArray, pad
+from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.settings import RuntimeSettings
-from seqserve.server.tokenization import Tokenization
+from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
 
 SENTENCES_A_REQUEST = 256

@@ -10,7 +10,7 @@ import pytest
 from seqserve.client import errors as client_errors
 from seqserve.client import status as client_status
 from seqserve.server import errors as server_errors
-from seqserve.server import status as server_status
+from seqserve.server.api import status as server_status
 from seqserve.server.errors import ServeError
 from seqserve.v1.errors_pb2 import ErrorReason
 

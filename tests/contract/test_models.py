@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from seqserve.server.manifest import read_manifest
+from seqserve.server.model.manifest import read_manifest
 from seqserve.server.testing import running_server
 from seqserve.v1 import classification_pb2, generation_pb2, manifest_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from seqserve.server.errors import BrokenServableError
-from seqserve.server.manifest import read_manifest
+from seqserve.server.model.manifest import read_manifest
 from seqserve.server.testing import running_server
 from seqserve.training import crf
 from seqserve.training.data.sequences import batch_of, sequence_data

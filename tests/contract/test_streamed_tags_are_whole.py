@@ -13,7 +13,7 @@ import pytest
 from seqserve.server.testing import running_server
 from seqserve.training.data.conllu import read_conllu
 from seqserve.v1 import tagging_pb2 as pb
-from tests.server.tag_streams import SENTENCE_END, Piece, TagCall, whole
+from tests.server.api.tagging.tag_streams import SENTENCE_END, Piece, TagCall, whole
 
 MODELS = Path(__file__).parents[2] / "models"
 LONGEST = 200  # tokens: no sentence has more

@@ -13,18 +13,18 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from seqserve.server.courier import Courier
+from seqserve.server.api.classification.servicer import ClassificationServicer
+from seqserve.server.api.generation.servicer import GenerationServicer
+from seqserve.server.api.infilling.servicer import InfillingServicer
+from seqserve.server.api.model.servicer import ModelServicer
+from seqserve.server.api.session.servicer import SessionServicer
+from seqserve.server.api.status import StatusInterceptor
+from seqserve.server.api.tagging.servicer import TaggingServicer
+from seqserve.server.engine.output_dispatcher import Courier
 from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
 from seqserve.server.repository import EntryState, Repository
-from seqserve.server.servicers.classification import ClassificationServicer
-from seqserve.server.servicers.generation import GenerationServicer
-from seqserve.server.servicers.infilling import InfillingServicer
-from seqserve.server.servicers.model import ModelServicer
-from seqserve.server.servicers.session import SessionServicer
-from seqserve.server.servicers.tagging import TaggingServicer
 from seqserve.server.sessions import Catalog, Keeper, Sessions, Shelf
 from seqserve.server.settings import ServerSettings
-from seqserve.server.status import StatusInterceptor
 from seqserve.server.stores import TimedStore, open_store
 from seqserve.v1 import (
     classification_pb2,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from seqserve.server.counts import Counts
+from seqserve.server.engine.stats import Counts
 from seqserve.server.repository import Entry, EntryState
 from seqserve.server.sessions import Keeper
 from seqserve.server.stores import BOUNDS_S, TimedStore

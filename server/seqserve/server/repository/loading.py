@@ -7,15 +7,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from seqserve.server.courier import Published
-from seqserve.server.detokenization import token_bytes
+from seqserve.server.engine.output_dispatcher import Published
+from seqserve.server.engine.pool import Lanes
 from seqserve.server.errors import BrokenServableError, ProviderError
-from seqserve.server.lanes import Lanes
-from seqserve.server.manifest import read_manifest
+from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.repository.model import Entry, EntryState, Model
-from seqserve.server.servable import Servable, ServableId
 from seqserve.server.settings import ServerSettings
-from seqserve.server.tokenization import Tokenization
+from seqserve.server.text.detokenization import token_bytes
+from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from seqserve.server.lanes import Lanes
-from seqserve.server.servable import Servable
-from seqserve.server.tokenization import Tokenization
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.model.servable import Servable
+from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
 
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from seqserve.server.courier import Published
+from seqserve.server.engine.output_dispatcher import Published
 from seqserve.server.errors import ModelNotFoundError, ModelNotReadyError, ProviderError, VersionNotFoundError
+from seqserve.server.model.servable import ServableId, choose_provider
 from seqserve.server.repository.loading import folders, load_version
 from seqserve.server.repository.model import Entry, EntryState, Model
-from seqserve.server.servable import ServableId, choose_provider
 from seqserve.server.settings import ServerSettings
 
 log = logging.getLogger(__name__)

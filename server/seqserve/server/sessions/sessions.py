@@ -13,15 +13,15 @@ from seqserve.server.errors import (
     SnapshotInvalidError,
     StoreDataLossError,
 )
+from seqserve.server.model.sequence_state import Start
 from seqserve.server.repository import Model, Repository
-from seqserve.server.sessions.advance import Advance, Repeating, Sealing, Storing
-from seqserve.server.sessions.choice import carrying, goes_on, keeping
-from seqserve.server.sessions.shelf import Shelf
+from seqserve.server.sessions.live_sessions import Shelf
+from seqserve.server.sessions.model_resolution import carrying, goes_on, keeping
+from seqserve.server.sessions.session_record import Session, check_checkpoint, check_position, was_applied, with_tokens
+from seqserve.server.sessions.snapshot import pack, unseal
 from seqserve.server.sessions.spec import Destination, StateSpec
-from seqserve.server.sessions.stored import Session, check_checkpoint, check_position, was_applied, with_tokens
+from seqserve.server.sessions.transaction import Advance, Repeating, Sealing, Storing
 from seqserve.server.settings import SessionSettings
-from seqserve.server.snapshot import pack, unseal
-from seqserve.server.start import Start
 from seqserve.server.stores import Lease, Record, SessionKey
 from seqserve.v1 import state_pb2 as pb
 from seqserve.v1 import stored_pb2

@@ -1,6 +1,6 @@
 """Where sessions are kept: in memory, in a SQLite file, in Redis. `store` has the interface."""
 
-from seqserve.server.stores.opening import open_store
+from seqserve.server.stores.factory import open_store
 from seqserve.server.stores.store import Lease, Record, SessionKey, Store, Usage
 from seqserve.server.stores.timed import BOUNDS_S, Durations, TimedStore
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 from seqserve.server.errors import StoreFullError
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
-from seqserve.server.stores.ledger import Ledger
 from seqserve.server.stores.records import Records
+from seqserve.server.stores.session_rules import Ledger
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 from seqserve.server.stores.table import SqlTable
 

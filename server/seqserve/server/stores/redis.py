@@ -24,8 +24,8 @@ from seqserve.server.errors import (
     StoreUnavailableError,
     UnusableStoreError,
 )
-from seqserve.server.stores import scripts
-from seqserve.server.stores.scripts import Script
+from seqserve.server.stores import redis_scripts
+from seqserve.server.stores.redis_scripts import Script
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
 log = logging.getLogger(__name__)
@@ -73,17 +73,17 @@ class RedisStore:
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        created, there = await self._run(scripts.CREATE, *_name(record.key), *_content(record))
+        created, there = await self._run(redis_scripts.CREATE, *_name(record.key), *_content(record))
         return _record(record.key.owner, there), bool(created)
 
     async def read(self, key: SessionKey) -> Record | None:
         """See Store.read."""
-        there = await self._run(scripts.READ, _member(key), self._grace_s)
+        there = await self._run(redis_scripts.READ, _member(key), self._grace_s)
         return _record(key.owner, there) if there else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
         """See Store.acquire. One that is cancelled gives back what it may have got, or it would have to run out."""
-        taking = asyncio.create_task(self._run(scripts.ACQUIRE, _member(key), holder, self._lease_ms))
+        taking = asyncio.create_task(self._run(redis_scripts.ACQUIRE, _member(key), holder, self._lease_ms))
         try:
             fence = await _to_its_end(taking)
         except asyncio.CancelledError:
@@ -103,11 +103,11 @@ class RedisStore:
 
     async def renew(self, lease: Lease) -> bool:
         """See Store.renew."""
-        return bool(await self._run(scripts.RENEW, _member(lease.key), lease.fence, self._lease_ms))
+        return bool(await self._run(redis_scripts.RENEW, _member(lease.key), lease.fence, self._lease_ms))
 
     async def release(self, lease: Lease) -> None:
         """See Store.release."""
-        await _to_its_end(asyncio.create_task(self._run(scripts.RELEASE, _member(lease.key), lease.fence)))
+        await _to_its_end(asyncio.create_task(self._run(redis_scripts.RELEASE, _member(lease.key), lease.fence)))
 
     async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
@@ -115,7 +115,7 @@ class RedisStore:
         body, model, digest, position, _ = _content(record)
         ttl = "" if ttl_s is None else ttl_s
         there = await self._run(
-            scripts.WRITE, *_name(record.key), body, model, digest, position, ttl, created_s, lease.fence
+            redis_scripts.WRITE, *_name(record.key), body, model, digest, position, ttl, created_s, lease.fence
         )
         resource = ("session", record.key.id)
         if there == b"gone":
@@ -128,19 +128,21 @@ class RedisStore:
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
-        there = await self._run(scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
+        there = await self._run(redis_scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
         return _record(key.owner, there) if there else None
 
     async def delete(self, key: SessionKey) -> bool:
         """See Store.delete."""
-        return bool(await self._run(scripts.DELETE, _member(key)))
+        return bool(await self._run(redis_scripts.DELETE, _member(key)))
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Store.list. Redis is held up by no more than a few hundred sessions at a time."""
         prefix = _member(SessionKey(owner, ""))
         found: list[Record] = []
         while len(found) < count:
-            last, records = await self._run(scripts.LIST, owner, prefix, model, after, count - len(found), _LOOK_MAX)
+            last, records = await self._run(
+                redis_scripts.LIST, owner, prefix, model, after, count - len(found), _LOOK_MAX
+            )
             found += (_record(owner, there) for there in records)
             after = last.decode()
             if not after:
@@ -155,13 +157,13 @@ class RedisStore:
         """See Store.sweep. Replicas that sweep at the same time share the work."""
         expired, count = 0, _SWEEP_MAX
         while count == _SWEEP_MAX:
-            count = int(await self._run(scripts.SWEEP, _SWEEP_MAX, self._grace_s))
+            count = int(await self._run(redis_scripts.SWEEP, _SWEEP_MAX, self._grace_s))
             expired += count
         return expired
 
     async def usage(self) -> Usage:
         """See Store.usage."""
-        return Usage(*await self._run(scripts.USAGE))
+        return Usage(*await self._run(redis_scripts.USAGE))
 
     async def close(self) -> None:
         """See Store.close."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
-from seqserve.server.stores.commits import GroupCommit
+from seqserve.server.stores.group_commit import GroupCommit
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
-from seqserve.server.stores.ledger import Ledger
+from seqserve.server.stores.session_rules import Ledger
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 from seqserve.server.stores.table import SqlTable
 

@@ -1,0 +1,98 @@
+"""ClassificationService: a label, or several, for a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc.aio
+import numpy as np
+
+from seqserve.server.api import fields, state
+from seqserve.server.api.classification import convert
+from seqserve.server.api.classification.stream import ClassifyStream
+from seqserve.server.api.client_stream import Incoming, feeding
+from seqserve.server.api.execution import apart, results
+from seqserve.server.api.response_writer import writing
+from seqserve.server.decoding.classification import label_probabilities
+from seqserve.server.engine.output_stream import FeedEnd, Reading
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.requests import ReadingRequest
+from seqserve.server.engine.streaming import Feed
+from seqserve.server.model.inputs import Inputs
+from seqserve.server.repository import Repository
+from seqserve.server.sessions import Sessions
+from seqserve.server.settings import ServerSettings
+from seqserve.v1 import classification_pb2 as pb
+from seqserve.v1.classification_pb2_grpc import ClassificationServiceServicer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ClassificationServicer(ClassificationServiceServicer):
+    """Answers ClassificationService."""
+
+    def __init__(self, repository: Repository, sessions: Sessions, settings: ServerSettings) -> None:
+        self._repository = repository
+        self._sessions = sessions
+        self._settings = settings
+        self._limits = settings.limits
+
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
+        """Classify whole texts; the texts of one request, and of others, share batches."""
+        model = self._repository.model(*fields.model_ref(request.model))
+        with self._repository.hold(model):
+            tokenized = await apart(request.ByteSize(), lambda: convert.classify_inputs(request, model, self._limits))
+            top = convert.top_labels(request, model)
+            asked = [ReadingRequest(text.inputs) for text in tokenized]
+            readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
+        labels = model.manifest.labels
+        probabilities_BL = label_probabilities(np.stack([reading.arrays[0][-1] for reading in readings]), labels)
+        return pb.ClassifyResponse(
+            servable=fields.servable_id(model.servable.id),
+            classifications=[
+                convert.classification(probabilities_L, labels, top, len(text.inputs))
+                for probabilities_L, text in zip(probabilities_BL, tokenized, strict=True)
+            ],
+            timing=fields.timing_of([reading.times for reading in readings]),
+        )
+
+    async def StreamClassify(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamClassifyRequest], context: Context
+    ) -> None:
+        """Classify what came so far anew after each piece."""
+        incoming = Incoming(request_iterator)
+        config = (await incoming.configuring(self._limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            engine, classifying = advance.model.engine, ClassifyStream(config, advance, self._limits)
+            feed = engine.open(classifying.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, classifying, engine, feed)
+            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+                await write(classifying.started())
+                while steps := await feed.stream.take_steps():
+                    if (update := classifying.update(steps[-1])) is not None:
+                        await write(update)
+                end = await feed.stream.take_result(FeedEnd)
+                result = await advance.commit(classifying.ending(end))
+                await write(classifying.finished(end, state.state_result(result), incoming.reason))
+
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamClassifyRequest],
+        idle_s: float,
+        classifying: ClassifyStream,
+        engine: Lanes,
+        feed: Feed,
+    ) -> None:
+        """Read the caller's messages and feed their tokens, one piece after the other: each gets its answer."""
+        async for kind, message in incoming.input(idle_s):
+            await self._piece(classifying.steps(kind, message), engine, feed)
+        await self._piece(classifying.rest(), engine, feed)
+
+    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+        for inputs in steps:
+            engine.feed(feed, inputs)
+            await feed.until_below(self._settings.batch.steps_ahead_max)
+        await feed.until_below(1)

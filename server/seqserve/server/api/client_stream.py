@@ -1,0 +1,110 @@
+"""The caller's side of a client stream: a message that configures, then input, until its end or until none comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from seqserve.server.api.idle_timeout import Idleness
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.streaming import Feed
+from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
+from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
+from seqserve.v1 import common_pb2 as common
+
+# For some milliseconds a call that was cancelled looks like one whose caller has closed its side. Within this time the
+# reading is cancelled too, and nothing is committed for a caller that left. Who sends `end` does not wait for it.
+_HALF_CLOSED_S = 0.05
+
+MessageT = TypeVar(
+    "MessageT",
+    bound=tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest,
+)
+
+
+class Incoming(Generic[MessageT]):
+    """The messages of one client stream."""
+
+    def __init__(self, messages: AsyncIterator[MessageT]) -> None:
+        self.reason: common.StreamEnd = common.STREAM_END_INPUT  # why there are no more, once that is so
+        self._messages = aiter(messages)  # of grpc.aio: the generator itself, not what asks it for each message
+
+    async def configuring(self, wait_s: float) -> MessageT:
+        """The first message, whose config is set.
+
+        Raises: InvalidFieldError if it is another, or none comes within so many seconds.
+        """
+        try:
+            async with asyncio.timeout(wait_s):
+                message = await anext(self._messages, None)
+        except TimeoutError:
+            raise InvalidFieldError(
+                f"no first message came within {wait_s:g} s; send one with config", field="config"
+            ) from None
+        if message is None:
+            raise InvalidFieldError("the stream has no message; the first one is config", field="config")
+        if (kind := message.WhichOneof("message")) != "config":
+            raise InvalidFieldError(
+                f"the stream begins with {kind or 'an empty message'}; its first message is config", field="config"
+            )
+        return message
+
+    async def input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
+        """The messages after the first with their kinds, up to the end, or until none comes for so many seconds.
+
+        See `reason`. Raises: InvalidFieldError for a second config, or a message that says nothing.
+        """
+        idleness = Idleness(idle_s)
+        try:
+            while True:
+                with idleness:
+                    message = await anext(self._messages, None)
+                if message is None:
+                    await asyncio.sleep(_HALF_CLOSED_S)
+                    return
+                kind = message.WhichOneof("message")
+                if kind == "end":
+                    return
+                if kind is None:
+                    raise InvalidFieldError(
+                        "a message of the stream is empty; send input, flush or end", field="message"
+                    )
+                if kind == "config":
+                    raise InvalidFieldError(
+                        "config came a second time; a stream has one, at its beginning", field="config"
+                    )
+                yield kind, message
+        except TimeoutError:
+            self.reason = common.STREAM_END_IDLE
+        finally:
+            idleness.close()
+
+
+@asynccontextmanager
+async def feeding(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Run what reads the caller's messages and feeds the engine beside what writes its answers.
+
+    The feed is finished when the reading ends; if that fails, its error comes after the answers to what was fed before.
+    When the block is left, the reading is over and the feed is out of the engine.
+    """
+    task = asyncio.create_task(_finishing(engine, feed, reading))
+    try:
+        yield
+    finally:
+        engine.cancel(feed)
+        task.cancel()
+        await asyncio.wait([task])
+        reading.close()  # which has not begun if the block was left at once
+
+
+async def _finishing(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None]) -> None:
+    try:
+        await reading
+    except ServeError as error:
+        engine.finish(feed, error)
+    except Exception as error:  # noqa: BLE001 - a defect here is told by the feed, which the writing side listens to
+        engine.finish(feed, InternalError.logged("reading a stream", error))
+    else:
+        engine.finish(feed)

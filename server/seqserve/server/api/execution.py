@@ -1,0 +1,51 @@
+"""Asking an engine for several results at once, and what is done before and after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
+from typing import ParamSpec, TypeVar
+
+from seqserve.server.engine.output_stream import ResultT
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.requests import Admission, Request
+from seqserve.server.engine.sequence import Sequence
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BYTES_AT_ONCE = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
+
+
+async def apart(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What ``work`` gives, at once if its message is small, else from another thread: the event loop has other callers.
+
+    Args: size: of the message, in bytes.
+    """
+    return work(*given, **named) if size <= _BYTES_AT_ONCE else await asyncio.to_thread(work, *given, **named)
+
+
+async def results(engine: Lanes, requests: Listed[Request], admission: Admission, kind: type[ResultT]) -> list[ResultT]:
+    """The results of requests, in order, and none is left behind if one fails.
+
+    They run together, as many as leave others as many places in the line; the rest follow as the first are done.
+
+    Raises: ServeError, as submit and take do; QueueFullError if there is no room in the line, and none of these runs.
+    """
+    running: deque[Sequence] = deque()
+    found: list[ResultT] = []
+    try:
+        for request in requests:
+            while running and len(running) >= engine.room:
+                found.append(await running[0].stream.take_result(kind))
+                running.popleft()
+            running.append(engine.submit(request, admission))
+        while running:
+            found.append(await running[0].stream.take_result(kind))
+            running.popleft()
+        return found
+    finally:
+        for sequence in running:
+            engine.cancel(sequence)

@@ -1,0 +1,230 @@
+"""Generate and Score: what answers a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqserve.server.api.fields import servable_id, timing
+from seqserve.server.decoding.logprobs import Candidate, StepReport
+from seqserve.server.engine.output_stream import End, FinishReason, Gathered, Scores, Search, Times
+from seqserve.server.engine.requests import GenerationRequest, ScoringRequest
+from seqserve.server.model.inputs import IntArray
+from seqserve.server.model.sequence_state import Ending
+from seqserve.server.model.state import State
+from seqserve.server.repository import Model
+from seqserve.server.text.detokenization import TextAssembler, unfinished_after
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import manifest_pb2, state_pb2
+
+_REASONS = {
+    FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
+    FinishReason.STOP: pb.FINISH_REASON_STOP,
+    FinishReason.EOS: pb.FINISH_REASON_EOS,
+}
+
+
+def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) -> pb.GenerateResponse:
+    """The first event."""
+    return pb.GenerateResponse(
+        started=pb.GenerationStarted(
+            servable=servable_id(model.servable.id),
+            seed=request.sampling.seed,
+            prompt_tokens=len(request.inputs),
+            position=request.position,
+            prompt_logprobs=[step_logprobs(report, model.table) for report in prompt],
+        )
+    )
+
+
+class Answer:
+    """Turns what has gathered into pieces, and the ends into the last event."""
+
+    def __init__(
+        self, request: GenerationRequest, table: Sequence[bytes], *, with_ids: bool, with_logprobs: bool
+    ) -> None:
+        """Args: table: the bytes of each token. with_ids, with_logprobs: whether the pieces carry them."""
+        self._request = request
+        self._table = table
+        self._with_ids = with_ids
+        self._with_logprobs = with_logprobs
+        begun = _undecoded(request, table)
+        self._texts = [TextAssembler(table, begun) for _ in range(request.samples)]
+        self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
+        self._positions = [request.position] * request.samples
+        self.ends: dict[int, End] = {}
+        for sample, received in enumerate(request.received):
+            self._texts[sample].push(received.tokens, received.held_bytes)  # told already
+            self._tokens[sample] += received.tokens
+            self._positions[sample] += len(received.tokens)
+
+    @property
+    def done(self) -> bool:
+        """Whether every sample has ended."""
+        return len(self.ends) == self._request.samples
+
+    def piece(self, sample: int, gathered: Gathered) -> pb.GenerateResponse | None:
+        """One sample's tokens that have gathered, and the text that may be told; None if its end alone is news."""
+        keeps = self._request.keeps_state
+        text = self._texts[sample].push(gathered.tokens, gathered.held_bytes)
+        if gathered.end is not None:
+            text += self._texts[sample].finish(gathered.end.dropped_bytes, goes_on=keeps)
+            self.ends[sample] = gathered.end
+        if not gathered.tokens:
+            return None
+        if keeps:
+            self._tokens[sample] += gathered.tokens
+        position = self._positions[sample]
+        self._positions[sample] += len(gathered.tokens)
+        response = pb.GenerateResponse()
+        piece = response.piece
+        piece.sample, piece.text, piece.position = sample, text, position
+        if self._with_ids:
+            piece.token_ids.extend(gathered.tokens)
+        if self._with_logprobs:
+            for report in gathered.reports:
+                tell_step(piece.logprobs.add(), report, self._table)
+        return response
+
+    def best(self, count: int) -> list[int]:
+        """The samples with the highest mean log-probability, best first."""
+        means = [self.ends[sample].logprob / self.ends[sample].tokens for sample in range(self._request.samples)]
+        return sorted(range(self._request.samples), key=lambda sample: (-means[sample], sample))[:count]
+
+    def ending(self, sample: int, state: State) -> Ending:
+        """What a sample leaves. Args: state: its final one."""
+        request, tokens = self._request, np.array(self._tokens[sample], np.int32)
+        return Ending(
+            state,
+            self.ends[sample].position,
+            int(tokens[-1]),
+            _tokens(request),
+            tokens,
+            self._texts[sample].undecoded,
+            request.sampling.seed,
+        )
+
+    def finished(self, samples: list[int], result: state_pb2.StateResult) -> pb.GenerateResponse:
+        """The last event; the samples are renumbered in the order given. Args: result: what became of the state."""
+        ends = [self.ends[sample] for sample in samples]
+        told = [
+            pb.SampleFinished(
+                sample=number,
+                reason=_REASONS[self.ends[sample].reason],
+                matched_stop=self.ends[sample].matched_stop or "",
+                matched_token=self.ends[sample].matched_token,
+                tokens=self.ends[sample].tokens,
+                logprob=self.ends[sample].logprob if self._request.sampling.logprobs is not None else None,
+            )
+            for number, sample in enumerate(samples)
+        ]
+        last = max((end.times for end in ends), key=lambda times: times.ended_s)
+        return _finished(self._request, told, last, result, cached=ends[0].cached_tokens)
+
+
+def search_events(
+    request: GenerationRequest, model: Model, search: Search, *, with_ids: bool
+) -> list[pb.GenerateResponse]:
+    """All that a beam search found: a piece for each text, and the last event."""
+    events: list[pb.GenerateResponse] = []
+    told: list[pb.SampleFinished] = []
+    for number, hypothesis in enumerate(search.hypotheses):
+        ended = hypothesis.end_token is not None
+        text = TextAssembler(model.table)
+        words = text.push(hypothesis.tokens[:-1] if ended else hypothesis.tokens) + text.finish()
+        piece = pb.GenerationPiece(sample=number, text=words, position=search.position)
+        if with_ids:
+            piece.token_ids.extend(hypothesis.tokens)
+        events.append(pb.GenerateResponse(piece=piece))
+        reason = FinishReason.EOS if hypothesis.end_token == request.stopping.end_token else FinishReason.STOP
+        told.append(
+            pb.SampleFinished(
+                sample=number,
+                reason=_REASONS[reason if ended else FinishReason.LENGTH],
+                matched_token=hypothesis.end_token if reason is FinishReason.STOP else None,
+                tokens=len(hypothesis.tokens),
+                logprob=hypothesis.logprob,
+            )
+        )
+    result = state_pb2.StateResult(position=search.position + told[0].tokens)
+    return [*events, _finished(request, told, search.times, result, cached=0)]
+
+
+def _finished(
+    request: GenerationRequest,
+    told: list[pb.SampleFinished],
+    times: Times,
+    result: state_pb2.StateResult,
+    *,
+    cached: int,
+) -> pb.GenerateResponse:
+    return pb.GenerateResponse(
+        finished=pb.GenerationFinished(
+            samples=told,
+            prompt_tokens=len(request.inputs),
+            generated_tokens=sum(sample.tokens for sample in told),
+            cached_tokens=cached,
+            timing=timing(times),
+            state=result,
+        )
+    )
+
+
+def scoring_ending(request: ScoringRequest, table: Sequence[bytes], state: State | None) -> Ending:
+    """What the scoring of a text leaves. Args: state: the final one; None where nobody wants it."""
+    tokens = _tokens(request)
+    position = request.start.position + len(tokens)
+    return Ending(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, table))
+
+
+def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[bytes]) -> bytes:
+    """Bytes at the end of a request's input that begin a character."""
+    return unfinished_after(_tokens(request).tolist(), table, request.start.undecoded)
+
+
+def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
+    tokens: IntArray = request.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32)
+    return tokens
+
+
+def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.SequenceScore:
+    """How likely one text is."""
+    total = math.fsum(report.chosen.logprob for report in scores.reports)
+    count = len(scores.reports)
+    return pb.SequenceScore(
+        logprob=total,
+        scored_tokens=count,
+        perplexity=math.exp(-total / count) if count else 1.0,
+        tokens=[step_logprobs(report, model.table) for report in scores.reports] if with_tokens else (),
+    )
+
+
+def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
+    """One step's token and the likeliest ones there."""
+    told = common.StepLogprobs()
+    tell_step(told, report, table)
+    return told
+
+
+def tell_step(told: common.StepLogprobs, report: StepReport, table: Sequence[bytes]) -> None:
+    """As step_logprobs, into a message that is there: a quarter of what it costs to make and to copy one."""
+    _tell(told.chosen, report.chosen, table)
+    for candidate in report.top:
+        _tell(told.top.add(), candidate, table)
+
+
+def token_logprob(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
+    """A token and how likely it was."""
+    told = common.TokenLogprob()
+    _tell(told, candidate, table)
+    return told
+
+
+def _tell(told: common.TokenLogprob, candidate: Candidate, table: Sequence[bytes]) -> None:
+    told.token_id = candidate.token
+    told.token = table[candidate.token].decode("utf-8", "replace")
+    told.logprob = candidate.logprob
+    told.rank = candidate.rank

@@ -1,0 +1,155 @@
+"""StreamScore: what the caller's messages mean, and what answers them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from seqserve.server.api.fields import servable_id, timing
+from seqserve.server.api.generation.requests import LOGPROBS_MAX, language_model
+from seqserve.server.api.generation.responses import tell_step
+from seqserve.server.api.pieces import cuts
+from seqserve.server.decoding.logprobs import ExactSum, StepReport
+from seqserve.server.engine.output_stream import FeedEnd
+from seqserve.server.engine.requests import ScoreFeedRequest
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
+from seqserve.server.model.sequence_state import Ending, no_tokens
+from seqserve.server.sessions import Advance
+from seqserve.server.settings import LimitSettings
+from seqserve.server.text.detokenization import unfinished_after
+from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.tokenization import Token
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import manifest_pb2, state_pb2
+
+_COUNT_AT = 4096  # tokens that gather before they are counted
+_NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
+
+
+class ScoreStream:
+    """One stream: its tokens with their places as they come, and its answers."""
+
+    def __init__(self, config: pb.StreamScoreConfig, advance: Advance, limits: LimitSettings) -> None:
+        """Raises: TaskMismatchError if the model is no language model; InvalidFieldError."""
+        if not 0 <= config.top_logprobs <= LOGPROBS_MAX:
+            raise InvalidFieldError(
+                f"config.top_logprobs is {config.top_logprobs}; it has to be in [0, {LOGPROBS_MAX}]",
+                field="config.top_logprobs",
+            )
+        self._model = advance.model
+        self._tokenization = language_model(advance.model)
+        self._limits = limits
+        self._text = TextFeed(self._tokenization)
+        self._start = advance.start
+        self._last_token = advance.start.last_token
+        self._places: deque[Token] = deque()  # of the tokens that are to be told
+        self._position = self._start.position + (self._last_token is None)  # of the next one to be told
+        self._sum = ExactSum()
+        self._scored = 0
+        self._remembered = _Remembered(advance) if advance.wants_state else None
+        self.request = ScoreFeedRequest(config.top_logprobs, advance.start, advance.wants_state)
+
+    def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
+        """The tokens that a message adds. Raises: as cuts."""
+        return self._noted(cuts(kind, message, self._text, self._limits, self._model.manifest.limits.tokens_max))
+
+    def rest(self) -> Iterator[Inputs]:
+        """The tokens that the stream's end settles."""
+        return self._noted(self._text.flush())
+
+    def _noted(self, found: Iterable[Cut]) -> Iterator[Inputs]:
+        """The tokens of cuts, after a model's start token; their places are kept until they are told."""
+        for cut in found:
+            inputs = cut.inputs
+            tokens: list[int] = inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
+            places = cut.tokens or [_NOWHERE] * len(tokens)
+            if self._last_token is None and tokens:
+                vocabulary = self._tokenization.vocabulary
+                if vocabulary.HasField("start_token") and tokens[0] != vocabulary.start_token:
+                    tokens = [vocabulary.start_token, *tokens]
+                    inputs = token_inputs(tokens)
+                else:
+                    places = places[1:]  # a sequence's first token has no probability
+            if tokens:
+                self._places.extend(places)
+                self._last_token = tokens[-1]
+                if self._remembered is not None:
+                    self._remembered.add(tokens)
+                yield inputs
+
+    def started(self) -> pb.StreamScoreResponse:
+        """The stream was admitted."""
+        return pb.StreamScoreResponse(
+            started=pb.StreamScoreStarted(servable=servable_id(self._model.servable.id), position=self._start.position)
+        )
+
+    def piece(self, reports: list[StepReport]) -> pb.StreamScoreResponse:
+        """Scores of the next tokens."""
+        response = pb.StreamScoreResponse()
+        piece, table = response.piece, self._model.table
+        piece.position = self._position
+        for report in reports:
+            tell_step(piece.tokens.add(), report, table)
+            offsets, place = piece.offsets.add(), self._places.popleft()
+            if place.end:
+                offsets.start, offsets.end = place.start, place.end
+        self._position += len(reports)
+        self._scored += len(reports)
+        self._sum.add([report.chosen.logprob for report in reports])
+        return response
+
+    def ending(self, end: FeedEnd) -> Ending:
+        """What the stream leaves."""
+        position = self._start.position + end.steps
+        if self._remembered is None:
+            return Ending(None, position, self._last_token, no_tokens())
+        return self._remembered.ending(end, position, self._last_token)
+
+    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamScoreResponse:
+        """The end."""
+        total = self._sum.value
+        perplexity = math.exp(-total / self._scored) if self._scored else 1.0
+        return pb.StreamScoreResponse(
+            finished=pb.StreamScoreFinished(
+                total=pb.SequenceScore(logprob=total, scored_tokens=self._scored, perplexity=perplexity),
+                state=result,
+                timing=timing(end.times),
+                reason=reason,
+            )
+        )
+
+
+class _Remembered:
+    """What a session has to know of the tokens that a stream reads: not the tokens, unless they are kept."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._table = advance.model.table
+        self._keeps_tokens = advance.keeps_tokens
+        self._kept: list[IntArray] = []
+        self._counts = advance.start.counts
+        self._uncounted: list[int] = []
+        self._undecoded = advance.start.undecoded
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Take note of more tokens."""
+        self._undecoded = unfinished_after(tokens, self._table, self._undecoded)
+        if self._keeps_tokens:
+            self._kept.append(np.array(tokens, np.int32))
+        self._uncounted += tokens
+        if len(self._uncounted) >= _COUNT_AT:
+            self._count()
+
+    def ending(self, end: FeedEnd, position: int, last_token: int | None) -> Ending:
+        """What the stream leaves."""
+        self._count()
+        kept = np.concatenate([no_tokens(), *self._kept])
+        return Ending(end.state, position, last_token, kept, undecoded=self._undecoded, counts=self._counts)
+
+    def _count(self) -> None:
+        self._counts = self._counts.plus(np.array(self._uncounted, np.int32), no_tokens())
+        self._uncounted = []

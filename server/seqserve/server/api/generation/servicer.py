@@ -1,0 +1,179 @@
+"""GenerationService: text from a language model, and how likely it finds a text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc.aio
+
+from seqserve.server.api import fields, state
+from seqserve.server.api.client_stream import Incoming, feeding
+from seqserve.server.api.execution import apart, results
+from seqserve.server.api.generation import requests, responses
+from seqserve.server.api.generation.score_stream import ScoreStream
+from seqserve.server.api.response_writer import Write, writing
+from seqserve.server.engine.output_stream import FeedEnd, Scores, Search
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.requests import GenerationRequest
+from seqserve.server.engine.sequence import Sequence
+from seqserve.server.engine.streaming import Feed
+from seqserve.server.model.inputs import Inputs
+from seqserve.server.repository import Model
+from seqserve.server.sessions import Advance, Sessions
+from seqserve.server.settings import ServerSettings
+from seqserve.v1 import generation_pb2 as pb
+from seqserve.v1 import state_pb2
+from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
+
+_BYTES_PER_TOKEN = 32  # of what is told of its probability, about
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GenerationServicer(GenerationServiceServicer):
+    """Answers GenerationService."""
+
+    def __init__(self, sessions: Sessions, settings: ServerSettings) -> None:
+        self._sessions = sessions
+        self._settings = settings
+
+    async def Generate(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request: pb.GenerateRequest, context: Context
+    ) -> None:
+        """Stream what is generated; each message holds what has gathered since the one before."""
+        spec = state.state_spec(request, self._settings.sessions)
+        requests.check_destination(request, spec)
+        owner, ref = fields.owner(context), fields.model_ref(request.model)
+        unread_s = self._settings.limits.stream_unread_s
+        async with self._sessions.advance(spec, ref, owner) as advance, writing(context, unread_s) as write:
+            limits, model, start = self._settings.limits, advance.model, advance.start
+            size = request.ByteSize()
+            asked = await apart(size, lambda: requests.generation_request(request, model, limits, start, spec))
+            engine = advance.model.engine
+            sequence = engine.submit(asked, fields.admission(context, engine, request.priority))
+            self._sessions.counts.resumed += request.HasField("resume")
+            try:
+                if asked.beams is not None:
+                    await _search(request, asked, advance, sequence, write)
+                else:
+                    await _stream(request, asked, advance, sequence, write)
+            finally:
+                engine.cancel(sequence)
+
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
+        """Score whole texts; the texts of one request, and of others, share batches."""
+        spec = state.state_spec(request, self._settings.sessions)
+        requests.check_destination(request, spec)
+        owner, ref = fields.owner(context), fields.model_ref(request.model)
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            limits, model, start = self._settings.limits, advance.model, advance.start
+            size = request.ByteSize()
+            asked = await apart(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
+            scores = await results(model.engine, asked, fields.admission(context, model.engine), Scores)
+            result = None
+            if spec is not None:
+                ending = await apart(size, lambda: responses.scoring_ending(asked[0], model.table, scores[0].state))
+                result = state.state_result(await advance.commit(ending))
+            size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TOKEN * (1 + request.logprobs)
+            return await apart(size, lambda: _scored(request, model, scores, result))
+
+    async def StreamScore(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
+    ) -> None:
+        """Score tokens as they come; each message holds what has gathered since the one before."""
+        limits, incoming = self._settings.limits, Incoming(request_iterator)
+        config = (await incoming.configuring(limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            engine, scoring = advance.model.engine, ScoreStream(config, advance, limits)
+            feed = engine.open(scoring.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, scoring, engine, feed)
+            async with feeding(engine, feed, reading), writing(context, limits.stream_unread_s) as write:
+                await write(scoring.started())
+                while reports := await feed.stream.take_reports():
+                    await write(scoring.piece(reports))
+                end = await feed.stream.take_result(FeedEnd)
+                result = await advance.commit(scoring.ending(end))
+                await write(scoring.finished(end, state.state_result(result), incoming.reason))
+
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamScoreRequest],
+        idle_s: float,
+        scoring: ScoreStream,
+        engine: Lanes,
+        feed: Feed,
+    ) -> None:
+        """Read the caller's messages and feed their tokens."""
+        async for kind, message in incoming.input(idle_s):
+            await self._piece(scoring.steps(kind, message), engine, feed)
+        await self._piece(scoring.rest(), engine, feed)
+
+    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+        """Feed no further ahead of the caller's reading than may be."""
+        for inputs in steps:
+            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await feed.until_below(most)
+            engine.feed(feed, inputs)
+
+
+def _scored(
+    request: pb.ScoreRequest, model: Model, scores: list[Scores], result: state_pb2.StateResult | None
+) -> pb.ScoreResponse:
+    with_tokens = request.HasField("logprobs")
+    return pb.ScoreResponse(
+        servable=fields.servable_id(model.servable.id),
+        scores=[responses.sequence_score(score, model, with_tokens=with_tokens) for score in scores],
+        state=result,
+        timing=fields.timing_of([score.times for score in scores]),
+    )
+
+
+async def _stream(
+    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
+) -> None:
+    """Write the samples as they grow; with best_of, the best of them at the end."""
+    wanted = max(request.sampling.n, 1)
+    ranks = asked.samples > wanted
+    with_logprobs = request.outputs.HasField("logprobs")
+    with_ids, model = not request.outputs.omit_token_ids, advance.model
+    answer = responses.Answer(asked, model.table, with_ids=with_ids, with_logprobs=with_logprobs)
+    kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(asked.samples)}
+    begun = asked.prompt_logprobs is None
+    if begun:
+        await write(responses.started(asked, model, []))
+    while not answer.done:
+        gathered = await sequence.stream.take()
+        if not begun:
+            begun = True
+            await write(responses.started(asked, model, sequence.stream.prompt))
+        for sample, outputs in gathered.items():
+            piece = answer.piece(sample, outputs)
+            if piece is None:
+                continue
+            if ranks:
+                kept[sample].append(piece)
+            else:
+                await write(piece)
+    chosen = answer.best(wanted) if ranks else list(range(asked.samples))
+    for number, sample in enumerate(chosen):
+        for piece in kept[sample]:
+            piece.piece.sample = number
+            await write(piece)
+    first = chosen[0]
+    result = state_pb2.StateResult(position=answer.ends[first].position)
+    if asked.keeps_state:  # before the last message: what was told to have ended is kept
+        result = state.state_result(await advance.commit(answer.ending(first, sequence.members[first].state)))
+    await write(answer.finished(chosen, result))
+
+
+async def _search(
+    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
+) -> None:
+    """Write what a beam search found; it tells nothing before its end."""
+    search = await sequence.stream.take_result(Search)
+    await write(responses.started(asked, advance.model, []))
+    for event in responses.search_events(asked, advance.model, search, with_ids=not request.outputs.omit_token_ids):
+        await write(event)

@@ -1,0 +1,76 @@
+"""ModelService: what serves, and what does not and why."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import grpc.aio
+
+from seqserve.server.api import fields
+from seqserve.server.api.model import convert
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.repository import Repository
+from seqserve.server.sessions import Keeper
+from seqserve.server.settings import ServerSettings
+from seqserve.v1 import model_pb2 as pb
+from seqserve.v1.model_pb2_grpc import ModelServiceServicer
+
+_PAGE_DEFAULT, _PAGE_MAX = 100, 1000
+_TOKEN = re.compile(r"[0-9]{0,18}")
+
+
+class ModelServicer(ModelServiceServicer):
+    """Answers ModelService."""
+
+    def __init__(self, repository: Repository, keeper: Keeper, settings: ServerSettings) -> None:
+        self._repository = repository
+        self._keeper = keeper
+        self._settings = settings
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListModelsResponse:
+        """List all versions, page by page; a page's token is the index of its first version."""
+        size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
+        entries = self._repository.entries()
+        if not _TOKEN.fullmatch(request.page_token):
+            raise InvalidFieldError(
+                f"page_token {request.page_token!r} is not one of this server's; take next_page_token of an answer",
+                field="page_token",
+            )
+        start = int(request.page_token or 0)
+        return pb.ListModelsResponse(
+            models=[convert.model(entry) for entry in entries[start : start + size]],
+            next_page_token=str(start + size) if start + size < len(entries) else "",
+        )
+
+    async def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetModelResponse:
+        """Tell all about one version."""
+        entry = self._repository.entry(*fields.model_ref(request.model))
+        return pb.GetModelResponse(
+            model=convert.model(entry),
+            manifest=entry.model.manifest if entry.model is not None else None,
+            limits=convert.server_limits(self._settings),
+        )
+
+    async def LoadModel(
+        self, request: pb.LoadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.LoadModelResponse:
+        """Load a version, and answer when it serves."""
+        return pb.LoadModelResponse(
+            model=convert.model(await self._repository.load_version(*fields.model_ref(request.model)))
+        )
+
+    async def UnloadModel(
+        self, request: pb.UnloadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.UnloadModelResponse:
+        """Take no new requests for a version; it goes at once if nothing uses it, else when nothing does any more."""
+        name, version = fields.model_ref(request.model)
+        if version is None:
+            raise InvalidFieldError("model.version is not set; name the version to unload", field="model.version")
+        self._repository.unload_version(name, version)
+        await self._keeper.let_models_go()
+        return pb.UnloadModelResponse(model=convert.model(self._repository.entry(name, version)))

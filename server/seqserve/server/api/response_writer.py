@@ -1,0 +1,39 @@
+"""The way back to the caller of a stream, who may have stopped reading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from seqserve.server.api.idle_timeout import Idleness
+from seqserve.server.errors import StreamIdleError
+
+Write = Callable[[Message], Awaitable[None]]
+
+
+@asynccontextmanager
+async def writing(context: grpc.aio.ServicerContext[Any, Any], unread_s: float) -> AsyncGenerator[Write]:
+    """What writes a stream's messages, each once there is room for it between server and caller.
+
+    Args: unread_s: how long a message waits for that; then it raises StreamIdleError.
+    """
+    idleness = Idleness(unread_s)
+
+    async def write(message: Message) -> None:
+        try:
+            with idleness:
+                await context.write(message)
+        except TimeoutError:
+            raise StreamIdleError(
+                f"the caller has not read this stream's answers for {unread_s:g} s, so it was ended; read them as they "
+                "come, or raise the server's limits.stream_unread_s"
+            ) from None
+
+    try:
+        yield write
+    finally:
+        idleness.close()

@@ -1,0 +1,129 @@
+"""TaggingService: a label for every token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+import grpc.aio
+import numpy as np
+
+from seqserve.server.api import fields, state
+from seqserve.server.api.client_stream import Incoming, feeding
+from seqserve.server.api.execution import apart, results
+from seqserve.server.api.response_writer import Write, writing
+from seqserve.server.api.tagging import convert
+from seqserve.server.api.tagging.stream import TagStream
+from seqserve.server.decoding.tagging import chain_of, choose_labels
+from seqserve.server.engine.output_stream import FeedEnd, Reading
+from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.requests import ReadingRequest
+from seqserve.server.engine.streaming import StepFeed
+from seqserve.server.errors import ServeError, StreamIdleError
+from seqserve.server.repository import Model, Repository
+from seqserve.server.sessions import Sessions
+from seqserve.server.settings import ServerSettings
+from seqserve.server.text.incremental_tokenizer import Cut
+from seqserve.server.text.tokenization import Tokenized
+from seqserve.v1 import tagging_pb2 as pb
+from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
+
+_BYTES_PER_TAG = 32  # of an answer, about
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class TaggingServicer(TaggingServiceServicer):
+    """Answers TaggingService."""
+
+    def __init__(self, repository: Repository, sessions: Sessions, settings: ServerSettings) -> None:
+        self._repository = repository
+        self._sessions = sessions
+        self._settings = settings
+        self._limits = settings.limits
+
+    async def Tag(self, request: pb.TagRequest, context: Context) -> pb.TagResponse:
+        """Tag whole texts; the texts of one request, and of others, share batches. A text may have no tokens."""
+        model = self._repository.model(*fields.model_ref(request.model))
+        with self._repository.hold(model):
+            tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
+            asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
+            readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
+        size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TAG
+        return await apart(size, lambda: _answer(request, model, tokenized, readings))
+
+    async def StreamTag(  # type: ignore[override]  # writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.StreamTagRequest], context: Context
+    ) -> None:
+        """Tag what comes, as it comes: all that has gathered since the last message goes out in the next."""
+        incoming = Incoming(request_iterator)
+        config = (await incoming.configuring(self._limits.stream_idle_s)).config
+        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
+        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
+        async with self._sessions.advance(spec, ref, owner) as advance:
+            engine, tagging = advance.model.engine, TagStream(config, advance, self._limits)
+            feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
+            reading = self._feed(incoming, idle_s, tagging, engine, feed)
+            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+                await write(tagging.started())
+                try:
+                    while answers := await feed.stream.take_steps():
+                        piece = await apart(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
+                        if piece is not None:
+                            await write(piece)
+                except StreamIdleError:
+                    raise
+                except ServeError:  # a caller's mistake comes after the answer to all that was right
+                    await self._rest(write, tagging)
+                    raise
+                await self._rest(write, tagging)
+                end = await feed.stream.take_result(FeedEnd)
+                result = await advance.commit(tagging.ending(end))
+                await write(tagging.finished(end, state.state_result(result), incoming.reason))
+
+    async def _rest(self, write: Write, tagging: TagStream) -> None:
+        """Write what the stream's end decides, if anything."""
+        if (piece := await apart(tagging.work([]) * _BYTES_PER_TAG, tagging.last)) is not None:
+            await write(piece)
+
+    async def _feed(
+        self,
+        incoming: Incoming[pb.StreamTagRequest],
+        idle_s: float,
+        tagging: TagStream,
+        engine: Lanes,
+        feed: StepFeed,
+    ) -> None:
+        """Read the caller's messages and feed what they settle, while not too much is unanswered."""
+        async for kind, message in incoming.input(idle_s):
+            await self._cuts(tagging.cuts(kind, message), tagging, engine, feed)
+            if kind == "flush":
+                engine.flush(feed)
+        await self._cuts(tagging.rest(), tagging, engine, feed)
+
+    async def _cuts(self, cuts: Iterable[Cut], tagging: TagStream, engine: Lanes, feed: StepFeed) -> None:
+        for cut in cuts:
+            tagging.note(cut)
+            if len(cut.inputs):
+                engine.feed(feed, cut.inputs)
+            if cut.ends_sentence:
+                engine.end_sentence(feed)
+            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await feed.until_below(most)
+
+
+def _answer(
+    request: pb.TagRequest, model: Model, tokenized: list[Tokenized], readings: list[Reading]
+) -> pb.TagResponse:
+    labels, scores = model.manifest.labels, iter([reading.arrays[0] for reading in readings])
+    nothing = np.empty((0, len(labels.names)), np.float32)  # what a text without tokens gets
+    texts = [next(scores) if len(text.inputs) else nothing for text in tokenized]
+    chosen = choose_labels(texts, request.outputs.top_labels, chain_of(labels))
+    return pb.TagResponse(
+        servable=fields.servable_id(model.servable.id),
+        sequences=[
+            convert.tagged_sequence(item, text, choices, labels, request.outputs)
+            for item, text, choices in zip(request.inputs, tokenized, chosen, strict=True)
+        ],
+        timing=fields.timing_of([reading.times for reading in readings]),
+    )

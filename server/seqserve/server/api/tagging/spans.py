@@ -1,0 +1,108 @@
+"""The spans of a stream of tags, with the caller's text between their offsets."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from seqserve.server.decoding.spans import Span, SpanReader
+from seqserve.server.decoding.tagging import LabelChoices
+from seqserve.server.text.tokenization import Token
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import manifest_pb2
+from seqserve.v1 import tagging_pb2 as pb
+
+_HELD_MAX = 1 << 16  # characters, or bytes; a span that is longer is told without its text
+
+
+class StreamSpans:
+    """Reads spans out of final labels.
+
+    `hear` and `note` run on the event loop. They hold what no token was cut from yet, within a limit, and hand each
+    token's text over to `push` and `end`, which run on whatever thread and hold the open span's, within the same limit.
+    """
+
+    def __init__(self, labels: manifest_pb2.Labels, unit: common.OffsetUnit, position: int) -> None:
+        """Args: unit: of the offsets. position: of the stream's first token. Raises: as SpanReader."""
+        self._reader = SpanReader(labels)
+        self._position = position
+        self._encoding, self._width = ("utf-8", 1) if unit == common.OFFSET_UNIT_BYTE else ("utf-32-le", 4)
+        self._text = bytearray()
+        self._origin = 0  # where the text that is held begins
+        self._end = 0  # of the last token that was noted
+        self._noted = deque[tuple[bytes, bytes]]()  # of each token without a label: its text; all since the one before
+        self._count = 0  # tokens with a label
+        self._first: Token | None = None  # of the open span, or of the last one
+        self._last: Token | None = None
+        self._said = bytearray()  # between them
+
+    def hear(self, message: pb.StreamTagRequest) -> None:
+        """Hold what a message of the caller has of text; words are joined by single spaces.
+
+        What is further back than a span may be long is white space by now: tokens are cut from what came last.
+        """
+        self._forget(self._origin + len(self._text) // self._width - _HELD_MAX)
+        text = message.text or "".join(f"{word} " for word in message.words.words)
+        self._text += text.encode(self._encoding)
+
+    def note(self, tokens: Sequence[Token]) -> None:
+        """Tokens were cut from what was heard, and will get labels."""
+        for token in tokens:
+            self._noted.append((self._between(token.start, token.end), self._between(self._end, token.end)))
+            self._end = token.end
+        if tokens:
+            self._forget(tokens[-1].start)
+
+    def push(self, tokens: Sequence[Token | None], choices: LabelChoices) -> Iterator[pb.TagSpan]:
+        """The spans that are whole with these further labels. Args: tokens: as they were noted; None for ids."""
+        for token, label, score in zip(tokens, choices.labels, choices.scores, strict=True):
+            for span in self._reader.push([label], [score]):
+                if span.last == self._count:
+                    self._read(token, begins=span.first == self._count)
+                yield self._told(span)
+            if self._reader.first_open <= self._count:
+                self._read(token, begins=self._reader.first_open == self._count)
+            if token is not None:
+                self._noted.popleft()
+            self._count += 1
+
+    def end(self) -> Iterator[pb.TagSpan]:
+        """The sentence ends: the span that ends with it, if one does."""
+        for span in self._reader.end():
+            yield self._told(span)
+
+    def _read(self, token: Token | None, *, begins: bool) -> None:
+        """A token is part of a span."""
+        if token is None:
+            return
+        own, since = self._noted[0]
+        if begins or self._first is None:
+            self._first, self._said = token, bytearray(own)
+        elif token.end - self._first.start <= _HELD_MAX:
+            self._said += since
+        else:
+            self._said = bytearray()
+        self._last = token
+
+    def _told(self, span: Span) -> pb.TagSpan:
+        told = pb.TagSpan(
+            label=span.kind,
+            score=span.score,
+            first_position=self._position + span.first,
+            last_position=self._position + span.last,
+        )
+        if self._first is not None and self._last is not None:
+            told.offsets.start, told.offsets.end = self._first.start, self._last.end
+            told.text = self._said.decode(self._encoding)
+        return told
+
+    def _between(self, start: int, end: int) -> bytes:
+        """What is held between two offsets."""
+        first, last = (self._width * max(0, place - self._origin) for place in (start, end))
+        return bytes(self._text[first:last])
+
+    def _forget(self, start: int) -> None:
+        """What is before an offset is not needed."""
+        if (dropped := start - self._origin) > 0:
+            del self._text[: dropped * self._width]
+            self._origin += dropped

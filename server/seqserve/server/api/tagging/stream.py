@@ -1,0 +1,189 @@
+"""StreamTag: what the caller's messages mean, and what answers them.
+
+The feeding side puts tokens in, on the event loop; the answering side takes them out as their labels come, on whatever
+thread. They share the line of tokens and that of their texts for spans, which one makes longer at the end and the other
+shorter at the beginning.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+
+from seqserve.server.api.fields import servable_id, timing
+from seqserve.server.api.pieces import cuts
+from seqserve.server.api.tagging.spans import StreamSpans
+from seqserve.server.api.tagging.stream_config import tag_plan
+from seqserve.server.decoding.stream_labeler import Labeller, labeller
+from seqserve.server.decoding.tagging import LabelChoices, chain_of
+from seqserve.server.engine.output_stream import FeedEnd, Steps
+from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.model.inputs import IntArray
+from seqserve.server.model.sequence_state import Ending, Sentence, no_tokens
+from seqserve.server.model.state import FloatArray
+from seqserve.server.sessions import Advance
+from seqserve.server.settings import LimitSettings
+from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.tokenization import Token
+from seqserve.v1 import common_pb2 as common
+from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import tagging_pb2 as pb
+
+_TAGS_PER_DECISION = 16  # that could be made while a CRF decides one
+
+
+class TagStream:
+    """One stream: its tokens as they come, and their tags."""
+
+    def __init__(self, config: pb.StreamTagConfig, advance: Advance, limits: LimitSettings) -> None:
+        """Raises: TaskMismatchError if the model cannot do what is asked; InvalidFieldError."""
+        model, start = advance.model, advance.start
+        self._plan = plan = tag_plan(config, model, limits)
+        labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional
+        chain, top = chain_of(labels), plan.outputs.top_labels
+        self.request = FeedRequest(
+            start,
+            keeps_state=advance.wants_state,
+            lookahead=plan.lookahead,
+            provisional=plan.provisional and self._bidirectional,
+            top=top if chain is None else None,
+        )
+        self._servable = model.servable.id
+        self._names = list(labels.names)
+        self._limits = limits
+        self._tokens_max = model.manifest.limits.tokens_max
+        self._goes_on = advance.wants_state or advance.already_applied  # a repeated stream ends as the first one did
+        unit = plan.outputs.offset_unit
+        self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
+        self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
+        whole, last = plan.lookahead is None, start.sentence.last_label
+        self._labeller: Labeller | None = None  # without a CRF each step's label comes with it
+        if chain is not None:
+            self._labeller = labeller(chain, top, whole=whole, lag_max=plan.lag_max, last_label=last)
+        self._kept: list[IntArray] | None = [] if advance.keeps_tokens else None
+        self._tokens = deque[Token | None]()  # without final tags; None for ids
+        self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
+        self._sentence = start.sentence.position
+
+    def cuts(self, kind: str, message: pb.StreamTagRequest) -> Iterable[Cut]:
+        """What a message settles, each to be noted and then fed. Raises: as `pieces.cuts`."""
+        found = cuts(kind, message, self._text, self._limits, self._tokens_max)
+        if self._spans is not None:
+            self._spans.hear(message)
+        return found
+
+    def rest(self) -> Iterable[Cut]:
+        """What is settled by the stream's end."""
+        return self._text.flush()
+
+    def note(self, cut: Cut) -> None:
+        """Take note of tokens, before they are fed."""
+        count = len(cut.inputs)
+        if self._spans is not None:
+            self._spans.note(cut.tokens)
+        self._tokens += cut.tokens or [None] * count
+        if self._kept is not None and count:
+            self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+
+    def started(self) -> pb.StreamTagResponse:
+        """The stream was admitted."""
+        return pb.StreamTagResponse(
+            started=pb.StreamTagStarted(servable=servable_id(self._servable), position=self._begun)
+        )
+
+    def work(self, answers: list[Steps]) -> int:
+        """How much there is to do for answers, counted in tags without a CRF."""
+        return sum(map(len, answers)) if self._labeller is None else _TAGS_PER_DECISION * len(self._tokens)
+
+    def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
+        """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
+        response = pb.StreamTagResponse()
+        told = response.piece
+        final: list[FloatArray] = []
+        for steps in answers:
+            if steps.provisional:
+                self._settle(told, final)
+                self._guess(told, steps)
+                final = []
+                continue
+            if steps.labels is not None:
+                self._final(told, steps.labels)
+            elif steps.scores is not None:
+                final.append(steps.scores)
+            if steps.ends_sentence:
+                self._settle(told, final)
+                self._end(told)
+                final = []
+        self._settle(told, final)
+        if self._plan.provisional and not self._bidirectional:
+            self._guess(told, Steps(0))
+        return response if told.tags or told.spans else None
+
+    def last(self) -> pb.StreamTagResponse | None:
+        """What the stream's end decides; None if everything was."""
+        response = pb.StreamTagResponse()
+        told = response.piece
+        self._end(told, sentence=not self._goes_on)
+        return response if told.tags or told.spans else None
+
+    def ending(self, end: FeedEnd) -> Ending:
+        """What the stream leaves."""
+        sentence = Sentence(self._sentence, None if self._labeller is None else self._labeller.last_label)
+        tokens = np.concatenate([no_tokens(), *(self._kept or ())])
+        return Ending(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
+
+    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamTagResponse:
+        """The end."""
+        return pb.StreamTagResponse(
+            finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
+        )
+
+    def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
+        """See final scores, of a model with a CRF."""
+        if scores and self._labeller is not None:
+            self._final(told, self._labeller.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
+
+    def _end(self, told: pb.StreamTagPiece, *, sentence: bool = True) -> None:
+        """The sentence ends, or the stream within it."""
+        if self._labeller is not None:
+            self._final(told, self._labeller.end(sentence=sentence))
+        if self._spans is not None:
+            told.spans.extend(self._spans.end())
+        if sentence:
+            self._sentence = self._position
+
+    def _guess(self, told: pb.StreamTagPiece, steps: Steps) -> None:
+        """Tell what may still change. Args: steps: perhaps none, whose scores may change too."""
+        if self._labeller is None:
+            choices = steps.labels or LabelChoices([], [], [])
+        else:
+            nothing = np.empty((0, len(self._names)), np.float32)
+            choices = self._labeller.guess(nothing if steps.scores is None else steps.scores)
+        self._tell(told, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
+
+    def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:
+        tokens = [self._tokens.popleft() for _ in choices.labels]
+        self._tell(told, choices, tokens)
+        self._position += len(tokens)
+        if self._spans is not None:
+            told.spans.extend(self._spans.push(tokens, choices))
+
+    def _tell(
+        self, told: pb.StreamTagPiece, choices: LabelChoices, tokens: list[Token | None], *, provisional: bool = False
+    ) -> None:
+        names, add = self._names, told.tags.add
+        for position, (token, label, score, top) in enumerate(
+            zip(tokens, choices.labels, choices.scores, choices.top, strict=True), self._position
+        ):
+            tag = add()
+            tag.label, tag.score, tag.position = names[label], score, position
+            if provisional:
+                tag.provisional = True
+            if token is not None:
+                tag.token = token.text
+                offsets = tag.offsets
+                offsets.start, offsets.end = token.start, token.end
+            if top:
+                tag.top.extend(common.LabelScore(label=names[each], score=value) for each, value in top)

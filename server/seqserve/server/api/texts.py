@@ -1,0 +1,65 @@
+"""Whole texts, in whatever form a request has them: checked against the limits, and as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seqserve.server.api.fields import check_bytes, check_inputs
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.settings import LimitSettings
+from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, check_length
+from seqserve.v1 import classification_pb2, common_pb2, infilling_pb2, tagging_pb2
+
+TextInput = tagging_pb2.TagInput | classification_pb2.ClassifyInput
+"""A text, words, token ids or features."""
+
+
+def whole_texts(
+    inputs: Sequence[TextInput], tokenization: Tokenization, limits: LimitSettings, tokens_max: int
+) -> list[Tokenized]:
+    """The inputs of a request as tokens.
+
+    Raises: InvalidFieldError, InputTooLongError, OutOfVocabularyError, each naming the input.
+    """
+    check_inputs(len(inputs), limits)
+    return [
+        _whole_text(item, tokenization, limits, tokens_max, f"inputs[{index}]") for index, item in enumerate(inputs)
+    ]
+
+
+def _whole_text(
+    item: TextInput, tokenization: Tokenization, limits: LimitSettings, tokens_max: int, path: str
+) -> Tokenized:
+    match item.WhichOneof("input"):
+        case "text":
+            check_bytes(item.text, limits, f"{path}.text")
+            tokenized = tokenization.tokenize_text(item.text, f"{path}.text", tokens_max)
+        case "words":
+            check_bytes(" ".join(item.words.words), limits, f"{path}.words")
+            tokenized = tokenization.tokenize_words(item.words.words, f"{path}.words.words")
+        case "token_ids":
+            tokenized = tokenization.tokenize_ids(item.token_ids.ids, f"{path}.token_ids.ids")
+        case "features":
+            raise InvalidFieldError("this model reads tokens, not features", field=f"{path}.features")
+        case _:
+            raise InvalidFieldError(f"{path} is empty; give it text, words or token_ids", field=path)
+    check_length(len(tokenized.inputs), tokens_max, "tokens", path)
+    return tokenized
+
+
+def text_of(item: TextInput | infilling_pb2.FillInInput) -> str:
+    """What offsets count in: the text, or the words joined by single spaces; "" for ids."""
+    return item.text if item.WhichOneof("input") == "text" else " ".join(item.words.words)
+
+
+def offsets_of(tokens: Sequence[Token], text: str, unit: common_pb2.OffsetUnit) -> list[tuple[int, int]]:
+    """Where tokens, in the order in which they stand, start and end in a text, in the unit asked for."""
+    if unit != common_pb2.OFFSET_UNIT_BYTE:
+        return [(token.start, token.end) for token in tokens]
+    found: list[tuple[int, int]] = []
+    end, end_bytes = 0, 0
+    for token in tokens:
+        start_bytes = end_bytes + len(text[end : token.start].encode("utf-8"))
+        end, end_bytes = token.end, start_bytes + len(text[token.start : token.end].encode("utf-8"))
+        found.append((start_bytes, end_bytes))
+    return found

@@ -1,1 +1,0 @@
-"""Protobuf to domain and back, and nothing else: what comes in is checked here, field by field."""

@@ -1,0 +1,34 @@
+"""What a classifier gives for sequences, as probabilities of labels, and which of them hold.
+
+Axes: B sequences, L labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.server.model.state import FloatArray
+from seqserve.v1 import manifest_pb2
+
+DoubleArray = npt.NDArray[np.float64]
+
+_THRESHOLD_DEFAULT = 0.5
+
+
+def label_probabilities(logits_BL: FloatArray, labels: manifest_pb2.Labels) -> DoubleArray:
+    """The probability of each label, float64 (B, L): over all labels (softmax) or, with several, of each by itself."""
+    wide_BL = logits_BL.astype(np.float64)
+    if labels.multiple:
+        probabilities_BL: DoubleArray = np.exp(-np.logaddexp(0.0, -wide_BL))  # 1 / (1 + exp(-x)), at any x
+        return probabilities_BL
+    weights_BL: DoubleArray = np.exp(wide_BL - wide_BL.max(axis=1, keepdims=True))
+    weights_BL /= weights_BL.sum(axis=1, keepdims=True)
+    return weights_BL
+
+
+def chosen_labels(probabilities_L: DoubleArray, labels: manifest_pb2.Labels) -> list[int]:
+    """The labels that hold: the likeliest; with several, those at the model's threshold or over it, in order."""
+    if not labels.multiple:
+        return [int(probabilities_L.argmax())]
+    return np.flatnonzero(probabilities_L >= (labels.threshold or _THRESHOLD_DEFAULT)).tolist()

@@ -1,0 +1,179 @@
+"""Logits to tokens, for all sequences of a step at once. The one place where sampling is defined.
+
+The order is that of SamplingParams in the contract: penalties, bias, allowed and banned tokens; temperature, top_k,
+top_p, min_p; then the surviving probabilities, in order of token id and in float64, are summed until the sum exceeds u
+times the total. Each row's token depends on its own logits, settings, history and u alone, to the last bit.
+
+Axes: B sequences of the batch, R rows of it that need something, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.server.model.sequence_state import TokenCounts
+from seqserve.server.model.state import FloatArray
+
+DoubleArray = npt.NDArray[np.float64]
+IdArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSpec:
+    """How one sequence's tokens are drawn; validated, nothing absent. Names and meanings as in SamplingParams.
+
+    temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 keep all tokens. logprobs: how many likeliest tokens to report
+    besides the chosen one, None for no report at all.
+    """
+
+    seed: int
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    allowed: frozenset[int] = frozenset()
+    banned: frozenset[int] = frozenset()
+    logprobs: int | None = None
+
+    @property
+    def penalises(self) -> bool:
+        """Whether the tokens so far matter."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
+
+class History:
+    """What one sequence's sampling depends on besides the logits: which tokens came before, which may not come now."""
+
+    def __init__(self, spec: SamplingSpec, vocabulary: int, prompt: npt.NDArray[np.int32], counts: TokenCounts) -> None:
+        """Args: vocabulary: its size V. prompt: token ids int32 (T,). counts: of the tokens before the prompt."""
+        self.generated_V = np.zeros(vocabulary if spec.penalises else 0, np.float64)
+        self.seen_V = np.zeros(vocabulary if spec.penalises else 0, np.bool_)
+        if spec.penalises:
+            self.seen_V[prompt] = self.seen_V[counts.ids] = True
+            self.generated_V[counts.ids] = counts.generated
+        self.bias_V = _bias(spec, vocabulary)
+
+    def copy(self) -> History:
+        """For a fork: what follows in one does not show in the other."""
+        twin = object.__new__(History)
+        twin.generated_V, twin.seen_V, twin.bias_V = self.generated_V.copy(), self.seen_V.copy(), self.bias_V
+        return twin
+
+    def add(self, token: int) -> None:
+        """Take note of a token that was generated."""
+        if len(self.seen_V):
+            self.generated_V[token] += 1
+            self.seen_V[token] = True
+
+
+def _bias(spec: SamplingSpec, vocabulary: int) -> DoubleArray | None:
+    """What is added to the logits at every step, float64 (V,); None if nothing is."""
+    if not (spec.logit_bias or spec.allowed or spec.banned):
+        return None
+    bias_V = np.full(vocabulary, -np.inf if spec.allowed else 0.0)
+    bias_V[list(spec.allowed)] = 0.0
+    for token, value in spec.logit_bias.items():
+        bias_V[token] += value
+    bias_V[list(spec.banned)] = -np.inf
+    return bias_V
+
+
+class Sampler:
+    """Draws one token for each sequence of a batch; built anew when the batch's members change."""
+
+    def __init__(self, specs: Sequence[SamplingSpec], histories: Sequence[History]) -> None:
+        """Args: specs, histories: one a row; a history is read at each draw, so it has to be kept up by its owner."""
+        self._histories = histories
+        temperature_B = np.array([spec.temperature for spec in specs])
+        self._greedy_B = temperature_B == 0
+        self._all_greedy = bool(self._greedy_B.all())
+        self._any_greedy = bool(self._greedy_B.any())
+        self._divisor_B1 = np.where(self._greedy_B, 1.0, temperature_B)[:, None]
+        self._divides = bool((self._divisor_B1 != 1.0).any())
+        self._top_k = [(row, spec.top_k) for row, spec in enumerate(specs) if spec.top_k]
+        self._top_p = [(row, spec.top_p) for row, spec in enumerate(specs) if spec.top_p < 1]
+        self._min_p_B1 = np.array([spec.min_p for spec in specs])[:, None]
+        self._any_min_p = bool((self._min_p_B1 > 0).any())
+        self._biased = [row for row, history in enumerate(histories) if history.bias_V is not None]
+        self._bias_RV = np.array([histories[row].bias_V for row in self._biased])
+        self._penalised = [row for row, spec in enumerate(specs) if spec.penalises]
+        chosen = [specs[row] for row in self._penalised]
+        self._repetition_R1 = np.array([spec.repetition_penalty for spec in chosen])[:, None]
+        self._presence_R1 = np.array([spec.presence_penalty for spec in chosen])[:, None]
+        self._frequency_R1 = np.array([spec.frequency_penalty for spec in chosen])[:, None]
+
+    def draw(self, logits_BV: FloatArray, u_B: DoubleArray, barred: Sequence[tuple[int, IdArray]] = ()) -> IdArray:
+        """Draw a token for each row.
+
+        Args:
+            logits_BV: float32, as the model gave them; left as they are.
+            u_B: float64 in [0, 1), one a row; not read where a row is greedy.
+            barred: Rows and token ids (K,) that may not come at this step.
+        Returns: Token ids (B,).
+        """
+        adjusts = bool(self._penalised or self._biased or barred)
+        if self._all_greedy and not adjusts:
+            return _likeliest(logits_BV)
+        scores_BV = logits_BV.astype(np.float64)
+        if adjusts:
+            self._adjust(scores_BV, barred)
+        if self._all_greedy:
+            return _likeliest(scores_BV)
+        greedy_B = _likeliest(scores_BV) if self._any_greedy else None
+        if self._divides:
+            scores_BV /= self._divisor_B1
+        for row, k in self._top_k:
+            _keep_top_k(scores_BV[row], k)
+        scores_BV -= scores_BV.max(axis=1, keepdims=True)
+        weights_BV = np.exp(scores_BV, out=scores_BV)
+        for row, p in self._top_p:
+            _keep_top_p(weights_BV[row], p)
+        if self._any_min_p:
+            weights_BV[weights_BV < self._min_p_B1 * weights_BV.max(axis=1, keepdims=True)] = 0
+        sums_BV = np.cumsum(weights_BV, axis=1)
+        threshold_B1 = (u_B * sums_BV[:, -1])[:, None]
+        tokens_B: IdArray = (sums_BV <= threshold_B1).sum(axis=1)  # the first whose sum exceeds the threshold
+        return tokens_B if greedy_B is None else np.where(self._greedy_B, greedy_B, tokens_B)
+
+    def _adjust(self, scores_BV: DoubleArray, barred: Sequence[tuple[int, IdArray]]) -> None:
+        """Apply penalties (Keskar et al., "CTRL", 2019, section 4.1, and OpenAI's), bias and bars, in place."""
+        if self._penalised:
+            seen_RV = np.array([self._histories[row].seen_V for row in self._penalised])
+            generated_RV = np.array([self._histories[row].generated_V for row in self._penalised])
+            scores_RV = scores_BV[self._penalised]
+            repeated_RV = np.where(scores_RV > 0, scores_RV / self._repetition_R1, scores_RV * self._repetition_R1)
+            scores_RV = np.where(seen_RV, repeated_RV, scores_RV)
+            scores_RV -= self._frequency_R1 * generated_RV
+            scores_RV -= self._presence_R1 * (generated_RV > 0)
+            scores_BV[self._penalised] = scores_RV
+        if self._biased:
+            scores_BV[self._biased] += self._bias_RV
+        for row, tokens in barred:
+            scores_BV[row, tokens] = -np.inf
+
+
+def _likeliest(scores_BV: FloatArray | DoubleArray) -> IdArray:
+    tokens_B: IdArray = scores_BV.argmax(axis=1)  # the lowest id of several
+    return tokens_B
+
+
+def _keep_top_k(scores_V: DoubleArray, k: int) -> None:
+    """Set all scores below the k-th largest to minus infinity, in place."""
+    if k < len(scores_V):
+        scores_V[scores_V < np.partition(scores_V, -k)[-k]] = -np.inf
+
+
+def _keep_top_p(weights_V: DoubleArray, p: float) -> None:
+    """Set all weights to 0 but the fewest largest that add up to p of the total, in place; ties: the lower id stays."""
+    order: IdArray = np.argsort(-weights_V, kind="stable")
+    sums: DoubleArray = np.cumsum(weights_V[order])
+    kept = 1 + int((sums < p * sums[-1]).sum())
+    weights_V[order[kept:]] = 0

@@ -1,0 +1,189 @@
+"""Label scores to labels: each on its own, or the likeliest row of them where the model has a CRF.
+
+Several texts are worked on at once, step by step.
+
+Axes: B texts, T steps of one, P steps of all, L labels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqserve.server.model.state import FloatArray
+from seqserve.v1 import manifest_pb2
+
+DoubleArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class LabelChoices:
+    """The label of each step of a text, its probability, and the likeliest labels with theirs, best first."""
+
+    labels: list[int]
+    scores: list[float]
+    top: list[list[tuple[int, float]]]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def extend(self, more: LabelChoices) -> None:
+        """Add the choices of further steps."""
+        self.labels.extend(more.labels)
+        self.scores.extend(more.scores)
+        self.top.extend(more.top)
+
+    def cut(self, start: int, end: int) -> LabelChoices:
+        """Those of the steps in [start, end)."""
+        return LabelChoices(self.labels[start:end], self.scores[start:end], self.top[start:end])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """What a linear-chain CRF adds to the scores of a row of labels, in float64.
+
+    start_L: for the first label. transitions_LL: for each label (from) and the one after it (to). end_L: for the last.
+    """
+
+    start_L: DoubleArray
+    transitions_LL: DoubleArray
+    end_L: DoubleArray
+
+
+def chain_of(labels: manifest_pb2.Labels) -> Chain | None:
+    """The CRF of a manifest; None if it has none."""
+    if not labels.transitions:
+        return None
+    count = len(labels.names)
+    start_L, transitions, end_L = (
+        np.array(values, np.float64) for values in (labels.start_scores, labels.transitions, labels.end_scores)
+    )
+    return Chain(start_L, transitions.reshape(count, count), end_L)
+
+
+def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None = None) -> list[LabelChoices]:
+    """The labels of several texts, one a step.
+
+    Without a chain a step's label is the likeliest on its own (softmax). With one it is that of the likeliest row of
+    labels, and probabilities are marginal: over all rows that have the label at that step. So a label in ``top`` may be
+    likelier than the one that was chosen.
+
+    Args:
+        texts: Scores before softmax or CRF, float32 (T, L) each; T may be 0.
+        top: How many of the likeliest labels to tell; ties go to the lower index.
+        chain: The model's CRF.
+    """
+    lengths = [len(scores_TL) for scores_TL in texts]
+    if not any(lengths):
+        return [LabelChoices([], [], []) for _ in texts]
+    scores_PL = np.concatenate(texts) if len(texts) > 1 else texts[0]
+    chosen = labels_alone(scores_PL, top) if chain is None else _labels_in_rows(scores_PL, lengths, top, chain)
+    ends = list(itertools.accumulate(lengths))
+    return [chosen.cut(end - length, end) for length, end in zip(lengths, ends, strict=True)]
+
+
+def labels_alone(scores_PL: FloatArray, top: int) -> LabelChoices:
+    """Each step's likeliest label on its own; each step by itself, to the last bit."""
+    wide_PL = scores_PL.astype(np.float64)
+    weights_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
+    sums_P = np.cumsum(weights_PL, axis=1)[:, -1]  # in order, so that a step's sum does not depend on the shape
+    best_P = wide_PL.argmax(axis=1)
+    if top:
+        return told(best_P, weights_PL / sums_P[:, np.newaxis], top)
+    return LabelChoices(best_P.tolist(), (1 / sums_P).tolist(), [[] for _ in best_P])  # the greatest weight is 1
+
+
+def _labels_in_rows(scores_PL: FloatArray, lengths: Sequence[int], top: int, chain: Chain) -> LabelChoices:
+    """The labels of the likeliest row of each text. Args: lengths: of the texts."""
+    wide_PL = scores_PL.astype(np.float64)
+    index_P, steps = by_step(lengths)
+    probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
+    probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
+    best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
+    return told(best_P, probabilities_PL, top)
+
+
+def told(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> LabelChoices:
+    """Labels with their probabilities, and the likeliest ones of each step; ties go to the lower index."""
+    scores: list[float] = probabilities_PL[np.arange(len(labels_P)), labels_P].tolist()
+    if not top:
+        return LabelChoices(labels_P.tolist(), scores, [[] for _ in scores])
+    order_PK = np.argsort(-probabilities_PL, axis=1, kind="stable")[:, :top]
+    top_scores: list[list[float]] = np.take_along_axis(probabilities_PL, order_PK, axis=1).tolist()
+    likeliest = [list(zip(*each, strict=True)) for each in zip(order_PK.tolist(), top_scores, strict=True)]
+    return LabelChoices(labels_P.tolist(), scores, likeliest)
+
+
+def by_step(lengths: Sequence[int]) -> tuple[IndexArray, list[slice]]:
+    """The steps of texts that stand one after the other, put so that the same step of all stands together.
+
+    Args: lengths: of the texts.
+    Returns: Where each step comes from, (P): the first steps of all texts, longest text first, then their second ones,
+        and so on; and for each step its place therein. Texts that have ended are missing at the end of later ones.
+    """
+    lengths_B = np.asarray(lengths)
+    starts_B = np.cumsum(lengths_B) - lengths_B
+    order_B = np.argsort(-lengths_B, kind="stable")
+    counts = [int((lengths_B > step).sum()) for step in range(int(lengths_B.max()))]
+    index_P = np.concatenate([starts_B[order_B[:count]] + step for step, count in enumerate(counts)])
+    ends = list(itertools.accumulate(counts))
+    return index_P, [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+
+
+def viterbi(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> IndexArray:
+    """The row of labels with the highest score, for each text; ties go to the lower label (Rabiner 1989, III.B).
+
+    Args: scores_PL, steps: of several texts, as `by_step` puts them.
+    Returns: (P), in the same order.
+    """
+    best_BL = chain.start_L + scores_PL[steps[0]]
+    origins_PL = np.zeros(scores_PL.shape, np.intp)
+    for now in steps[1:]:
+        ways_BLL = best_BL[: _count(now), :, np.newaxis] + chain.transitions_LL
+        origins_PL[now] = ways_BLL.argmax(axis=1)
+        best_BL[: _count(now)] = ways_BLL.max(axis=1) + scores_PL[now]
+    path_P = np.empty(len(scores_PL), np.intp)
+    label_B = (best_BL + chain.end_L).argmax(axis=1)  # of a text's last step, until that is reached
+    for now in reversed(steps):
+        here_B = label_B[: _count(now)]
+        path_P[now] = here_B
+        here_B[:] = np.take_along_axis(origins_PL[now], here_B[:, np.newaxis], axis=1)[:, 0]
+    return path_P
+
+
+def marginals(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> DoubleArray:
+    """The probability of each label at each step over all rows of labels: forward and backward sums, in log space.
+
+    Args: scores_PL, steps: of several texts, as `by_step` puts them.
+    Returns: (P, L), in the same order.
+    """
+    before_PL = np.empty_like(scores_PL)
+    before_PL[steps[0]] = chain.start_L + scores_PL[steps[0]]
+    for earlier, now in itertools.pairwise(steps):
+        known_BL = before_PL[earlier][: _count(now)]
+        before_PL[now] = log_sum(known_BL[:, :, np.newaxis] + chain.transitions_LL, axis=1) + scores_PL[now]
+    after_PL = np.tile(chain.end_L, (len(scores_PL), 1))
+    for now, earlier in itertools.pairwise(reversed(steps)):
+        known_BL = scores_PL[now] + after_PL[now]
+        after_PL[earlier][: _count(now)] = log_sum(chain.transitions_LL + known_BL[:, np.newaxis, :], axis=2)
+    together_PL = before_PL + after_PL
+    probabilities_PL: DoubleArray = np.exp(together_PL - together_PL.max(axis=1, keepdims=True))
+    probabilities_PL /= probabilities_PL.sum(axis=1, keepdims=True)
+    return probabilities_PL
+
+
+def _count(step: slice) -> int:
+    """Texts that have a step."""
+    return int(step.stop - step.start)
+
+
+def log_sum(values: DoubleArray, axis: int) -> DoubleArray:
+    """Log of the sum of exp(values) along an axis."""
+    greatest = values.max(axis=axis, keepdims=True)
+    total: DoubleArray = np.log(np.exp(values - greatest).sum(axis=axis)) + greatest.squeeze(axis)
+    return total

@@ -1,0 +1,1 @@
+"""Scheduling and execution: forms batches step by step and runs them."""

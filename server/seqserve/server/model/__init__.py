@@ -1,0 +1,1 @@
+"""A servable's files, its graph, and the state of a sequence."""

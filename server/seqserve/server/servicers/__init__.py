@@ -1,1 +1,0 @@
-"""One servicer a service: convert, ask, convert back."""

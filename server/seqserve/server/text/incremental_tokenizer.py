@@ -1,0 +1,193 @@
+"""Text as it comes, in pieces that are cut anywhere between characters, as the tokens of the whole.
+
+A token is given out once no later text can change it. Characters and bytes: at once, or, where a model reads a run of
+characters as one, when the next character is there. Words and pieces of words: when white space and the first character
+after it are there, for no rule for cutting words looks any further. What is not given out is held; it is cut again with
+what comes next.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tokenizers import normalizers
+
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.model.inputs import Inputs, token_inputs
+from seqserve.server.text.sentences import Sentences
+from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, byte_places
+from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
+
+HELD_MAX = 8192
+"""Characters that may be held. Of more without a border, the first half is given out as it would be cut if the text
+ended there: a word of thousands of characters may come in parts."""
+
+_BLOCK = 4096  # characters of a piece that are looked at together
+# White space as every tokenizer sees it, and what is none for any, after it.
+_BORDER = re.compile("[ \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000](?=\\S)")
+_NONE = token_inputs([])
+
+
+@dataclass(slots=True, eq=False)  # not frozen: one is made for each message, and a frozen one costs three times as much
+class Cut:
+    """Some tokens of a stream, perhaps none: what the graph reads, and where they stand; no tokens for ids.
+
+    ends_sentence: the last token so far was its sentence's last; there was one since the last end.
+    """
+
+    inputs: Inputs
+    tokens: list[Token]
+    ends_sentence: bool = False
+
+
+class TextFeed:
+    """The input of one stream: text, words or token ids, one of them from beginning to end.
+
+    Offsets are counted from the stream's first character; words count as joined by single spaces. Words and ids are
+    taken as they are. What it gives has to be read to its end.
+    """
+
+    def __init__(
+        self,
+        tokenization: Tokenization,
+        rule: tagging_pb2.SentenceRule = tagging_pb2.SENTENCE_RULE_CLIENT,
+        unit: common_pb2.OffsetUnit = common_pb2.OFFSET_UNIT_CHARACTER,
+        *,
+        begun: bool = False,
+    ) -> None:
+        """Begin a stream.
+
+        Args:
+            tokenization: How the model cuts text.
+            rule: What ends a sentence besides `sentence_end`; a line break that does is no token.
+            unit: Of the offsets.
+            begun: The stream begins within a sentence.
+        """
+        self._tokenization = tokenization
+        self._by_lines = rule in (tagging_pb2.SENTENCE_RULE_NEWLINE, tagging_pb2.SENTENCE_RULE_PUNCTUATION)
+        self._sentences = Sentences() if rule == tagging_pb2.SENTENCE_RULE_PUNCTUATION else None
+        self._in_bytes = unit == common_pb2.OFFSET_UNIT_BYTE
+        level, normalizer = tokenization.vocabulary.level, tokenization.tokenizer.normalizer
+        self._by_characters = level in (manifest_pb2.TOKEN_LEVEL_CHARACTER, manifest_pb2.TOKEN_LEVEL_BYTE)
+        self._by_runs = not (normalizer is None or isinstance(normalizer, normalizers.Lowercase))
+        self._kind: str | None = None
+        self._held = ""
+        self._origin = self._origin_bytes = 0  # where what is held begins
+        self._open = begun  # the sentence has a token
+
+    def text(self, piece: str) -> Iterator[Cut]:
+        """More text.
+
+        Raises: InvalidFieldError if the stream is not text; OutOfVocabularyError telling the offset in characters.
+        """
+        self._goes_on_with("text")
+        for start in range(0, len(piece), _BLOCK):
+            known = len(self._held)
+            self._held += piece[start : start + _BLOCK]
+            while self._by_lines and (end := self._held.find("\n", known)) >= 0:
+                yield from self._release(len(self._held[:end].removesuffix("\r")), ends_sentence=True)
+                self._drop(self._held.index("\n") + 1)
+                known = 0
+            yield from self._settled(known)
+
+    def words(self, words: Sequence[str]) -> Iterator[Cut]:
+        """More words. Raises: as text; InvalidFieldError for an empty word."""
+        self._goes_on_with("words")
+        tokenized = self._tokenization.tokenize_words(words, "words.words", self._origin)
+        self._held = "".join(f"{word} " for word in words)
+        yield from self._cuts(tokenized, len(tokenized.tokens))
+        self._drop(len(self._held))
+
+    def token_ids(self, ids: Sequence[int]) -> Iterable[Cut]:
+        """More token ids. Raises: as text; InvalidFieldError for an id outside the vocabulary."""
+        self._goes_on_with("token_ids")
+        self._open = True
+        return (Cut(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, []),)
+
+    def sentence_end(self) -> Iterator[Cut]:
+        """All that is held, and the sentence ends here."""
+        yield from self._release(len(self._held), ends_sentence=True)
+
+    def flush(self) -> Iterator[Cut]:
+        """All that is held, as it is: when a flush is asked for, and at the stream's end. A word may go on after it."""
+        yield from self._release(len(self._held))
+
+    def _goes_on_with(self, kind: str) -> None:
+        if self._kind not in (None, kind):
+            raise InvalidFieldError(
+                f"this stream began with {self._kind}, it cannot go on with {kind}; open another stream", field=kind
+            )
+        self._kind = kind
+
+    def _settled(self, known: int) -> Iterator[Cut]:
+        """What later text cannot change. Args: known: characters that were held before the last ones came."""
+        size = len(self._held)
+        if self._by_characters:
+            waits = self._by_runs or (self._by_lines and self._held.endswith("\r"))  # perhaps half a line break
+            yield from self._release(size, size - waits)
+            return
+        border = -1
+        for border in (found.start() for found in _BORDER.finditer(self._held, max(0, known - 1))):  # noqa: B007
+            pass
+        if border >= 0:
+            yield from self._release(border + 2, border)
+        elif size > HELD_MAX:
+            yield from self._release(size, size // 2)
+
+    def _release(self, size: int, border: int | None = None, *, ends_sentence: bool = False) -> Iterator[Cut]:
+        """Cut the first ``size`` characters of what is held, and give out the tokens before a border."""
+        text = self._held[:size]
+        tokenized = self._tokenization.tokenize_text(text, "text", origin=self._origin)
+        tokens = tokenized.tokens
+        limit = self._origin + (size if border is None else border)
+        count = bisect_right(tokens, limit, key=_end)
+        if size > HELD_MAX:  # the border is none of the text's
+            count = _whole_characters(tokens, count or int(bool(tokens) and tokens[0].start < limit))
+            limit = max(limit, tokens[count - 1].end) if count else limit
+        rest = min(limit, tokens[count].start) if count < len(tokens) else limit
+        space = count > 0 and (rest > tokens[count - 1].end or self._held[rest - self._origin :][:1].isspace())
+        yield from self._cuts(tokenized, count, space=space, ends_sentence=ends_sentence)
+        self._drop(rest - self._origin)
+
+    def _cuts(
+        self, tokenized: Tokenized, count: int, *, space: bool = False, ends_sentence: bool = False
+    ) -> Iterator[Cut]:
+        """The first tokens, sentence by sentence. Args: space: white space follows them."""
+        tokens = tokenized.tokens[:count]
+        runs = [(0, count, ends_sentence)]
+        if self._sentences is not None:
+            runs = list(self._sentences.split(tokens, words=self._kind == "words"))
+            if ends_sentence or (space and self._sentences.space()):
+                runs[-1] = (*runs[-1][:2], True)
+            if ends_sentence:
+                self._sentences.begin()
+        if self._in_bytes and tokens:
+            places = byte_places(self._held)
+            start, shift = self._origin, self._origin_bytes
+            tokens = [Token(t.text, shift + places[t.start - start], shift + places[t.end - start]) for t in tokens]
+        for start, end, ends in runs:
+            self._open = self._open or start < end
+            closes, self._open = ends and self._open, self._open and not ends
+            if start < end or closes:
+                inputs = tokenized.inputs.cut(start, end) if start < end else _NONE
+                yield Cut(inputs, tokens[start:end], closes)
+
+    def _drop(self, count: int) -> None:
+        """Hold the first characters no longer."""
+        self._origin_bytes += len(self._held[:count].encode("utf-8"))
+        self._origin += count
+        self._held = self._held[count:]
+
+
+def _whole_characters(tokens: Sequence[Token], count: int) -> int:
+    """So many tokens, or a few more where a character's bytes are several tokens."""
+    while 0 < count < len(tokens) and tokens[count].start < tokens[count - 1].end:
+        count += 1
+    return count
+
+
+def _end(token: Token) -> int:
+    return token.end

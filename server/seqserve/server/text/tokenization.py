@@ -1,0 +1,273 @@
+"""Text in: a caller's text or words as the inputs that the model was trained on, with offsets into the caller's text.
+
+The tokenizer is the servable's tokenizer.json, read with the `tokenizers` library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tokenizers
+
+from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
+from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
+from seqserve.server.model.manifest import TOKENIZER_FILE
+from seqserve.server.text.detokenization import token_bytes
+from seqserve.v1 import manifest_pb2 as pb
+
+_PIECE_CHARACTERS = 4096  # of a text whose tokens are counted before it is cut
+_LONG_CHARACTERS = 1024  # of a piece for which the library lets others have the interpreter meanwhile
+_KNOWN_WORDS_MAX, _KNOWN_WORD_CHARACTERS_MAX = 1 << 15, 32  # words whose ids are kept at hand
+
+
+class Token(NamedTuple):
+    """A token of a caller's text: its text and where it stands, [start, end) in characters."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenized:
+    """A text as inputs, and its tokens; no tokens if the caller gave ids."""
+
+    inputs: Inputs
+    tokens: list[Token]
+
+
+class Tokenization:
+    """Turns text and words into inputs. Safe to use from several threads."""
+
+    def __init__(self, manifest: pb.Manifest, folder: Path) -> None:
+        """Read the tokenizer.
+
+        Raises: BrokenServableError if the file is not a tokenizer, or not of the size that the manifest says.
+        """
+        self.vocabulary = manifest.vocabulary
+        self._with_bytes = any(spec.role == pb.TENSOR_ROLE_WORD_BYTES for spec in manifest.inputs)
+        try:
+            self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        except Exception as error:  # the library raises plain Exception
+            raise BrokenServableError(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
+        if (size := self.tokenizer.get_vocab_size()) != self.vocabulary.size:
+            raise BrokenServableError(f"{TOKENIZER_FILE} has {size} tokens, the manifest says {self.vocabulary.size}")
+        self._unknown = self.vocabulary.unknown_token if self.vocabulary.HasField("unknown_token") else None
+        self._known_word_id = lru_cache(_KNOWN_WORDS_MAX)(self._word_id)  # the library takes microseconds for each
+        self._characters = self._ids_of_characters()
+        self._bytes_are_ids = self.vocabulary.level == pb.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
+
+    def encode_ids(self, text: str, field: str, origin: int = 0, tokens_max: int = 0) -> list[int]:
+        """Token ids of a text.
+
+        Where it takes long, a text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
+
+        Args: origin: where the text begins in the caller's, for errors.
+        Raises: OutOfVocabularyError naming the first character, or word, that the vocabulary does not have, and its
+            offset; InputTooLongError.
+        """
+        if self._characters is not None:
+            try:
+                return [self._characters[character] for character in text]
+            except KeyError:
+                if not self.vocabulary.HasField("unknown_token"):
+                    raise self._outside(text, field, origin) from None
+                unknown = self.vocabulary.unknown_token
+                return [self._characters.get(character, unknown) for character in text]
+        if self._bytes_are_ids:
+            return list(text.encode("utf-8"))
+        self._refuse_if_too_long(text, field, tokens_max)
+        return list(self._encoded(text, text, field, origin).ids)
+
+    def check_ids(self, ids: Sequence[int], field: str) -> None:
+        """Raise InvalidFieldError for the first id that is not in the vocabulary."""
+        size = self.vocabulary.size
+        for index, token in enumerate(ids):
+            if not 0 <= token < size:
+                raise InvalidFieldError(
+                    f"{field}[{index}] is {token}; the vocabulary has ids 0 to {size - 1}", field=field
+                )
+
+    def tokenize_text(self, text: str, field: str, tokens_max: int = 0, origin: int = 0) -> Tokenized:
+        """Cut a text into tokens.
+
+        A long text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
+
+        Args: origin: where the text begins in the caller's; offsets count from there.
+        Raises: as encode_ids, and as tokenize_words; InputTooLongError.
+        """
+        self._refuse_if_too_long(text, field, tokens_max)
+        if self._characters is not None or self._bytes_are_ids:
+            ids = self.encode_ids(text, field, origin)
+            tokens = [Token(character, place, place + 1) for place, character in enumerate(text, origin)]
+            if len(ids) > len(tokens):  # bytes stand where their character does
+                tokens = [token for token in tokens for _ in token.text.encode("utf-8")]
+            return Tokenized(self._inputs(ids, tokens), tokens)
+        encoding = self._encoded(text, text, field, origin)
+        offsets: list[tuple[int, int]] = encoding.offsets
+        tokens = [Token(text[start:end], origin + start, origin + end) for start, end in offsets]
+        whole = self.vocabulary.level in (pb.TOKEN_LEVEL_WORD, pb.TOKEN_LEVEL_UNSPECIFIED)
+        return Tokenized(self._inputs(self._word_ids(tokens, field) if whole else encoding.ids, tokens), tokens)
+
+    def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
+        """Count the tokens of a long text piece by piece, no further than needed.
+
+        The library cuts some 100,000 tokens a second: a text of a megabyte would take seconds, only to be refused. A
+        run of thousands of characters without a space is counted in parts, so a web address of that length may count
+        as many words.
+        """
+        count = start = 0
+        while tokens_max and len(text) > _PIECE_CHARACTERS and start < len(text):
+            end = start + _PIECE_CHARACTERS
+            space = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+            end = space + 1 if start <= space and end < len(text) else end  # between words, if there are any
+            count += max(0, len(self._encoded(text[start:end], text, field).ids) - 1)  # a word that was cut counts once
+            check_length(count, tokens_max, "tokens or more", field)
+            start = end
+
+    def _ids_of_characters(self) -> dict[str, int] | None:
+        """Ids by character, if the tokens are characters as they stand: looked up far faster than the library does."""
+        if self.vocabulary.level != pb.TOKEN_LEVEL_CHARACTER or not self._takes_text_as_it_stands:
+            return None
+        ids: dict[str, int] = self.tokenizer.get_vocab()
+        return ids
+
+    def _ids_are_bytes(self) -> bool:
+        """Whether each byte's value is its id: then the library, which takes seconds for a megabyte, is not asked."""
+        return self._takes_text_as_it_stands and token_bytes(self.tokenizer)[:256] == [bytes([i]) for i in range(256)]
+
+    @property
+    def _takes_text_as_it_stands(self) -> bool:
+        return self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
+
+    def tokenize_words(self, words: Sequence[str], field: str, origin: int = 0) -> Tokenized:
+        """Take words as they are; their offsets count them as joined by single spaces, from ``origin`` on.
+
+        Raises: InvalidFieldError for an empty word; OutOfVocabularyError.
+        """
+        tokens: list[Token] = []
+        start = origin
+        for index, word in enumerate(words):
+            if not word:
+                raise InvalidFieldError(f"{field}[{index}] is an empty word", field=field)
+            tokens.append(Token(word, start, start + len(word)))
+            start += len(word) + 1
+        return Tokenized(self._inputs(self._word_ids(tokens, field), tokens), tokens)
+
+    def tokenize_ids(self, ids: Sequence[int], field: str) -> Tokenized:
+        """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
+        if self._with_bytes:
+            raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
+        known = ids[:]  # a list: NumPy is slow with what is none
+        self.check_ids(known, field)
+        return Tokenized(token_inputs(known), [])
+
+    def _word_ids(self, words: Sequence[Token], field: str) -> list[int]:
+        """Ids of words as they stand. Raises: OutOfVocabularyError naming the first that has none."""
+        ids: list[int] = []
+        for word in words:
+            known = len(word.text) <= _KNOWN_WORD_CHARACTERS_MAX
+            if (token := self._known_word_id(word.text) if known else self._word_id(word.text)) is None:
+                raise OutOfVocabularyError(
+                    f"word {word.text!r} at offset {word.start} of {field} is not in the model's vocabulary, "
+                    "and the model has no unknown token",
+                    field=field,
+                    metadata={"word": word.text, "offset": str(word.start)},
+                )
+            ids.append(token)
+        return ids
+
+    def _word_id(self, word: str) -> int | None:
+        """Id of a word, or of the unknown token; None if the model has none."""
+        normalizer = self.tokenizer.normalizer
+        token = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer else word)
+        return self._unknown if token is None else token
+
+    def _inputs(self, ids: Sequence[int], tokens: Sequence[Token]) -> Inputs:
+        """What the graph reads of tokens."""
+        inputs = token_inputs(ids)
+        if self._with_bytes:
+            letters, lengths = word_bytes([token.text for token in tokens], self.vocabulary.word_bytes_max)
+            inputs.arrays[pb.TENSOR_ROLE_WORD_BYTES] = letters
+            inputs.arrays[pb.TENSOR_ROLE_WORD_LENGTHS] = lengths
+        return inputs
+
+    def _encoded(self, piece: str, text: str, field: str, origin: int = 0) -> tokenizers.Encoding:
+        """What the library makes of a piece of a text. Raises: OutOfVocabularyError about the whole text.
+
+        For a single text the library holds the interpreter's lock all the while, for a list of them it does not.
+        """
+        try:
+            if len(piece) <= _LONG_CHARACTERS:
+                return self.tokenizer.encode(piece, add_special_tokens=False)
+            return self.tokenizer.encode_batch([piece], add_special_tokens=False)[0]
+        except Exception as error:  # the library raises plain Exception for a missing unknown token
+            raise self._outside(text, field, origin) from error
+
+    def _outside(self, text: str, field: str, origin: int) -> OutOfVocabularyError:
+        if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:
+            missing = {character for character in set(text) if not self._knows(character)}
+            offset = next((offset for offset, character in enumerate(text) if character in missing), None)
+            if offset is not None:
+                character = text[offset]
+                return OutOfVocabularyError(
+                    f"character {character!r} (U+{ord(character):04X}) at offset {origin + offset} of {field} is not "
+                    "in the model's vocabulary, and the model has no unknown token",
+                    field=field,
+                    metadata={"character": character, "offset": str(origin + offset)},
+                )
+        return OutOfVocabularyError(
+            f"{field} has a token that is not in the model's vocabulary, and the model has no unknown token",
+            field=field,
+        )
+
+    def _knows(self, character: str) -> bool:
+        """Whether a character, as the model reads it, is in the vocabulary."""
+        normalizer = self.tokenizer.normalizer
+        read = normalizer.normalize_str(character) if normalizer else character
+        return all(self.tokenizer.token_to_id(each) is not None for each in read)
+
+
+def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
+    """The UTF-8 bytes of words, as the byte features read them.
+
+    Args:
+        words: T words.
+        longest: Bytes of a word that are kept; of a longer one the first half and the last half.
+    Returns: int32 (T, W) of byte + 1, 0 where there is none, W the longest kept word, at least 1; lengths int32 (T,).
+    """
+    kept: list[bytes] = []
+    for word in words:
+        data = word.encode("utf-8", "surrogatepass")
+        head = longest - longest // 2
+        kept.append(data if len(data) <= longest else data[:head] + data[len(data) - longest // 2 :])
+    lengths = np.array([len(data) for data in kept], dtype=np.int32)
+    letters = np.zeros((len(kept), max(1, int(lengths.max(initial=1)))), dtype=np.int32)
+    inside = np.arange(letters.shape[1]) < lengths[:, np.newaxis]
+    letters[inside] = np.frombuffer(b"".join(kept), np.uint8).astype(np.int32) + 1
+    return letters, lengths
+
+
+def byte_places(text: str) -> Sequence[int]:
+    """Where each character of a text begins, in bytes of its UTF-8 form, and where the last one ends."""
+    if text.isascii():
+        return range(len(text) + 1)
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+    places: list[int] = np.concatenate([[0], sizes.cumsum()]).tolist()
+    return places
+
+
+def check_length(count: int, limit: int, what: str, field: str) -> None:
+    """Raise InputTooLongError if there are more tokens than the limit; 0 is no limit."""
+    if limit and count > limit:
+        raise InputTooLongError(
+            f"{field} has {count} {what}, the model takes at most {limit}; cut it into several requests",
+            field=field,
+            metadata={"count": str(count), "limit": str(limit)},
+        )

@@ -1,0 +1,42 @@
+"""What a Prometheus is told of sessions."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from seqserve.server.metrics import SessionCollector
+from seqserve.server.sessions import Catalog, Keeper, Sessions, Shelf
+from seqserve.server.settings import SessionSettings
+from seqserve.server.stores import TimedStore
+from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into
+
+
+async def test_what_became_of_sessions_is_counted_and_their_store_is_timed(at: Rooms) -> None:
+    settings, store = SessionSettings(), TimedStore(at.store)
+    shelf = Shelf(store)
+    sessions, catalog = Sessions(at.repository, shelf, settings), Catalog(at.repository, shelf, settings)
+    keeper = Keeper(at.repository, shelf, settings)
+    registry = CollectorRegistry()
+    registry.register(SessionCollector(keeper, store))
+    async with sessions.advance(into(ttl_s=5.0), LSTM, OWNER) as advance:
+        await commit(advance, 1, 2)
+    await catalog.fork(OWNER, "one", "two", "", None, 50.0, "")
+    snapshot, _ = await catalog.export(OWNER, "one", "")
+    await catalog.import_(OWNER, "three", snapshot, None, "")
+    at.clock.advance(10)
+    await keeper.sweep()
+
+    def told(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"seqserve_{name}", labels)
+
+    counted = {name: told(f"sessions_{name}_total") for name in ("created", "expired", "evicted", "restored", "forked")}
+    assert counted == {"created": 3, "expired": 1, "evicted": 0, "restored": 1, "forked": 1}
+    assert told("sessions_live") == 2
+    assert told("sessions_bytes") == sum(
+        [len((await catalog.get(OWNER, name)).record.body) for name in ("two", "three")]
+    )
+    assert told("store_seconds_count", operation="create") == 3
+    assert told("store_seconds_bucket", operation="create", le="+Inf") == 3
+    total_s = told("store_seconds_sum", operation="create")
+    assert total_s is not None
+    assert 0 < total_s < 1

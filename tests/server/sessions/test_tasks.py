@@ -1,0 +1,250 @@
+"""Sessions of taggers and classifiers: their state has consumed everything, and no other task goes on with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seqserve.server.errors import (
+    InvalidFieldError,
+    ServableMismatchError,
+    SnapshotInvalidError,
+    TaskMismatchError,
+)
+from seqserve.server.model.sequence_state import Sentence, Start, TokenCounts
+from seqserve.server.sessions import Destination, Ending, StateSpec
+from seqserve.server.sessions.snapshot import pack, unpack, unpack_tokens
+from seqserve.v1 import common_pb2, session_pb2
+from seqserve.v1 import state_pb2 as pb
+from tests.calls import refusal
+from tests.server.sessions.rig import OWNER, Rooms, ending, into, request, rooms, same, some
+from tests.server.sessions.wire import Caller, serving
+
+TASKS = ("tagger", "chain", "classifier")
+
+
+@pytest.fixture(scope="module")
+def all_rooms(tasks: Path) -> Iterator[Rooms]:
+    """Shared by the tests that only look at the models."""
+    with rooms(tasks) as made:
+        yield made
+
+
+@pytest.fixture
+def at(tasks: Path) -> Iterator[Rooms]:
+    with rooms(tasks) as made:
+        yield made
+
+
+def ref(name: str) -> tuple[str, int | None]:
+    return name, None
+
+
+def a_start(at: Rooms, name: str, *tokens: int, **changed: object) -> Start:
+    """After these tokens, which are kept."""
+    end = ending(at.repository.model(name, None), Start.new(), some(*tokens))
+    counts = TokenCounts() if end.last_token is None else TokenCounts().plus(some(*tokens), some())
+    start = Start(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
+    return replace(start, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", TASKS)
+async def test_a_session_goes_on_after_its_last_token_and_feeds_none_again(at: Rooms, name: str) -> None:
+    await request(at, into(), 1, 2, 3, ref=ref(name))
+    async with at.sessions.advance(into(), ref(name), OWNER) as advance:
+        start = advance.start
+        assert (start.position, start.last_token, len(start.lead), len(start.tokens)) == (3, None, 0, 0)
+        assert (len(start.counts.ids), start.undecoded) == (0, b"")
+        assert not advance.keeps_tokens
+    await request(at, into(), 4, 5, ref=ref(name))
+    await request(at, into("whole"), 1, 2, 3, 4, 5, ref=ref(name))
+    one, whole = [(await at.catalog.get(OWNER, each)).stored.state for each in ("one", "whole")]
+    assert one.tensors == whole.tensors
+    assert one.ByteSize() <= 1.1 * sum(len(tensor.data) for tensor in one.tensors) + 512
+
+
+async def test_a_tagger_remembers_where_its_sentence_began_and_what_its_last_label_was(at: Rooms) -> None:
+    for name, label in (("tagger", None), ("chain", 3)):
+        async with at.sessions.advance(into(name), ref(name), OWNER) as advance:
+            end = ending(advance.model, advance.start, some(1, 2, 3))
+            await advance.commit(replace(end, sentence=Sentence(2, label)))
+        snapshot, _ = await at.catalog.export(OWNER, name, "")
+        await at.catalog.import_(OWNER, f"{name}-2", snapshot, None, "")
+        await at.catalog.fork(OWNER, name, f"{name}-3", "", None, None, "")
+        for each in (name, f"{name}-2", f"{name}-3"):
+            async with at.sessions.advance(into(each), ref(name), OWNER) as advance:
+                assert advance.start.sentence == Sentence(2, label)
+
+
+async def test_a_stream_without_a_token_leaves_its_session_at_the_beginning(at: Rooms) -> None:
+    async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
+        state = advance.model.servable.initial_state()
+        assert (await advance.commit(Ending(state, 0, None, some()))).position == 0
+    async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
+        assert same(advance.start, Start.new())
+
+
+Break = Callable[[pb.SnapshotPayload], None]
+
+
+def end_with_a_token(payload: pb.SnapshotPayload) -> None:
+    payload.last_token = 1
+
+
+def remember_a_sentence(payload: pb.SnapshotPayload) -> None:
+    payload.tagging.sentence_position = 1
+
+
+def forget_the_sentence(payload: pb.SnapshotPayload) -> None:
+    payload.ClearField("tagging")
+
+
+def count_tokens(payload: pb.SnapshotPayload) -> None:
+    payload.generation.counts.token_ids.append(1)
+    payload.generation.counts.prompt.append(3)
+    payload.generation.counts.generated.append(0)
+
+
+def begin_the_sentence_at(position: int) -> Break:
+    def change(payload: pb.SnapshotPayload) -> None:
+        payload.tagging.sentence_position = position
+
+    return change
+
+
+def label(index: int) -> Break:
+    def change(payload: pb.SnapshotPayload) -> None:
+        payload.tagging.last_label = index
+
+    return change
+
+
+def lose_the_label(payload: pb.SnapshotPayload) -> None:
+    payload.tagging.ClearField("last_label")
+
+
+def keep_a_token_that_is_not_there(payload: pb.SnapshotPayload) -> None:
+    payload.tokens[-1] = 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "said"),
+    [
+        ("classifier", end_with_a_token, "has a last token, which a model for TASK_CLASSIFICATION does not have"),
+        ("classifier", remember_a_sentence, "has a tagging, which a model for TASK_CLASSIFICATION does not have"),
+        ("classifier", count_tokens, "remembers a generation, and its model does not generate"),
+        ("classifier", keep_a_token_that_is_not_there, "keeps tokens outside the vocabulary"),
+        ("tagger", end_with_a_token, "has a last token, which a model for TASK_TAGGING does not have"),
+        ("tagger", forget_the_sentence, "has no tagging, which a model for TASK_TAGGING above position 0 needs"),
+        ("tagger", begin_the_sentence_at(4), "sentence begins at 4, but it is at position 3"),
+        ("tagger", begin_the_sentence_at(-1), "sentence begins at -1"),
+        ("tagger", label(0), "has a last label where there is none"),
+        ("chain", label(5), "last label is 5, the model has 5 labels"),
+        ("chain", label(-1), "last label is -1"),
+        ("chain", lose_the_label, "none where a CRF goes on"),
+        ("chain", begin_the_sentence_at(3), "has a last label where there is none"),
+        ("lstm", remember_a_sentence, "has a tagging, which a model for TASK_LANGUAGE_MODEL does not have"),
+    ],
+)
+def test_what_is_broken_is_told(all_rooms: Rooms, name: str, broken: Break, said: str) -> None:
+    servable = all_rooms.repository.model(name, None).servable
+    payload = pack(a_start(all_rooms, name, 1, 2, 3), servable, now_s=0)
+    assert unpack(payload, servable).position == 3
+    broken(payload)
+    with pytest.raises(SnapshotInvalidError, match=said):
+        unpack(payload, servable)
+
+
+def test_at_the_beginning_there_is_no_sentence_to_remember(all_rooms: Rooms) -> None:
+    servable = all_rooms.repository.model("chain", None).servable
+    for broken in (label(1), begin_the_sentence_at(1)):
+        payload = pack(Start.new(), servable, now_s=0)
+        assert same(unpack(payload, servable), Start.new())
+        broken(payload)
+        with pytest.raises(SnapshotInvalidError, match="at position 0, where there are neither"):
+            unpack(payload, servable)
+
+
+async def test_tokens_are_kept_only_where_they_are_all_that_is_read(at: Rooms) -> None:
+    for model in TASKS:
+        await request(at, into(model, keep_tokens=True), 1, 2, ref=ref(model))
+        await request(at, into(model), 3, ref=ref(model))
+        assert list((await at.catalog.get(OWNER, model)).stored.state.tokens) == [1, 2, 3]
+    spec = into(keep_tokens=True)
+    with pytest.raises(InvalidFieldError, match="'speller' reads more than token ids") as caught:
+        await request(at, spec, 1, ref=ref("speller"))
+    assert caught.value.field == "state.keep_tokens"
+    with pytest.raises(InvalidFieldError, match="'speller' reads more than token ids"):
+        await at.catalog.create(OWNER, "x", ref("speller"), None, "", keep_tokens=True)
+    servable = at.repository.model("speller", None).servable
+    start = Start(servable.initial_state(), 1)
+    payload = pack(start, servable, now_s=0)
+    assert unpack(payload, servable).position == 1
+    payload.tokens.append(1)
+    with pytest.raises(SnapshotInvalidError, match="which are not all that its model reads"):
+        unpack(payload, servable)
+
+
+def test_of_a_tagger_only_its_sentence_is_read_again(all_rooms: Rooms) -> None:
+    tagger, chain = (all_rooms.repository.model(name, None).servable for name in ("tagger", "chain"))
+    payload = pack(a_start(all_rooms, "tagger", 1, 2, 3, 4, sentence=Sentence(3)), tagger, now_s=0)
+    again = unpack_tokens(payload, tagger)
+    assert (again.state, again.position, again.lead.tolist()) == (None, 4, [4])
+    payload = pack(a_start(all_rooms, "tagger", 1, 2, sentence=Sentence(2)), tagger, now_s=0)
+    assert unpack_tokens(payload, tagger).lead.tolist() == []
+    within = pack(a_start(all_rooms, "chain", 1, 2), chain, now_s=0)
+    with pytest.raises(ServableMismatchError):  # the tokens do not tell which label the next one follows
+        unpack_tokens(within, chain)
+    after = pack(a_start(all_rooms, "chain", 1, 2, sentence=Sentence(2)), chain, now_s=0)
+    assert unpack_tokens(after, chain).position == 2
+
+
+async def test_replayed_kept_tokens_go_on_with_the_newest(tasks: Path, tmp_path: Path) -> None:
+    from tests.servables import make_classifier  # torch takes seconds to import
+
+    root = Path(shutil.copytree(tasks, tmp_path / "models"))
+    with rooms(root, on_model_change="replay") as at:
+        await request(at, into(keep_tokens=True), 1, 2, ref=ref("classifier"))
+        make_classifier(root / "classifier", bidirectional=False)
+        await at.repository.load_version("classifier", None)
+        async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
+            assert (advance.model.servable.id.version, advance.start.lead.tolist()) == (2, [1, 2])
+        await request(at, into(), 3, ref=ref("classifier"))
+        await request(at, into("whole"), 1, 2, 3, ref=ref("classifier"))
+        one, whole = [(await at.catalog.get(OWNER, each)).stored.state for each in ("one", "whole")]
+        assert one.tensors == whole.tensors
+
+
+@pytest.mark.parametrize("policy", ["pin", "replay", "refuse"])
+async def test_no_model_goes_on_with_the_session_of_another_task(tasks: Path, policy: str) -> None:
+    with rooms(tasks, on_model_change=policy) as at:
+        for name in ("tagger", "classifier"):  # of the same tokenizer
+            await request(at, into(name, keep_tokens=True), 1, 2, ref=ref(name))
+        for name, other in (("tagger", "classifier"), ("classifier", "tagger"), ("tagger", "lstm")):
+            with pytest.raises(ServableMismatchError, match=f"belongs to {name}/1 .* than {other}/1"):
+                await request(at, into(name), 3, ref=ref(other))
+
+
+@pytest.mark.parametrize("destination", [Destination.SESSION, Destination.SNAPSHOT])
+async def test_a_model_of_both_directions_has_no_sessions(at: Rooms, destination: Destination) -> None:
+    spec = into(destination=destination) if destination is Destination.SESSION else StateSpec(destination=destination)
+    with pytest.raises(TaskMismatchError, match="'both' reads its input in both directions"):
+        await request(at, spec, 1, ref=ref("both"))
+    with pytest.raises(TaskMismatchError, match="'both' reads its input in both directions"):
+        await at.catalog.create(OWNER, "x", ref("both"), None, "", keep_tokens=False)
+
+
+async def test_text_is_not_generated_in_the_session_of_a_tagger(tasks: Path) -> None:
+    async with serving(tasks) as channel:
+        caller = Caller(channel)
+        tagger = common_pb2.ModelRef(name="tagger")
+        created = await caller.call(session_pb2.CreateSessionRequest(model=tagger, session_id="one"))
+        assert (created.session.servable.model, created.session.position) == ("tagger", 0)
+        told = await refusal(caller.generate("the cat", session_id="one"))
+        assert (told.reason, told.code.name) == ("ERROR_REASON_SERVABLE_MISMATCH", "FAILED_PRECONDITION")
+        assert "the state belongs to tagger/1" in told.message
+        assert "go on with its own version" in told.message
