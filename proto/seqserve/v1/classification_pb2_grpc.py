@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ClassificationServiceStub(object):
-    """A label for a sequence.
+    """Assigns labels to sequences.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class ClassificationServiceStub(object):
 
 
 class ClassificationServiceServicer(object):
-    """A label for a sequence.
+    """Assigns labels to sequences.
     """
 
     def Classify(self, request, context):
-        """Classifies whole texts.
+        """Classifies complete texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamClassify(self, request_iterator, context):
-        """Classifies a stream of text and answers anew after each piece.
+        """Classifies a stream of text and returns an updated classification after each piece.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_ClassificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClassificationService(object):
-    """A label for a sequence.
+    """Assigns labels to sequences.
     """
 
     @staticmethod

@@ -27,42 +27,42 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ClassificationServiceStub:
-    """A label for a sequence."""
+    """Assigns labels to sequences."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClassificationServiceAsyncStub: ...
     Classify: _grpc.UnaryUnaryMultiCallable[_classification_pb2.ClassifyRequest, _classification_pb2.ClassifyResponse]
-    """Classifies whole texts."""
+    """Classifies complete texts."""
     StreamClassify: _grpc.StreamStreamMultiCallable[_classification_pb2.StreamClassifyRequest, _classification_pb2.StreamClassifyResponse]
-    """Classifies a stream of text and answers anew after each piece."""
+    """Classifies a stream of text and returns an updated classification after each piece."""
 
 @_typing.type_check_only
 class ClassificationServiceAsyncStub(ClassificationServiceStub):
-    """A label for a sequence."""
+    """Assigns labels to sequences."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Classify: _aio.UnaryUnaryMultiCallable[_classification_pb2.ClassifyRequest, _classification_pb2.ClassifyResponse]  # type: ignore[assignment]
-    """Classifies whole texts."""
+    """Classifies complete texts."""
     StreamClassify: _aio.StreamStreamMultiCallable[_classification_pb2.StreamClassifyRequest, _classification_pb2.StreamClassifyResponse]  # type: ignore[assignment]
-    """Classifies a stream of text and answers anew after each piece."""
+    """Classifies a stream of text and returns an updated classification after each piece."""
 
 class ClassificationServiceServicer:
-    """A label for a sequence."""
+    """Assigns labels to sequences."""
 
     def Classify(
         self,
         request: _classification_pb2.ClassifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_classification_pb2.ClassifyResponse, _abc.Awaitable[_classification_pb2.ClassifyResponse]]:
-        """Classifies whole texts."""
+        """Classifies complete texts."""
 
     def StreamClassify(
         self,
         request_iterator: _MaybeAsyncIterator[_classification_pb2.StreamClassifyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_classification_pb2.StreamClassifyResponse], _abc.AsyncIterator[_classification_pb2.StreamClassifyResponse]]:
-        """Classifies a stream of text and answers anew after each piece."""
+        """Classifies a stream of text and returns an updated classification after each piece."""
 
 def add_ClassificationServiceServicer_to_server(servicer: ClassificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GenerationServiceStub(object):
-    """Text from a language model, and how likely it finds a text.
+    """Generates text with language models and scores texts with them.
     """
 
     def __init__(self, channel):
@@ -53,25 +53,25 @@ class GenerationServiceStub(object):
 
 
 class GenerationServiceServicer(object):
-    """Text from a language model, and how likely it finds a text.
+    """Generates text with language models and scores texts with them.
     """
 
     def Generate(self, request, context):
-        """Generates from a prompt and streams what it generates: started, pieces, finished, in this order.
+        """Generates text from a prompt. Streams `started`, any number of `piece` events, and `finished`, in this order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Score(self, request, context):
-        """Tells how likely the model finds whole texts.
+        """Scores complete texts: returns their log-probabilities and perplexity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamScore(self, request_iterator, context):
-        """Tells how likely the model finds each token of a stream, as it comes.
+        """Scores each token of a stream of text as it arrives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,7 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService(object):
-    """Text from a language model, and how likely it finds a text.
+    """Generates text with language models and scores texts with them.
     """
 
     @staticmethod

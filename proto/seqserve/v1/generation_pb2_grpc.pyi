@@ -27,53 +27,53 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """Text from a language model, and how likely it finds a text."""
+    """Generates text with language models and scores texts with them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]
-    """Generates from a prompt and streams what it generates: started, pieces, finished, in this order."""
+    """Generates text from a prompt. Streams `started`, any number of `piece` events, and `finished`, in this order."""
     Score: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]
-    """Tells how likely the model finds whole texts."""
+    """Scores complete texts: returns their log-probabilities and perplexity."""
     StreamScore: _grpc.StreamStreamMultiCallable[_generation_pb2.StreamScoreRequest, _generation_pb2.StreamScoreResponse]
-    """Tells how likely the model finds each token of a stream, as it comes."""
+    """Scores each token of a stream of text as it arrives."""
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """Text from a language model, and how likely it finds a text."""
+    """Generates text with language models and scores texts with them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Generates from a prompt and streams what it generates: started, pieces, finished, in this order."""
+    """Generates text from a prompt. Streams `started`, any number of `piece` events, and `finished`, in this order."""
     Score: _aio.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]  # type: ignore[assignment]
-    """Tells how likely the model finds whole texts."""
+    """Scores complete texts: returns their log-probabilities and perplexity."""
     StreamScore: _aio.StreamStreamMultiCallable[_generation_pb2.StreamScoreRequest, _generation_pb2.StreamScoreResponse]  # type: ignore[assignment]
-    """Tells how likely the model finds each token of a stream, as it comes."""
+    """Scores each token of a stream of text as it arrives."""
 
 class GenerationServiceServicer:
-    """Text from a language model, and how likely it finds a text."""
+    """Generates text with language models and scores texts with them."""
 
     def Generate(
         self,
         request: _generation_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateResponse], _abc.AsyncIterator[_generation_pb2.GenerateResponse]]:
-        """Generates from a prompt and streams what it generates: started, pieces, finished, in this order."""
+        """Generates text from a prompt. Streams `started`, any number of `piece` events, and `finished`, in this order."""
 
     def Score(
         self,
         request: _generation_pb2.ScoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.ScoreResponse, _abc.Awaitable[_generation_pb2.ScoreResponse]]:
-        """Tells how likely the model finds whole texts."""
+        """Scores complete texts: returns their log-probabilities and perplexity."""
 
     def StreamScore(
         self,
         request_iterator: _MaybeAsyncIterator[_generation_pb2.StreamScoreRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.StreamScoreResponse], _abc.AsyncIterator[_generation_pb2.StreamScoreResponse]]:
-        """Tells how likely the model finds each token of a stream, as it comes."""
+        """Scores each token of a stream of text as it arrives."""
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

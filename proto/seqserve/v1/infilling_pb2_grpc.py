@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InfillingServiceStub(object):
-    """Words for the blanks in a text, chosen from both sides where the model reads both.
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class InfillingServiceStub(object):
 
 
 class InfillingServiceServicer(object):
-    """Words for the blanks in a text, chosen from both sides where the model reads both.
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank.
     """
 
     def FillIn(self, request, context):
-        """Fills the blanks of whole texts.
+        """Fills the blanks of complete texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_InfillingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InfillingService(object):
-    """Words for the blanks in a text, chosen from both sides where the model reads both.
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank.
     """
 
     @staticmethod

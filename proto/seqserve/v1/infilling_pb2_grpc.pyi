@@ -27,31 +27,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InfillingServiceStub:
-    """Words for the blanks in a text, chosen from both sides where the model reads both."""
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InfillingServiceAsyncStub: ...
     FillIn: _grpc.UnaryUnaryMultiCallable[_infilling_pb2.FillInRequest, _infilling_pb2.FillInResponse]
-    """Fills the blanks of whole texts."""
+    """Fills the blanks of complete texts."""
 
 @_typing.type_check_only
 class InfillingServiceAsyncStub(InfillingServiceStub):
-    """Words for the blanks in a text, chosen from both sides where the model reads both."""
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     FillIn: _aio.UnaryUnaryMultiCallable[_infilling_pb2.FillInRequest, _infilling_pb2.FillInResponse]  # type: ignore[assignment]
-    """Fills the blanks of whole texts."""
+    """Fills the blanks of complete texts."""
 
 class InfillingServiceServicer:
-    """Words for the blanks in a text, chosen from both sides where the model reads both."""
+    """Predicts the tokens at blanks in a text. Bidirectional models use the context on both sides of a blank."""
 
     def FillIn(
         self,
         request: _infilling_pb2.FillInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_infilling_pb2.FillInResponse, _abc.Awaitable[_infilling_pb2.FillInResponse]]:
-        """Fills the blanks of whole texts."""
+        """Fills the blanks of complete texts."""
 
 def add_InfillingServiceServicer_to_server(servicer: InfillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

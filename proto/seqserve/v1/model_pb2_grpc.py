@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """The models of a server.
+    """Lists, describes, loads, and unloads the models of a server.
     """
 
     def __init__(self, channel):
@@ -58,18 +58,18 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """The models of a server.
+    """Lists, describes, loads, and unloads the models of a server.
     """
 
     def ListModels(self, request, context):
-        """Lists every version of every model in the repository, also those that could not be loaded.
+        """Lists every version of every model in the repository, including versions that failed to load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Tells all about one version, its limits included.
+        """Describes one version: its manifest and the limits that apply to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,7 +83,7 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Unloads a version once nothing uses it any more.
+        """Unloads a version once no request uses it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """The models of a server.
+    """Lists, describes, loads, and unloads the models of a server.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class SessionServiceStub(object):
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     def __init__(self, channel):
@@ -84,8 +84,8 @@ class SessionServiceStub(object):
 
 
 class SessionServiceServicer(object):
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     def CreateSession(self, request, context):
@@ -96,7 +96,7 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetSession(self, request, context):
-        """Tells about a session; this does not count as use.
+        """Returns a session. Doesn't extend its lifetime.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,42 +110,42 @@ class SessionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TouchSession(self, request, context):
-        """Puts off a session's expiry.
+        """Extends the lifetime of a session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForkSession(self, request, context):
-        """Copies a session, from now or from a checkpoint.
+        """Copies a session at its current position or at a checkpoint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RewindSession(self, request, context):
-        """Sets a session back to a checkpoint.
+        """Resets a session to a checkpoint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportSession(self, request, context):
-        """Gives a session as a snapshot.
+        """Exports a session as a snapshot.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportSession(self, request, context):
-        """Makes a session out of a snapshot.
+        """Creates a session from a snapshot.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Ends a session and forgets its state.
+        """Deletes a session and its state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,8 +208,8 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService(object):
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SessionServiceStub:
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     @_typing.overload
@@ -38,51 +38,51 @@ class SessionServiceStub:
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
     """Creates a session at position 0."""
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]
-    """Tells about a session; this does not count as use."""
+    """Returns a session. Doesn't extend its lifetime."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
     """Lists the caller's sessions."""
     TouchSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.TouchSessionRequest, _session_pb2.TouchSessionResponse]
-    """Puts off a session's expiry."""
+    """Extends the lifetime of a session."""
     ForkSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.ForkSessionRequest, _session_pb2.ForkSessionResponse]
-    """Copies a session, from now or from a checkpoint."""
+    """Copies a session at its current position or at a checkpoint."""
     RewindSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.RewindSessionRequest, _session_pb2.RewindSessionResponse]
-    """Sets a session back to a checkpoint."""
+    """Resets a session to a checkpoint."""
     ExportSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.ExportSessionRequest, _session_pb2.ExportSessionResponse]
-    """Gives a session as a snapshot."""
+    """Exports a session as a snapshot."""
     ImportSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.ImportSessionRequest, _session_pb2.ImportSessionResponse]
-    """Makes a session out of a snapshot."""
+    """Creates a session from a snapshot."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.DeleteSessionResponse]
-    """Ends a session and forgets its state."""
+    """Deletes a session and its state."""
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Creates a session at position 0."""
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]  # type: ignore[assignment]
-    """Tells about a session; this does not count as use."""
+    """Returns a session. Doesn't extend its lifetime."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """Lists the caller's sessions."""
     TouchSession: _aio.UnaryUnaryMultiCallable[_session_pb2.TouchSessionRequest, _session_pb2.TouchSessionResponse]  # type: ignore[assignment]
-    """Puts off a session's expiry."""
+    """Extends the lifetime of a session."""
     ForkSession: _aio.UnaryUnaryMultiCallable[_session_pb2.ForkSessionRequest, _session_pb2.ForkSessionResponse]  # type: ignore[assignment]
-    """Copies a session, from now or from a checkpoint."""
+    """Copies a session at its current position or at a checkpoint."""
     RewindSession: _aio.UnaryUnaryMultiCallable[_session_pb2.RewindSessionRequest, _session_pb2.RewindSessionResponse]  # type: ignore[assignment]
-    """Sets a session back to a checkpoint."""
+    """Resets a session to a checkpoint."""
     ExportSession: _aio.UnaryUnaryMultiCallable[_session_pb2.ExportSessionRequest, _session_pb2.ExportSessionResponse]  # type: ignore[assignment]
-    """Gives a session as a snapshot."""
+    """Exports a session as a snapshot."""
     ImportSession: _aio.UnaryUnaryMultiCallable[_session_pb2.ImportSessionRequest, _session_pb2.ImportSessionResponse]  # type: ignore[assignment]
-    """Makes a session out of a snapshot."""
+    """Creates a session from a snapshot."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Ends a session and forgets its state."""
+    """Deletes a session and its state."""
 
 class SessionServiceServicer:
-    """Sessions: states that are kept between requests. A caller sees only its own; another's is answered as if it were not
-    there.
+    """Manages sessions: recurrent states that the server keeps between requests. Callers can access only their own sessions;
+    the session of another caller is reported as not found.
     """
 
     def CreateSession(
@@ -97,7 +97,7 @@ class SessionServiceServicer:
         request: _session_pb2.GetSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.GetSessionResponse, _abc.Awaitable[_session_pb2.GetSessionResponse]]:
-        """Tells about a session; this does not count as use."""
+        """Returns a session. Doesn't extend its lifetime."""
 
     def ListSessions(
         self,
@@ -111,41 +111,41 @@ class SessionServiceServicer:
         request: _session_pb2.TouchSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.TouchSessionResponse, _abc.Awaitable[_session_pb2.TouchSessionResponse]]:
-        """Puts off a session's expiry."""
+        """Extends the lifetime of a session."""
 
     def ForkSession(
         self,
         request: _session_pb2.ForkSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ForkSessionResponse, _abc.Awaitable[_session_pb2.ForkSessionResponse]]:
-        """Copies a session, from now or from a checkpoint."""
+        """Copies a session at its current position or at a checkpoint."""
 
     def RewindSession(
         self,
         request: _session_pb2.RewindSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.RewindSessionResponse, _abc.Awaitable[_session_pb2.RewindSessionResponse]]:
-        """Sets a session back to a checkpoint."""
+        """Resets a session to a checkpoint."""
 
     def ExportSession(
         self,
         request: _session_pb2.ExportSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ExportSessionResponse, _abc.Awaitable[_session_pb2.ExportSessionResponse]]:
-        """Gives a session as a snapshot."""
+        """Exports a session as a snapshot."""
 
     def ImportSession(
         self,
         request: _session_pb2.ImportSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ImportSessionResponse, _abc.Awaitable[_session_pb2.ImportSessionResponse]]:
-        """Makes a session out of a snapshot."""
+        """Creates a session from a snapshot."""
 
     def DeleteSession(
         self,
         request: _session_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.DeleteSessionResponse, _abc.Awaitable[_session_pb2.DeleteSessionResponse]]:
-        """Ends a session and forgets its state."""
+        """Deletes a session and its state."""
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TaggingServiceStub(object):
-    """A label for every token.
+    """Assigns a label to each token of a sequence.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class TaggingServiceStub(object):
 
 
 class TaggingServiceServicer(object):
-    """A label for every token.
+    """Assigns a label to each token of a sequence.
     """
 
     def Tag(self, request, context):
-        """Tags whole texts.
+        """Tags complete texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamTag(self, request_iterator, context):
-        """Tags a stream of text as it comes.
+        """Tags a stream of text as it arrives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_TaggingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TaggingService(object):
-    """A label for every token.
+    """Assigns a label to each token of a sequence.
     """
 
     @staticmethod

@@ -27,42 +27,42 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TaggingServiceStub:
-    """A label for every token."""
+    """Assigns a label to each token of a sequence."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TaggingServiceAsyncStub: ...
     Tag: _grpc.UnaryUnaryMultiCallable[_tagging_pb2.TagRequest, _tagging_pb2.TagResponse]
-    """Tags whole texts."""
+    """Tags complete texts."""
     StreamTag: _grpc.StreamStreamMultiCallable[_tagging_pb2.StreamTagRequest, _tagging_pb2.StreamTagResponse]
-    """Tags a stream of text as it comes."""
+    """Tags a stream of text as it arrives."""
 
 @_typing.type_check_only
 class TaggingServiceAsyncStub(TaggingServiceStub):
-    """A label for every token."""
+    """Assigns a label to each token of a sequence."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Tag: _aio.UnaryUnaryMultiCallable[_tagging_pb2.TagRequest, _tagging_pb2.TagResponse]  # type: ignore[assignment]
-    """Tags whole texts."""
+    """Tags complete texts."""
     StreamTag: _aio.StreamStreamMultiCallable[_tagging_pb2.StreamTagRequest, _tagging_pb2.StreamTagResponse]  # type: ignore[assignment]
-    """Tags a stream of text as it comes."""
+    """Tags a stream of text as it arrives."""
 
 class TaggingServiceServicer:
-    """A label for every token."""
+    """Assigns a label to each token of a sequence."""
 
     def Tag(
         self,
         request: _tagging_pb2.TagRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tagging_pb2.TagResponse, _abc.Awaitable[_tagging_pb2.TagResponse]]:
-        """Tags whole texts."""
+        """Tags complete texts."""
 
     def StreamTag(
         self,
         request_iterator: _MaybeAsyncIterator[_tagging_pb2.StreamTagRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tagging_pb2.StreamTagResponse], _abc.AsyncIterator[_tagging_pb2.StreamTagResponse]]:
-        """Tags a stream of text as it comes."""
+        """Tags a stream of text as it arrives."""
 
 def add_TaggingServiceServicer_to_server(servicer: TaggingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
