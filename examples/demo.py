@@ -1,6 +1,6 @@
-"""See it work: serve models/, stream a text and tags from it, stop. `make demo` runs this.
+"""Demo: serves models/, streams a text, tags a sentence, and stops. `make demo` runs this.
 
-Needs the extra [server] and no torch. Every step is shown with the command that does the same by hand.
+Requires the extra [server] and no torch. Prints the equivalent command before each step.
 """
 
 import contextlib
@@ -26,17 +26,27 @@ TAGGER, SENTENCE = "english-pos", "The quick brown fox can't wait to see Paris i
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo failed; the message states the cause."""
 
 
 def show(*command: str) -> None:
-    """Print a command as one would type it."""
+    """Prints a command as a user would type it."""
     print("\n$", *(f'"{word}"' if "'" in word else shlex.quote(word) for word in command), flush=True)
 
 
 @contextlib.contextmanager
 def server(repository: Path) -> Iterator[str]:
-    """Run a server on a free port; its address. On the way out it is stopped and has to end well."""
+    """Runs a server on a free port, and stops it at the end of the block.
+
+    Args:
+        repository: Folder of the models.
+
+    Yields:
+        HOST:PORT of the server.
+
+    Raises:
+        DemoError: The server didn't start, didn't stop, or exited with an error.
+    """
     arguments = ["--models", str(repository), "--listen", "127.0.0.1:0"]
     show("seqserve-server", *arguments)
     with (
@@ -50,40 +60,40 @@ def server(repository: Path) -> Iterator[str]:
         ) as process,
     ):
         try:
-            yield address_of(process, log)
+            yield read_address(process, log)
             process.send_signal(signal.SIGTERM)
             if (code := process.wait(STOP_S_MAX)) != 0:
-                raise DemoError(f"the server ended with exit code {code}:\n{written(log)}")
+                raise DemoError(f"the server ended with exit code {code}:\n{read_log(log)}")
         except subprocess.TimeoutExpired as error:
-            raise DemoError(f"the server did not stop within {STOP_S_MAX:g} s of SIGTERM:\n{written(log)}") from error
+            raise DemoError(f"the server did not stop within {STOP_S_MAX:g} s of SIGTERM:\n{read_log(log)}") from error
         finally:
             process.kill()
 
 
-def address_of(process: subprocess.Popen[str], log: IO[str]) -> str:
-    """The address in the line that the server prints when it is ready."""
+def read_address(process: subprocess.Popen[str], log: IO[str]) -> str:
+    """Returns the address from the line that the server prints when it's ready."""
     assert process.stdout is not None
-    patience = threading.Timer(READY_S_MAX, process.kill)
-    patience.start()
+    timer = threading.Timer(READY_S_MAX, process.kill)
+    timer.start()
     try:
         line = process.stdout.readline()
     finally:
-        patience.cancel()
+        timer.cancel()
     print(line, end="", flush=True)
-    _, found, rest = line.partition("ready on ")
-    if not found:
-        raise DemoError(f"the server did not start:\n{line}{written(log)}")
+    _, separator, rest = line.partition("ready on ")
+    if not separator:
+        raise DemoError(f"the server did not start:\n{line}{read_log(log)}")
     return rest.split()[0]
 
 
-def written(log: IO[str]) -> str:
-    """What the server said on standard error."""
+def read_log(log: IO[str]) -> str:
+    """Returns what the server wrote to standard error."""
     log.seek(0)
-    return log.read().strip() or "(it said nothing)"
+    return log.read().strip() or "(the log is empty)"
 
 
 def stream_a_text(address: str) -> None:
-    """Print a text as it comes, and how fast it came."""
+    """Streams a text, and prints its speed."""
     options = ["--max-tokens", str(TOKENS), "--temperature", str(TEMPERATURE), "--seed", str(SEED), "--echo"]
     show("seqserve", "--server", address, "generate", LANGUAGE_MODEL, PROMPT, *options)
     with Client(address) as client:
@@ -98,7 +108,7 @@ def stream_a_text(address: str) -> None:
 
 
 def run_command(address: str, *arguments: str) -> None:
-    """Run the command seqserve, and show it."""
+    """Prints a seqserve command and runs it."""
     command = ["--server", address, *arguments]
     show("seqserve", *command)
     if seqserve(command) != 0:
@@ -106,13 +116,13 @@ def run_command(address: str, *arguments: str) -> None:
 
 
 def main(repository: Path) -> None:
-    """All of it."""
+    """Runs the demo."""
     with server(repository) as address:
         run_command(address, "models")
         stream_a_text(address)
         run_command(address, "tag", TAGGER, SENTENCE)
         print("\nStopping the server.", flush=True)
-    print("It stopped cleanly. Start one yourself with the first command; the others call it.")
+    print("The server stopped cleanly. To start one yourself, use the first command; the other commands call it.")
 
 
 if __name__ == "__main__":

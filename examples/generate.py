@@ -1,4 +1,4 @@
-"""Stream a text from a language model: python examples/generate.py [HOST:PORT]."""
+"""Streams a text from a language model: python examples/generate.py [HOST:PORT]."""
 
 import sys
 
@@ -6,7 +6,7 @@ from seqserve.client import Client, SeqserveError
 
 
 def main(address: str) -> None:
-    """Print a text as it comes, and how it ended."""
+    """Prints a text as it arrives, and why it ended."""
     with Client(address) as client:
         stream = client.generate("shakespeare-char", "ROMEO:", max_tokens=200, temperature=0.8, seed=7)
         for piece in stream:

@@ -1,8 +1,8 @@
-"""Black out names in a text while it comes: python examples/redact.py MODEL [FILE] --lookahead 2.
+"""Redacts names in a text while it arrives: python examples/redact.py MODEL [FILE] --lookahead 2.
 
-MODEL is a tagger whose labels are BIO or BIOES, as `seqserve-train tagger` makes one of sentences with marked names.
-What is written cannot be taken back, so a word is held until its label is final, and until the name that it may be a
-part of has ended: with --lookahead N that takes N words more, without it the rest of the sentence.
+MODEL is a tagger with BIO or BIOES labels, which `seqserve-train tagger` trains on sentences with marked names. Output
+can't be taken back, so the program holds a word until its label is final and a name that it may belong to has ended.
+With --lookahead N that takes N more words; without it, the rest of the sentence.
 """
 
 import argparse
@@ -18,7 +18,7 @@ PIECE_BYTES_MAX = 4096
 
 
 class Redactor:
-    """Passes a text on with the names in it blacked out, as far as it is decided."""
+    """Writes a text with its names redacted, up to the last final label."""
 
     def __init__(self, labels: set[str], write: Callable[[str], object]) -> None:
         self._labels = labels
@@ -27,14 +27,14 @@ class Redactor:
         self._held = ""
         self._held_from = 0
 
-    def passing(self, pieces: Iterator[str]) -> Iterator[str]:
-        """The same pieces, remembered until they are decided."""
+    def record(self, pieces: Iterator[str]) -> Iterator[str]:
+        """Yields the pieces unchanged, and keeps their text until its labels are final."""
         for piece in pieces:
             self._sent.append(piece)
             yield piece
 
     def decide(self, piece: TagPiece) -> None:
-        """Write what these tags and spans decide."""
+        """Writes the text whose labels these tags and spans make final."""
         for span in piece.spans:
             if span.label in self._labels:
                 self._write_until(span.start)
@@ -43,11 +43,11 @@ class Redactor:
         for tag in piece.tags:
             if tag.label == "O":
                 self._write_until(tag.end)
-            elif tag.label.startswith(("B-", "S-")):  # this may be the beginning of a name
+            elif tag.label.startswith(("B-", "S-")):  # may be the start of a name
                 self._write_until(tag.start)
 
     def finish(self) -> None:
-        """Write the rest."""
+        """Writes the remaining text."""
         self._gather()
         self._write(self._held)
 
@@ -66,31 +66,31 @@ class Redactor:
             self._held += self._sent.popleft()
 
 
-def text_of(descriptor: int) -> Iterator[str]:
-    """A file's text in pieces, each as soon as it is there, cut wherever they happen to be."""
+def read_text(descriptor: int) -> Iterator[str]:
+    """Yields the text of a file in pieces as they arrive, split at any character."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := os.read(descriptor, PIECE_BYTES_MAX):
         if text := decoder.decode(data):
             yield text
-    if text := decoder.decode(b"", final=True):  # a character that the end has cut off
+    if text := decoder.decode(b"", final=True):  # an incomplete character at the end
         yield text
 
 
 def show(text: str) -> None:
-    """Write to standard output at once."""
+    """Writes to standard output without buffering."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Redact a file, or standard input."""
+    """Redacts a file or standard input."""
     redactor = Redactor(set(arguments.labels.split(",")), show)
     descriptor = sys.stdin.fileno() if arguments.file == "-" else os.open(arguments.file, os.O_RDONLY)
     with (
         Client(arguments.server) as client,
         client.stream_tag(
             arguments.model,
-            redactor.passing(text_of(descriptor)),
+            redactor.record(read_text(descriptor)),
             spans=True,
             lookahead=arguments.lookahead,
             sentence_rule=SentenceRule.PUNCTUATION,
@@ -102,11 +102,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Black out names in a text while it comes.")
+    parser = argparse.ArgumentParser(description="Redact names in a text while it arrives.")
     parser.add_argument("model", metavar="MODEL", help="name of the tagger")
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="text file (default: standard input)")
-    parser.add_argument("--labels", metavar="LABEL,...", default="PER", help="what to black out (default: PER)")
-    parser.add_argument("--lookahead", type=int, metavar="N", help="words to wait for (default: the whole sentence)")
+    parser.add_argument("--labels", metavar="LABEL,...", default="PER", help="labels to redact (default: PER)")
+    parser.add_argument(
+        "--lookahead", type=int, metavar="N", help="number of words to wait for (default: the whole sentence)"
+    )
     parser.add_argument("--server", metavar="HOST:PORT", default="localhost:50051")
     try:
         main(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Write a scene over many requests, keep it, and try two endings: python examples/session.py [HOST:PORT]."""
+"""Writes a scene over several requests, saves it, and tries two endings: python examples/session.py [HOST:PORT]."""
 
 import sys
 import tempfile
@@ -10,19 +10,19 @@ SPEAKERS = ("ROMEO:\n", "JULIET:\n", "ROMEO:\n")
 
 
 def main(address: str) -> None:
-    """Let the model remember what was said before, without sending it again."""
+    """Continues a session, so that no request repeats the text before it."""
     with Client(address) as client, client.session("shakespeare-char") as scene:
         for speaker in SPEAKERS:
             speech = scene.generate(speaker, max_tokens=120, temperature=0.8, seed=3, stop="\n\n").text()
             print(f"{speaker}{speech}\n")
         print(f"{scene.position} tokens so far")
 
-        with scene.fork() as other:  # from here on the two know nothing of each other
-            for name, session, last in (("first", scene, "JULIET:\nYes"), ("second", other, "JULIET:\nNo")):
-                ending = session.generate(last, max_tokens=60, temperature=0.8, seed=3, stop="\n").text()
-                print(f"{name} ending: {last.partition(chr(10))[2]}{ending}")
+        with scene.fork() as other:  # from here on the two sessions are independent
+            for name, session, line in (("first", scene, "JULIET:\nYes"), ("second", other, "JULIET:\nNo")):
+                ending = session.generate(line, max_tokens=60, temperature=0.8, seed=3, stop="\n").text()
+                print(f"{name} ending: {line.partition(chr(10))[2]}{ending}")
 
-        with tempfile.TemporaryDirectory() as folder:  # a few kilobytes that go on anywhere, at any time
+        with tempfile.TemporaryDirectory() as folder:  # a few kilobytes that any server with the model can continue
             file = Path(folder) / "scene.session"
             scene.save(file)
             with client.sessions.load(file) as loaded:

@@ -1,4 +1,4 @@
-"""Tag several sentences at once, with asyncio: python examples/tag.py [HOST:PORT]."""
+"""Tags several sentences in one call, with asyncio: python examples/tag.py [HOST:PORT]."""
 
 import asyncio
 import sys
@@ -12,13 +12,14 @@ SENTENCES = [
 
 
 async def main(address: str) -> None:
-    """Print every token with its label, and where it stands in its sentence."""
+    """Prints each token with its label, and the least certain label with its place in the sentence."""
     async with AsyncClient(address) as client:
         for tagged in await client.tag("english-pos", SENTENCES):
             print(" ".join(f"{tag.token}/{tag.label}" for tag in tagged.tags))
-            least_sure = min(tagged.tags, key=lambda tag: tag.score)
-            where = f"{least_sure.start}-{least_sure.end}"
-            print(f"  least sure: {least_sure.token!r} at {where}, {least_sure.label} with {least_sure.score:.2f}")
+            least_certain = min(tagged.tags, key=lambda tag: tag.score)
+            place = f"{least_certain.start}-{least_certain.end}"
+            label = f"{least_certain.label} with {least_certain.score:.2f}"
+            print(f"  least certain: {least_certain.token!r} at {place}, {label}")
 
 
 if __name__ == "__main__":
