@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from seqserve.v1 import state_pb2 as seqserve_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18seqserve/v1/stored.proto\x12\x0bseqserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seqserve/v1/state.proto\"\xe3\x01\n\rStoredSession\x12+\n\x05state\x18\x01 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\x12\x13\n\x0bkeep_tokens\x18\x02 \x01(\x08\x12\x32\n\x0b\x63heckpoints\x18\x03 \x03(\x0b\x32\x1d.seqserve.v1.StoredCheckpoint\x12\x19\n\x11\x63reate_request_id\x18\x04 \x01(\t\x12)\n\x04last\x18\x05 \x01(\x0b\x32\x1b.seqserve.v1.AppliedRequest\x12\x16\n\x0e\x61pplied_before\x18\x06 \x03(\t\"~\n\x10StoredCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x03 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\"o\n\x0e\x41ppliedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12,\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\x12\r\n\x05\x61sked\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18seqserve/v1/stored.proto\x12\x0bseqserve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17seqserve/v1/state.proto\"\xe3\x01\n\rStoredSession\x12+\n\x05state\x18\x01 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\x12\x13\n\x0bkeep_tokens\x18\x02 \x01(\x08\x12\x32\n\x0b\x63heckpoints\x18\x03 \x03(\x0b\x32\x1d.seqserve.v1.StoredCheckpoint\x12\x19\n\x11\x63reate_request_id\x18\x04 \x01(\t\x12)\n\x04last\x18\x05 \x01(\x0b\x32\x1b.seqserve.v1.AppliedRequest\x12\x16\n\x0e\x61pplied_before\x18\x06 \x03(\t\"~\n\x10StoredCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x03 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\"x\n\x0e\x41ppliedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12,\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x1c.seqserve.v1.SnapshotPayload\x12\x16\n\x0erequest_digest\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,5 +38,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDCHECKPOINT']._serialized_start=329
   _globals['_STOREDCHECKPOINT']._serialized_end=455
   _globals['_APPLIEDREQUEST']._serialized_start=457
-  _globals['_APPLIEDREQUEST']._serialized_end=568
+  _globals['_APPLIEDREQUEST']._serialized_end=577
 # @@protoc_insertion_point(module_scope)

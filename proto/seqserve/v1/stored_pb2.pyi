@@ -37,13 +37,13 @@ class StoredCheckpoint(_message.Message):
     def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ...) -> None: ...
 
 class AppliedRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "before", "asked")
+    __slots__ = ("request_id", "seed", "before", "request_digest")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
-    ASKED_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     before: _state_pb2.SnapshotPayload
-    asked: bytes
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., before: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ..., asked: _Optional[bytes] = ...) -> None: ...
+    request_digest: bytes
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., before: _Optional[_Union[_state_pb2.SnapshotPayload, _Mapping]] = ..., request_digest: _Optional[bytes] = ...) -> None: ...

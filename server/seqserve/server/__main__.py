@@ -39,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
-        for said in suspicious_variables():
-            log.warning("%s", said)
+        for warning in suspicious_variables():
+            log.warning("%s", warning)
         uvloop.run(serve(settings))  # a quarter less processor time a message than asyncio's own loop
     except ValidationError as error:
         for problem in error.errors():

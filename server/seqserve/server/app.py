@@ -23,7 +23,7 @@ from seqserve.server.api.tagging.servicer import TaggingServicer
 from seqserve.server.engine.output_dispatcher import Courier
 from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
 from seqserve.server.repository import EntryState, Repository
-from seqserve.server.sessions import Catalog, Keeper, Sessions, Shelf
+from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stores import TimedStore, open_store
 from seqserve.v1 import (
@@ -73,9 +73,9 @@ class Server:
         courier = Courier(asyncio.get_running_loop(), settings.wire)
         self.repository = Repository(settings, courier.publish)
         self._store = TimedStore(open_store(settings.sessions))
-        shelf = Shelf(self._store)
-        self.sessions = Sessions(self.repository, shelf, settings.sessions)
-        self._keeper = Keeper(self.repository, shelf, settings.sessions)
+        live_sessions = LiveSessions(self._store)
+        self.sessions = Sessions(self.repository, live_sessions, settings.sessions)
+        self._maintenance = SessionMaintenance(self.repository, live_sessions, settings.sessions)
         self._health_task: asyncio.Task[None] | None = None
         self._metrics: MetricsServer | None = None
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
@@ -97,10 +97,11 @@ class Server:
             TaggingServicer(self.repository, self.sessions, settings), self._grpc
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(self.repository, self._keeper, settings), self._grpc
+            ModelServicer(self.repository, self._maintenance, settings), self._grpc
         )
         session_pb2_grpc.add_SessionServiceServicer_to_server(
-            SessionServicer(Catalog(self.repository, shelf, settings.sessions), settings.sessions), self._grpc
+            SessionServicer(SessionAdmin(self.repository, live_sessions, settings.sessions), settings.sessions),
+            self._grpc,
         )
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
             ClassificationServicer(self.repository, self.sessions, settings), self._grpc
@@ -134,10 +135,13 @@ class Server:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self.settings.listen}: is the port taken? ({error})") from error
         if self.settings.metrics is not None:
-            models, sessions = EngineCollector(self.repository.entries), SessionCollector(self._keeper, self._store)
+            models, sessions = (
+                EngineCollector(self.repository.entries),
+                SessionCollector(self._maintenance, self._store),
+            )
             self._metrics = MetricsServer(self.settings.metrics, models, sessions)
             log.info("metrics on http://%s/metrics", self._metrics.address)
-        self._keeper.start()
+        self._maintenance.start()
         await self._grpc.start()
         await self._tell_health()
         self._health_task = asyncio.create_task(self._follow_changes())
@@ -152,7 +156,7 @@ class Server:
         await asyncio.wait([stopping], timeout=self.settings.drain_s)
         await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
         await stopping
-        await self._keeper.close()
+        await self._maintenance.close()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
 

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from seqserve.server.engine.stats import Counts
 from seqserve.server.repository import Entry, EntryState
-from seqserve.server.sessions import Keeper
+from seqserve.server.sessions import SessionMaintenance
 from seqserve.server.stores import BOUNDS_S, TimedStore
 
 _COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {
@@ -66,36 +66,42 @@ class EngineCollector(Collector):
         yield ready
 
 
-_SESSION_COUNTERS: dict[str, tuple[str, Callable[[Keeper], int]]] = {
+_SESSION_COUNTERS: dict[str, tuple[str, Callable[[SessionMaintenance], int]]] = {
     "seqserve_sessions_created": (
         "Sessions created, copies and imports included.",
-        lambda keeper: keeper.counts.created,
+        lambda maintenance: maintenance.counts.created,
     ),
-    "seqserve_sessions_expired": ("Sessions that were not used in time.", lambda keeper: keeper.counts.expired),
-    "seqserve_sessions_evicted": ("Sessions forgotten to make room.", lambda keeper: keeper.usage.evicted),
-    "seqserve_sessions_restored": ("Sessions made of snapshots.", lambda keeper: keeper.counts.restored),
-    "seqserve_sessions_forked": ("Sessions copied.", lambda keeper: keeper.counts.forked),
-    "seqserve_sessions_resumed": ("Broken generations that went on.", lambda keeper: keeper.counts.resumed),
+    "seqserve_sessions_expired": (
+        "Sessions that were not used in time.",
+        lambda maintenance: maintenance.counts.expired,
+    ),
+    "seqserve_sessions_evicted": ("Sessions forgotten to make room.", lambda maintenance: maintenance.usage.evicted),
+    "seqserve_sessions_restored": ("Sessions made of snapshots.", lambda maintenance: maintenance.counts.restored),
+    "seqserve_sessions_forked": ("Sessions copied.", lambda maintenance: maintenance.counts.forked),
+    "seqserve_sessions_resumed": ("Broken generations that went on.", lambda maintenance: maintenance.counts.resumed),
 }
 
-_SESSION_GAUGES: dict[str, tuple[str, Callable[[Keeper], int]]] = {
-    "seqserve_sessions_live": ("Sessions in the store, as of the last sweep.", lambda keeper: keeper.usage.sessions),
-    "seqserve_sessions_bytes": ("Bytes of them.", lambda keeper: keeper.usage.bytes),
+_SESSION_GAUGES: dict[str, tuple[str, Callable[[SessionMaintenance], int]]] = {
+    "seqserve_sessions_live": (
+        "Sessions in the store, as of the last sweep.",
+        lambda maintenance: maintenance.usage.sessions,
+    ),
+    "seqserve_sessions_bytes": ("Bytes of them.", lambda maintenance: maintenance.usage.bytes),
 }
 
 
 class SessionCollector(Collector):
     """Metrics of the sessions and of their store."""
 
-    def __init__(self, keeper: Keeper, store: TimedStore) -> None:
-        self._keeper = keeper
+    def __init__(self, maintenance: SessionMaintenance, store: TimedStore) -> None:
+        self._maintenance = maintenance
         self._store = store
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
         for kinds, family in ((_SESSION_COUNTERS, CounterMetricFamily), (_SESSION_GAUGES, GaugeMetricFamily)):
             for name, (meaning, read) in kinds.items():
-                yield family(name, meaning, value=read(self._keeper))
+                yield family(name, meaning, value=read(self._maintenance))
         seconds = HistogramMetricFamily("seqserve_store_seconds", "Operations of the store.", labels=["operation"])
         for operation, durations in sorted(self._store.durations.items()):
             totals = map(float, accumulate(durations.counts))

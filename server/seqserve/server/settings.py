@@ -243,12 +243,12 @@ def load_settings(config: Path | None, **given: Any) -> ServerSettings:
 def suspicious_variables() -> list[str]:
     """What to say of each SEQSERVE_* variable that is no setting but is spelt almost like one."""
     known = [name.upper() for name in ServerSettings.model_fields]
-    said: list[str] = []
+    warnings: list[str] = []
     for variable in sorted(os.environ):
         prefix, _, rest = variable.upper().partition("_")
         name = rest.partition(_DELIMITER)[0]
         if f"{prefix}_" != _PREFIX or name in known:
             continue
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
-            said.append(f"variable {variable} is not a setting and has no effect; did you mean {_PREFIX}{near[0]}?")
-    return said
+            warnings.append(f"variable {variable} is not a setting and has no effect; did you mean {_PREFIX}{near[0]}?")
+    return warnings

@@ -14,7 +14,7 @@ from seqserve.server.engine.requests import Admission, OpenRequest, ScoreFeedReq
 from seqserve.server.engine.streaming import Feed, StepFeed
 from seqserve.server.errors import ServeError
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.state import FloatArray, State
 from tests.server.engine.reference import NOTHING, Oracle, Past
 from tests.server.engine.rig import LoadedModel, Rig, at_once
@@ -113,12 +113,12 @@ class Feeder:
         outputs, state = oracle.read(sentence)
         return outputs[0][0, 0], state
 
-    def following(self) -> tuple[Start, Past]:
+    def following(self) -> tuple[SequenceState, Past]:
         """Where its sequence goes on, once it has ended and kept its state."""
         assert self.end is not None
         past = self.past.plus(self.tokens)
         scores = isinstance(self.request, ScoreFeedRequest)
-        return Start(self.end.state, len(past.tokens), past.tokens[-1] if scores else None), past
+        return SequenceState(self.end.state, len(past.tokens), past.tokens[-1] if scores else None), past
 
 
 def assert_same(state: State | None, expected: State) -> None:

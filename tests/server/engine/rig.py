@@ -17,7 +17,7 @@ from seqserve.server.engine.output_stream import End, Gathered, OutputStream, Re
 from seqserve.server.engine.requests import Admission, GenerationRequest, Request
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import ServeError
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.server.testing import ManualClock
@@ -105,14 +105,14 @@ class Reader:
         """The tokens of sample 0."""
         return self.tokens.get(0, [])
 
-    def following(self, sample: int = 0) -> tuple[Start, Past]:
+    def following(self, sample: int = 0) -> tuple[SequenceState, Past]:
         """Where the sequence goes on after a generation that kept its state, and what it holds there."""
         request, end = self.request, self.ends[sample]
         assert isinstance(request, GenerationRequest)
         prompt = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
         received = request.received[sample].tokens if request.received else ()
         generated = [*received, *self.tokens.get(sample, [])]
-        start = Start(
+        start = SequenceState(
             state=self.sequence.members[sample].state,
             position=end.position,
             last_token=generated[-1],

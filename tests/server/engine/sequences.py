@@ -15,10 +15,10 @@ from seqserve.server.engine.scheduler import Scheduler
 from seqserve.server.engine.steps import DecodeStep, FeedStep, Step
 from seqserve.server.engine.streaming import Feed, StepFeed
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 
-_NEW = Start.new()
+_NEW = SequenceState.new()
 
 ENDLESS = 1_000_000_000
 TABLE = [bytes([letter]) for letter in b"abcdefgh"]
@@ -34,7 +34,7 @@ def generation_request(
     length_penalty: float = 1.0,
     prompt_logprobs: int | None = None,
     stopping: dict[str, Any] | None = None,
-    start: Start = _NEW,
+    start: SequenceState = _NEW,
     received: Listed[Received] = (),
     keeps_state: bool = False,
     **sampling: Any,

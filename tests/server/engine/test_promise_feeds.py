@@ -17,7 +17,7 @@ import pytest
 from seqserve.server.engine.requests import FeedRequest, ScoreFeedRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import InvalidFieldError, QueueFullError
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from tests.server.engine.conftest import Load
 from tests.server.engine.feeders import Feeder, FeedRig
@@ -42,7 +42,7 @@ class Walk:
         self.model = model
         self.random = np.random.default_rng(seed)
         self.rig = FeedRig(model, settings)
-        self.kept: list[tuple[Start, Past]] = []
+        self.kept: list[tuple[SequenceState, Past]] = []
         self.lost: list[weakref.ref[Sequence]] = []
         self.counts = dict.fromkeys(
             ("opened", "refused", "ended", "failed", "expired", "cancelled", "stalled", "continued", "texts"), 0
@@ -82,11 +82,11 @@ class Walk:
         tokens: list[int] = self.random.integers(0, 4, count).tolist()  # few, so that the oracle knows most of them
         return tokens
 
-    def begin(self, *, trails: bool) -> tuple[Start, Past]:
+    def begin(self, *, trails: bool) -> tuple[SequenceState, Past]:
         """A new sequence, or one that goes on."""
         fitting = [entry for entry in self.kept if (entry[0].last_token is not None) == trails]
         if not fitting or self.random.random() < 0.6:
-            return Start.new(), NOTHING
+            return SequenceState.new(), NOTHING
         self.counts["continued"] += 1
         return fitting[int(self.random.integers(len(fitting)))]
 

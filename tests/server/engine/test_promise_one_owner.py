@@ -20,7 +20,7 @@ from seqserve.server.engine.requests import GenerationRequest, Received, Request
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import DeadlineError, QueueFullError
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from seqserve.v1 import manifest_pb2 as pb
 from tests.server.engine.conftest import Load
@@ -69,7 +69,7 @@ class Walk:
         self.counts: dict[str, int] = dict.fromkeys(
             ("finished", "cancelled", "expired", "refused", "tokens", "partial", "stalled", "continued", "resumed"), 0
         )
-        self.kept: list[tuple[Start, Past]] = []
+        self.kept: list[tuple[SequenceState, Past]] = []
         self.results: dict[tuple[object, ...], Any] = {}
 
     def operate(self) -> None:
@@ -97,7 +97,7 @@ class Walk:
 
     def start(self) -> None:
         prompt = self.prompts[int(self.random.integers(len(self.prompts)))]
-        start, past = Start.new(), NOTHING
+        start, past = SequenceState.new(), NOTHING
         if self.kept and self.random.random() < 0.3:
             start, past = self.kept[int(self.random.integers(len(self.kept)))]
             self.counts["continued"] += 1

@@ -15,7 +15,7 @@ import pytest
 from seqserve.server.api.generation import responses, resume
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.errors import InvalidFieldError
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
@@ -92,9 +92,9 @@ def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings
     finished = answer.finished(list(range(request.samples)), result).finished
     finished.ClearField("timing")
     finished.ClearField("cached_tokens")
-    endings = [answer.ending(sample, sequence.members[sample].state) for sample in range(request.samples)]
-    states = tuple(tensor.tobytes() for ending in endings for tensor in ending.state or ())
-    return Told(pieces, finished, stream.prompt, states, [ending.undecoded for ending in endings])
+    final_states = [answer.final_state(sample, sequence.members[sample].state) for sample in range(request.samples)]
+    states = tuple(tensor.tobytes() for final_state in final_states for tensor in final_state.state or ())
+    return Told(pieces, finished, stream.prompt, states, [final_state.undecoded for final_state in final_states])
 
 
 def resumed(model: LoadedModel, request: GenerationRequest, tokens: list[list[int]]) -> GenerationRequest:
@@ -146,8 +146,11 @@ def test_a_sequence_that_had_a_beginning_goes_on_too(model: LoadedModel) -> None
     rig = Rig(model)
     reader = rig.start(generation_request(model.prompt(5), max_tokens=6, keeps_state=True))
     rig.run()
-    start = Start(
-        reader.sequence.state, 11, reader.text[-1], Start.new().counts.plus(np.array([1]), np.array(reader.text))
+    start = SequenceState(
+        reader.sequence.state,
+        11,
+        reader.text[-1],
+        SequenceState.new().counts.plus(np.array([1]), np.array(reader.text)),
     )
     for prompt in ([], model.prompt(7)):
         request = generation_request(
@@ -164,7 +167,7 @@ def test_characters_that_a_request_leaves_unfinished_come_whole_with_the_next(
 ) -> None:
     asked: dict[str, Any] = {"keeps_state": True, "logit_bias": dict.fromkeys(range(11), 3.0)}
     whole = tell(model, generation_request([12], max_tokens=30, **asked), BatchSettings(), 0)
-    start, text = Start.new(), ""
+    start, text = SequenceState.new(), ""
     for number, count in enumerate(cuts):
         request = generation_request([] if number else [12], max_tokens=count, start=start, **asked)
         rig = Rig(model)
@@ -174,8 +177,10 @@ def test_characters_that_a_request_leaves_unfinished_come_whole_with_the_next(
         event = answer.piece(0, taken(sequence.stream)[0])
         assert event is not None
         text += event.piece.text
-        ending = answer.ending(0, sequence.state)
-        start = Start(ending.state, ending.position, ending.last_token, undecoded=ending.undecoded)
+        final_state = answer.final_state(0, sequence.state)
+        start = SequenceState(
+            final_state.state, final_state.position, final_state.last_token, undecoded=final_state.undecoded
+        )
     assert text == whole.after(0, 0)[0]
     assert any(letter in text for letter in "é国😀ä")
 

@@ -16,7 +16,7 @@ import pytest
 from seqserve.server.engine.output_stream import Scores
 from seqserve.server.engine.requests import ScoringRequest
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.sessions import snapshot
 from seqserve.server.settings import BatchSettings
 from seqserve.training.config import CellKind
@@ -33,7 +33,7 @@ KINDS: list[dict[str, Any]] = [
     {"min_p": 0.1, "logit_bias": {3: 2.0}, "logprobs": 1},
 ]
 CROWDED = BatchSettings(size_max=3, prefill_length_max=3, prefill_tokens_max=7, ride_length_max=6, slice_tokens=2)
-NEW = Start.new()
+NEW = SequenceState.new()
 
 
 @pytest.fixture(
@@ -51,7 +51,7 @@ def crowd(rig: Rig, count: int) -> None:
         rig.start(generation_request([number % 7] * (1 + 3 * number), seed=number, max_tokens=200), caller="stranger")
 
 
-def ask(rig: Rig, prompt: list[int], start: Start, past: Past, model: LoadedModel, **asked: Any) -> Reader:
+def ask(rig: Rig, prompt: list[int], start: SequenceState, past: Past, model: LoadedModel, **asked: Any) -> Reader:
     """One request of a sequence, to its end; its text is the oracle's."""
     request = generation_request(prompt, start=start, keeps_state=True, **asked)
     reader = rig.start(request, past)
@@ -152,13 +152,15 @@ def test_scores_are_the_same_to_the_bit_wherever_the_text_is_cut(model: LoadedMo
         ask(rig, [], start, Past(tuple(text)), model, max_tokens=5)
 
 
-def _scores(rig: Rig, tokens: list[int], start: Start, *, keeps_state: bool) -> tuple[list[float], Start]:
+def _scores(
+    rig: Rig, tokens: list[int], start: SequenceState, *, keeps_state: bool
+) -> tuple[list[float], SequenceState]:
     reader = rig.start(ScoringRequest(token_inputs(tokens), 1, start, keeps_state))
     while not reader.done:
         rig.step()
     assert isinstance(reader.result, Scores)
     counts = start.counts.plus(np.array(tokens, np.int32), np.empty(0, np.int32))
-    following = Start(reader.result.state, start.position + len(tokens), tokens[-1], counts)
+    following = SequenceState(reader.result.state, start.position + len(tokens), tokens[-1], counts)
     return [report.chosen.logprob for report in reader.result.reports], following
 
 

@@ -12,7 +12,7 @@ from seqserve.server.engine.pool import Lanes
 from seqserve.server.engine.requests import FeedRequest, ScoreFeedRequest
 from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from seqserve.server.testing import ManualClock
 from tests.server.engine.feeders import FeedRig
@@ -297,9 +297,9 @@ def test_one_who_feeds_does_not_wait_for_tokens_that_are_only_read_again(tiny: L
     rig = FeedRig(tiny)
     replay = np.arange(9, dtype=np.int32)
     request = (
-        ScoreFeedRequest(start=Start(position=10, last_token=9, replay=replay))
+        ScoreFeedRequest(start=SequenceState(position=10, last_token=9, replay=replay))
         if scores
-        else FeedRequest(start=Start(position=9, replay=replay))
+        else FeedRequest(start=SequenceState(position=9, replay=replay))
     )
     feeder = rig.open(request, Past(tuple(range(9 + scores))))
     assert feeder.feed.backlog == 0  # nobody would ever take their answers

@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 
 from seqserve.server.model.inputs import IntArray, token_inputs
-from seqserve.server.model.sequence_state import Sentence, Start
+from seqserve.server.model.sequence_state import Sentence, SequenceState
 from seqserve.server.repository import Model, Repository
-from seqserve.server.sessions import Advance, Catalog, Ending, Keeper, Sessions, Shelf, StateResult, StateSpec
+from seqserve.server.sessions import (
+    FinalState,
+    LiveSessions,
+    SessionAdmin,
+    SessionMaintenance,
+    Sessions,
+    StateResult,
+    StateSpec,
+    StateTransaction,
+)
 from seqserve.server.sessions.spec import Destination
 from seqserve.server.settings import ServerSettings, SessionSettings
 from seqserve.server.stores.memory import MemoryStore
@@ -31,10 +40,10 @@ class Rooms:
 
     repository: Repository
     store: MemoryStore
-    shelf: Shelf
+    live_sessions: LiveSessions
     sessions: Sessions
-    catalog: Catalog
-    keeper: Keeper
+    admin: SessionAdmin
+    maintenance: SessionMaintenance
     clock: ManualClock
 
 
@@ -48,16 +57,16 @@ def rooms(root: Path, **settings: Any) -> Iterator[Rooms]:
     store = MemoryStore(
         count_max=given.count_max, bytes_max=given.bytes_max, when_full=given.when_full, grace_s=GRACE_S, now=clock
     )
-    shelf = Shelf(store)
+    live_sessions = LiveSessions(store)
     try:
         repository.load()
         yield Rooms(
             repository,
             store,
-            shelf,
-            Sessions(repository, shelf, given, clock),
-            Catalog(repository, shelf, given, clock),
-            Keeper(repository, shelf, given),
+            live_sessions,
+            Sessions(repository, live_sessions, given, clock),
+            SessionAdmin(repository, live_sessions, given, clock),
+            SessionMaintenance(repository, live_sessions, given),
             clock,
         )
     finally:
@@ -79,13 +88,15 @@ def some(*tokens: int) -> IntArray:
     return np.array(tokens, np.int32)
 
 
-def ending(model: Model, start: Start, read: IntArray, generated: IntArray | None = None, seed: int = 0) -> Ending:
+def final_state(
+    model: Model, start: SequenceState, read: IntArray, generated: IntArray | None = None, seed: int = 0
+) -> FinalState:
     """What a request leaves that read these tokens and generated those.
 
     A tagger with a CRF always decides for the label after the last token's id.
     """
     made = some() if generated is None else generated
-    fed = np.concatenate([start.lead, read, made])
+    fed = np.concatenate([start.pending, read, made])
     trails = model.manifest.task == pb.TASK_LANGUAGE_MODEL
     consumed = fed[:-1] if trails else fed
     state = model.servable.initial_state() if start.state is None else start.state
@@ -94,23 +105,23 @@ def ending(model: Model, start: Start, read: IntArray, generated: IntArray | Non
     position, last = start.position + len(read) + len(made), int(fed[-1])
     label = (last + 1) % len(model.manifest.labels.names) if model.manifest.network.crf else None
     sentence = Sentence(start.sentence.position, label)
-    return Ending(state, position, last if trails else None, read, made, seed=seed, sentence=sentence)
+    return FinalState(state, position, last if trails else None, read, made, seed=seed, sentence=sentence)
 
 
-async def commit(advance: Advance, *read: int, seed: int = 0) -> StateResult:
+async def commit(transaction: StateTransaction, *read: int, seed: int = 0) -> StateResult:
     """Let a request read these tokens and end."""
-    return await advance.commit(ending(advance.model, advance.start, some(*read), seed=seed))
+    return await transaction.commit(final_state(transaction.model, transaction.initial, some(*read), seed=seed))
 
 
 async def request(
     at: Rooms, spec: StateSpec | None, *read: int, ref: tuple[str, int | None] = LSTM, **given: Any
 ) -> StateResult:
     """One whole request."""
-    async with at.sessions.advance(spec, ref, given.get("owner", OWNER)) as advance:
-        return await commit(advance, *read, seed=given.get("seed", 0))
+    async with at.sessions.begin(spec, ref, given.get("owner", OWNER)) as transaction:
+        return await commit(transaction, *read, seed=given.get("seed", 0))
 
 
-def same(one: Start, other: Start) -> bool:
+def same(one: SequenceState, other: SequenceState) -> bool:
     """Whether two starts are the same to the last bit."""
     states = [start.state or () for start in (one, other)]
     return (

@@ -19,7 +19,7 @@ from seqserve.server.errors import (
     SnapshotInvalidError,
     StoreFullError,
 )
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.sessions import Session, StateSpec
 from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into, request, rooms, same
 
@@ -28,21 +28,21 @@ OTHER = "somebody else"
 
 async def create(at: Rooms, id_: str = "one", owner: str = OWNER, **given: Any) -> Session:
     values = {"ref": LSTM, "ttl_s": None, "request_id": "", "keep_tokens": False} | given
-    return await at.catalog.create(owner, id_, **values)
+    return await at.admin.create(owner, id_, **values)
 
 
 async def fork(at: Rooms, new_id: str = "two", id_: str = "one", owner: str = OWNER, **given: Any) -> Session:
     values = {"checkpoint": "", "expected_position": None, "ttl_s": None, "request_id": ""} | given
-    return await at.catalog.fork(owner, id_, new_id, **values)
+    return await at.admin.fork(owner, id_, new_id, **values)
 
 
 async def rewind(at: Rooms, checkpoint: str, **given: Any) -> Session:
-    return await at.catalog.rewind(OWNER, "one", checkpoint, **({"expected_position": None, "request_id": ""} | given))
+    return await at.admin.rewind(OWNER, "one", checkpoint, **({"expected_position": None, "request_id": ""} | given))
 
 
-async def start_of(at: Rooms, id_: str, owner: str = OWNER) -> Start:
-    async with at.sessions.advance(StateSpec(session_id=id_), LSTM, owner) as advance:
-        return advance.start
+async def start_of(at: Rooms, id_: str, owner: str = OWNER) -> SequenceState:
+    async with at.sessions.begin(StateSpec(session_id=id_), LSTM, owner) as transaction:
+        return transaction.initial
 
 
 async def test_a_created_session_is_at_the_beginning(at: Rooms) -> None:
@@ -50,7 +50,7 @@ async def test_a_created_session_is_at_the_beginning(at: Rooms) -> None:
     record = session.record
     assert (record.position, record.ttl_s, record.expires_s) == (0, 5.0, at.clock() + 5)
     assert (record.model, record.digest) == ("lstm", at.repository.model("lstm", None).servable.id.digest)
-    assert same(await start_of(at, "one"), Start.new())
+    assert same(await start_of(at, "one"), SequenceState.new())
     with pytest.raises(SessionExistsError):
         await create(at)
     assert (await request(at, into(create=False), 1, 2)).position == 2
@@ -88,7 +88,7 @@ async def test_forks_go_on_as_the_original_would_have(at: Rooms) -> None:
     assert same(await start_of(at, "one"), await start_of(at, "now"))
     await request(at, into("then"), 5, 6)
     assert same(await start_of(at, "one"), await start_of(at, "then"))
-    kept = {name: [c.name for c in (await at.catalog.get(OWNER, name)).stored.checkpoints] for name in ("now", "then")}
+    kept = {name: [c.name for c in (await at.admin.get(OWNER, name)).stored.checkpoints] for name in ("now", "then")}
     assert kept == {"now": ["early", "late"], "then": ["early"]}
 
 
@@ -140,12 +140,12 @@ async def test_a_rewind_can_be_repeated_and_nothing_else_can_go_by_its_id(at: Ro
 
 async def test_a_session_that_advances_cannot_be_rewound(at: Rooms) -> None:
     await request(at, into(checkpoint="a"), 1)
-    async with at.sessions.advance(into(), LSTM, OWNER) as advance:
-        assert (await at.catalog.get(OWNER, "one")).busy
+    async with at.sessions.begin(into(), LSTM, OWNER) as transaction:
+        assert (await at.admin.get(OWNER, "one")).busy
         with pytest.raises(SessionBusyError):
             await rewind(at, "a")
-        await commit(advance, 2)
-    assert not (await at.catalog.get(OWNER, "one")).busy
+        await commit(transaction, 2)
+    assert not (await at.admin.get(OWNER, "one")).busy
     with pytest.raises(PositionMismatchError):
         await rewind(at, "a", expected_position=1)
 
@@ -153,52 +153,52 @@ async def test_a_session_that_advances_cannot_be_rewound(at: Rooms) -> None:
 async def test_an_export_is_imported_as_it_was_and_by_another_owner_too(at: Rooms) -> None:
     await request(at, into(checkpoint="a", keep_tokens=True), 1, 2)
     await request(at, into(), 3)
-    snapshot, session = await at.catalog.export(OWNER, "one", "")
+    snapshot, session = await at.admin.export(OWNER, "one", "")
     assert session.record.position == 3
-    imported = await at.catalog.import_(OTHER, "mine", snapshot, None, "")
+    imported = await at.admin.import_(OTHER, "mine", snapshot, None, "")
     assert (imported.record.position, imported.stored.keep_tokens) == (3, True)
     assert same(await start_of(at, "mine", OTHER), await start_of(at, "one"))
-    early, _ = await at.catalog.export(OWNER, "one", "a")
-    back = await at.catalog.import_(OWNER, "", early, None, "r")
-    assert (await at.catalog.import_(OWNER, "", early, None, "r")).record == back.record
+    early, _ = await at.admin.export(OWNER, "one", "a")
+    back = await at.admin.import_(OWNER, "", early, None, "r")
+    assert (await at.admin.import_(OWNER, "", early, None, "r")).record == back.record
     assert at.sessions.counts.restored == 2
     await rewind(at, "a")
     assert same(await start_of(at, back.record.key.id), await start_of(at, "one"))
     with pytest.raises(CheckpointNotFoundError):
-        await at.catalog.export(OWNER, "one", "b")
+        await at.admin.export(OWNER, "one", "b")
 
 
 async def test_the_beginning_can_be_exported_and_imported(at: Rooms) -> None:
     await create(at)
-    snapshot, _ = await at.catalog.export(OWNER, "one", "")
-    imported = await at.catalog.import_(OWNER, "two", snapshot, None, "")
+    snapshot, _ = await at.admin.export(OWNER, "one", "")
+    imported = await at.admin.import_(OWNER, "two", snapshot, None, "")
     assert imported.record.position == 0
 
 
 async def test_an_import_is_held_against_what_is_loaded_here(at: Rooms, models: Path, tmp_path: Path) -> None:
     await request(at, into(), 1)
-    snapshot, _ = await at.catalog.export(OWNER, "one", "")
+    snapshot, _ = await at.admin.export(OWNER, "one", "")
     (tmp_path / "gru").symlink_to(models / "gru")
     with rooms(tmp_path) as elsewhere:
         with pytest.raises(ServableMismatchError, match=r"belongs to lstm/1 .*, which this server has not loaded"):
-            await elsewhere.catalog.import_(OWNER, "one", snapshot, None, "")
+            await elsewhere.admin.import_(OWNER, "one", snapshot, None, "")
         with pytest.raises(SnapshotInvalidError):
-            await elsewhere.catalog.import_(OWNER, "one", snapshot[:-1], None, "")
+            await elsewhere.admin.import_(OWNER, "one", snapshot[:-1], None, "")
         assert (await elsewhere.store.usage()).sessions == 0
 
 
 async def test_with_a_key_only_its_own_snapshots_come_back(models: Path, at: Rooms) -> None:
     await request(at, into(), 1)
-    unsigned, _ = await at.catalog.export(OWNER, "one", "")
+    unsigned, _ = await at.admin.export(OWNER, "one", "")
     with rooms(models, snapshot_key="a secret") as keyed:
         with pytest.raises(SnapshotInvalidError, match="is not signed"):
-            await keyed.catalog.import_(OWNER, "one", unsigned, None, "")
+            await keyed.admin.import_(OWNER, "one", unsigned, None, "")
         with pytest.raises(SnapshotInvalidError, match="is not signed"):
             await request(keyed, StateSpec(snapshot=unsigned), 1)
         await request(keyed, into(), 1)
-        signed, _ = await keyed.catalog.export(OWNER, "one", "")
-        assert (await keyed.catalog.import_(OWNER, "two", signed, None, "")).record.position == 1
-    assert (await at.catalog.import_(OWNER, "two", signed, None, "")).record.position == 1
+        signed, _ = await keyed.admin.export(OWNER, "one", "")
+        assert (await keyed.admin.import_(OWNER, "two", signed, None, "")).record.position == 1
+    assert (await at.admin.import_(OWNER, "two", signed, None, "")).record.position == 1
 
 
 async def test_pages_together_are_all_of_an_owners_sessions(at: Rooms) -> None:
@@ -208,7 +208,7 @@ async def test_pages_together_are_all_of_an_owners_sessions(at: Rooms) -> None:
     for model, wanted in (("", range(7)), ("gru", (1, 3, 5)), ("none", ())):
         ids, after, more = list[str](), "", True
         while more:
-            sessions, more = await at.catalog.list(OWNER, model, after, 2)
+            sessions, more = await at.admin.list(OWNER, model, after, 2)
             ids += [session.record.key.id for session in sessions]
             after = ids[-1] if ids else ""
         assert ids == [f"s{number}" for number in wanted]
@@ -216,8 +216,8 @@ async def test_pages_together_are_all_of_an_owners_sessions(at: Rooms) -> None:
 
 async def test_a_deleted_session_is_gone(at: Rooms) -> None:
     await create(at)
-    await at.catalog.delete(OWNER, "one")
-    for gone in (at.catalog.get(OWNER, "one"), at.catalog.delete(OWNER, "one"), at.catalog.touch(OWNER, "one", None)):
+    await at.admin.delete(OWNER, "one")
+    for gone in (at.admin.get(OWNER, "one"), at.admin.delete(OWNER, "one"), at.admin.touch(OWNER, "one", None)):
         with pytest.raises(SessionNotFoundError):
             await gone
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from seqserve.server.metrics import SessionCollector
-from seqserve.server.sessions import Catalog, Keeper, Sessions, Shelf
+from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores import TimedStore
 from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into
@@ -13,18 +13,21 @@ from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into
 
 async def test_what_became_of_sessions_is_counted_and_their_store_is_timed(at: Rooms) -> None:
     settings, store = SessionSettings(), TimedStore(at.store)
-    shelf = Shelf(store)
-    sessions, catalog = Sessions(at.repository, shelf, settings), Catalog(at.repository, shelf, settings)
-    keeper = Keeper(at.repository, shelf, settings)
+    live_sessions = LiveSessions(store)
+    sessions, admin = (
+        Sessions(at.repository, live_sessions, settings),
+        SessionAdmin(at.repository, live_sessions, settings),
+    )
+    maintenance = SessionMaintenance(at.repository, live_sessions, settings)
     registry = CollectorRegistry()
-    registry.register(SessionCollector(keeper, store))
-    async with sessions.advance(into(ttl_s=5.0), LSTM, OWNER) as advance:
-        await commit(advance, 1, 2)
-    await catalog.fork(OWNER, "one", "two", "", None, 50.0, "")
-    snapshot, _ = await catalog.export(OWNER, "one", "")
-    await catalog.import_(OWNER, "three", snapshot, None, "")
+    registry.register(SessionCollector(maintenance, store))
+    async with sessions.begin(into(ttl_s=5.0), LSTM, OWNER) as transaction:
+        await commit(transaction, 1, 2)
+    await admin.fork(OWNER, "one", "two", "", None, 50.0, "")
+    snapshot, _ = await admin.export(OWNER, "one", "")
+    await admin.import_(OWNER, "three", snapshot, None, "")
     at.clock.advance(10)
-    await keeper.sweep()
+    await maintenance.sweep()
 
     def told(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"seqserve_{name}", labels)
@@ -32,9 +35,7 @@ async def test_what_became_of_sessions_is_counted_and_their_store_is_timed(at: R
     counted = {name: told(f"sessions_{name}_total") for name in ("created", "expired", "evicted", "restored", "forked")}
     assert counted == {"created": 3, "expired": 1, "evicted": 0, "restored": 1, "forked": 1}
     assert told("sessions_live") == 2
-    assert told("sessions_bytes") == sum(
-        [len((await catalog.get(OWNER, name)).record.body) for name in ("two", "three")]
-    )
+    assert told("sessions_bytes") == sum([len((await admin.get(OWNER, name)).record.body) for name in ("two", "three")])
     assert told("store_seconds_count", operation="create") == 3
     assert told("store_seconds_bucket", operation="create", le="+Inf") == 3
     total_s = told("store_seconds_sum", operation="create")

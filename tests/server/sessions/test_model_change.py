@@ -47,8 +47,8 @@ async def test_pinned_a_session_stays_with_its_version_and_a_new_one_gets_the_ne
         await request(at, into("new"), 1, 2)
         versions = {}
         for name in ("one", "new"):
-            async with at.sessions.advance(into(name), LSTM, OWNER) as advance:
-                versions[name] = advance.model.servable.id.version
+            async with at.sessions.begin(into(name), LSTM, OWNER) as transaction:
+                versions[name] = transaction.model.servable.id.version
         assert versions == {"one": 1, "new": 2}
         assert (await request(at, into(), 3, ref=("lstm", 1))).position == 3
         with pytest.raises(ServableMismatchError, match=r"belongs to lstm/1 .* another graph than lstm/2") as caught:
@@ -62,14 +62,14 @@ async def test_a_version_that_is_unloaded_goes_when_its_last_session_has_gone(ro
     with rooms(root) as at:
         await request(at, into(ttl_s=10.0), 1)
         assert at.repository.unload_version("lstm", 1).state is EntryState.UNLOADING
-        await at.keeper.let_models_go()
+        await at.maintenance.unload_unused_models()
         assert state_of(at, 1) is EntryState.UNLOADING
         with pytest.raises(ModelNotReadyError, match="is being unloaded"):
             await request(at, into("new"), 1)
         for ref in (LSTM, ("lstm", 1)):
             await request(at, into(), 2, ref=ref)  # what it has begun goes on
         at.clock.advance(10)
-        await at.keeper.sweep()
+        await at.maintenance.sweep()
         assert state_of(at, 1) is EntryState.UNLOADED
         with pytest.raises(ModelNotReadyError, match="was unloaded"):
             await request(at, into("new"), 1)
@@ -79,12 +79,12 @@ async def test_a_version_that_is_unloaded_goes_when_its_last_session_has_gone(ro
 
 async def test_a_version_goes_only_when_no_request_uses_it(root: Path) -> None:
     with rooms(root) as at:
-        async with at.sessions.advance(None, LSTM, OWNER) as advance:
+        async with at.sessions.begin(None, LSTM, OWNER) as transaction:
             at.repository.unload_version("lstm", 1)
-            await at.keeper.let_models_go()
+            await at.maintenance.unload_unused_models()
             assert state_of(at, 1) is EntryState.UNLOADING
-            await commit(advance, 1)
-        await at.keeper.let_models_go()
+            await commit(transaction, 1)
+        await at.maintenance.unload_unused_models()
         assert state_of(at, 1) is EntryState.UNLOADED
 
 
@@ -95,8 +95,8 @@ async def test_a_version_can_be_taken_back_while_it_is_unloaded(root: Path) -> N
         engine = at.repository.entry("lstm", 1).model
         entry = await at.repository.load_version("lstm", 1)
         assert (entry.state, entry.model) == (EntryState.READY, engine)
-        await at.catalog.delete(OWNER, "one")
-        await at.keeper.sweep()
+        await at.admin.delete(OWNER, "one")
+        await at.maintenance.sweep()
         assert state_of(at, 1) is EntryState.READY
 
 
@@ -123,22 +123,22 @@ async def test_replayed_kept_tokens_go_on_with_the_newest(root: Path, grow: Grow
         await request(at, into("forgetful"), 1, 2)
         grow(root)
         await at.repository.load_version("lstm", None)
-        async with at.sessions.advance(into(), LSTM, OWNER) as advance:
-            assert advance.model.servable.id.version == 2
-            assert advance.start.lead.tolist() == [1, 2]
-            await commit(advance, 3)
-        assert (await at.catalog.get(OWNER, "one")).stored.state.servable.version == 2
+        async with at.sessions.begin(into(), LSTM, OWNER) as transaction:
+            assert transaction.model.servable.id.version == 2
+            assert transaction.initial.pending.tolist() == [1, 2]
+            await commit(transaction, 3)
+        assert (await at.admin.get(OWNER, "one")).stored.state.servable.version == 2
         await request(at, into("whole", keep_tokens=True), 1, 2, 3)
         starts = []
         for name in ("one", "whole"):
-            async with at.sessions.advance(into(name), LSTM, OWNER) as advance:
-                starts.append(advance.start)
+            async with at.sessions.begin(into(name), LSTM, OWNER) as transaction:
+                starts.append(transaction.initial)
         assert same(*starts)
-        async with at.sessions.advance(into("forgetful"), LSTM, OWNER) as advance:
-            assert advance.model.servable.id.version == 1  # without its tokens it is pinned
-        await at.catalog.rewind(OWNER, "one", "a", None, "")
-        async with at.sessions.advance(into(), LSTM, OWNER) as advance:
-            assert advance.start.lead.tolist() == [1, 2]  # a checkpoint of the version before is replayed too
+        async with at.sessions.begin(into("forgetful"), LSTM, OWNER) as transaction:
+            assert transaction.model.servable.id.version == 1  # without its tokens it is pinned
+        await at.admin.rewind(OWNER, "one", "a", None, "")
+        async with at.sessions.begin(into(), LSTM, OWNER) as transaction:
+            assert transaction.initial.pending.tolist() == [1, 2]  # a checkpoint of the version before is replayed too
 
 
 async def test_a_request_on_a_replayed_session_can_be_repeated(root: Path, grow: Grow) -> None:
@@ -147,9 +147,9 @@ async def test_a_request_on_a_replayed_session_can_be_repeated(root: Path, grow:
         grow(root)
         await at.repository.load_version("lstm", None)
         for applied in (False, True):
-            async with at.sessions.advance(into(request_id="a"), LSTM, OWNER) as advance:
-                assert advance.start.lead.tolist() == [1, 2]
-                assert (await commit(advance, 3)).already_applied is applied
+            async with at.sessions.begin(into(request_id="a"), LSTM, OWNER) as transaction:
+                assert transaction.initial.pending.tolist() == [1, 2]
+                assert (await commit(transaction, 3)).already_applied is applied
 
 
 async def test_refused_a_session_of_an_older_version_ends_there(root: Path, grow: Grow) -> None:
@@ -161,17 +161,17 @@ async def test_refused_a_session_of_an_older_version_ends_there(root: Path, grow
             await request(at, into(), 2)
         assert (await request(at, into(), 2, ref=("lstm", 1))).position == 2
         at.repository.unload_version("lstm", 1)
-        await at.keeper.let_models_go()
+        await at.maintenance.unload_unused_models()
         assert state_of(at, 1) is EntryState.UNLOADED
 
 
 async def test_a_snapshot_finds_its_version_by_its_digest(root: Path, grow: Grow) -> None:
     with rooms(root) as at:
         await request(at, into(), 1, 2)
-        snapshot, _ = await at.catalog.export(OWNER, "one", "")
+        snapshot, _ = await at.admin.export(OWNER, "one", "")
         grow(root)
         await at.repository.load_version("lstm", None)
-        async with at.sessions.advance(StateSpec(snapshot=snapshot), LSTM, OWNER) as advance:
-            assert advance.model.servable.id.version == 1
-        imported = await at.catalog.import_(OWNER, "two", snapshot, None, "")
-        assert imported.record.digest == advance.model.servable.id.digest
+        async with at.sessions.begin(StateSpec(snapshot=snapshot), LSTM, OWNER) as transaction:
+            assert transaction.model.servable.id.version == 1
+        imported = await at.admin.import_(OWNER, "two", snapshot, None, "")
+        assert imported.record.digest == transaction.model.servable.id.digest

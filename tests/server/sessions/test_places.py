@@ -11,7 +11,7 @@ import redis.asyncio
 
 from benchmarks.redis_server import redis_server
 from seqserve.server.errors import UnusableStoreError
-from seqserve.server.sessions import Shelf
+from seqserve.server.sessions import LiveSessions
 from seqserve.server.stores import SessionKey
 from seqserve.server.stores.redis import RedisStore
 from seqserve.v1 import session_pb2 as pb
@@ -84,7 +84,7 @@ async def test_a_redis_that_goes_before_a_lease_is_given_back_spoils_nothing(
     del redis_url  # there is a redis-server
     async with AsyncExitStack() as request:
         with redis_server() as url:
-            shelf = Shelf(RedisStore(url, grace_s=1, lease_s=10))
-            await request.enter_async_context(shelf.hold(SessionKey("me", "one"), "request"))
+            live_sessions = LiveSessions(RedisStore(url, grace_s=1, lease_s=10))
+            await request.enter_async_context(live_sessions.hold(SessionKey("me", "one"), "request"))
     assert "lease of session one was not given back" in caplog.text
-    await shelf.store.close()
+    await live_sessions.store.close()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqserve.server.errors import ServableMismatchError, SnapshotInvalidError
-from seqserve.server.model.sequence_state import Start, TokenCounts
+from seqserve.server.model.sequence_state import SequenceState, TokenCounts
 from seqserve.server.model.servable import Servable
 from seqserve.server.sessions.snapshot import pack, seal, unpack, unpack_tokens, unseal
 from seqserve.v1 import state_pb2 as pb
@@ -42,12 +42,12 @@ def gru(all_rooms: Rooms) -> Servable:
     return all_rooms.repository.model("gru", None).servable
 
 
-def a_start(servable: Servable, seed: int = 0, *, kept: bool = True) -> Start:
+def a_start(servable: Servable, seed: int = 0, *, kept: bool = True) -> SequenceState:
     """A state that any sequence may have."""
     rng = np.random.default_rng(seed)
     tokens = rng.integers(0, servable.manifest.vocabulary.size, rng.integers(1, 50)).astype(np.int32)
     cut = int(rng.integers(0, len(tokens) + 1))
-    return Start(
+    return SequenceState(
         state=tuple(rng.standard_normal(tensor.shape).astype(np.float32) * 1e3 for tensor in servable.initial_state()),
         position=len(tokens),
         last_token=int(tokens[-1]),
@@ -65,8 +65,8 @@ def test_what_comes_back_is_what_went_in(lstm: Servable, seed: int, kept: bool, 
 
 
 def test_a_sequence_without_tokens_is_a_snapshot_too(lstm: Servable) -> None:
-    data = seal(pack(Start.new(), lstm, now_s=0), None)
-    assert same(unpack(unseal(data, None, BYTES_MAX), lstm), Start.new())
+    data = seal(pack(SequenceState.new(), lstm, now_s=0), None)
+    assert same(unpack(unseal(data, None, BYTES_MAX), lstm), SequenceState.new())
 
 
 @given(
@@ -284,7 +284,7 @@ def test_kept_tokens_are_read_again_by_another_graph_with_the_same_tokenizer(lst
     start = a_start(lstm, 1)
     again = unpack_tokens(pack(start, lstm, now_s=0), gru)
     assert (again.state, again.position, again.last_token) == (None, start.position, start.last_token)
-    assert again.lead.tolist() == start.tokens.tolist()
+    assert again.pending.tolist() == start.tokens.tolist()
     with pytest.raises(ServableMismatchError):
         unpack_tokens(pack(a_start(lstm, 1, kept=False), lstm, now_s=0), gru)
 

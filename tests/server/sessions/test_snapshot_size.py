@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqserve.server.model.sequence_state import Start, TokenCounts
+from seqserve.server.model.sequence_state import SequenceState, TokenCounts
 from seqserve.server.sessions.snapshot import pack, seal
 from tests.server.sessions.rig import rooms
 
@@ -28,7 +28,7 @@ def test_a_snapshot_is_hardly_larger_than_its_state(
         rng = np.random.default_rng(0)
         read, made = rng.integers(0, 96, (2, 400)).astype(np.int32)  # all 96 tokens occur, in the prompt and after
         state = tuple(rng.standard_normal(tensor.shape).astype(np.float32) for tensor in servable.initial_state())
-        start = Start(state, 800, int(made[-1]), TokenCounts().plus(read, made), b"abc")
+        start = SequenceState(state, 800, int(made[-1]), TokenCounts().plus(read, made), b"abc")
         size = len(seal(pack(start, servable, now_s=1.7e9), KEY))
     assert servable.manifest.vocabulary.size == 96
     assert size <= 1.1 * sum(tensor.nbytes for tensor in state) + 512

@@ -65,7 +65,7 @@ def test_another_idle_time_out_is_no_other_request(kind: type[Config]) -> None:
     again = state_spec(config, SETTINGS)
     assert first is not None
     assert again is not None
-    assert first.asked == again.asked != b""
+    assert first.request_digest == again.request_digest != b""
 
 
 def test_another_rule_of_sentences_is_another_request() -> None:
@@ -75,4 +75,4 @@ def test_another_rule_of_sentences_is_another_request() -> None:
     other = state_spec(config, SETTINGS)
     assert first is not None
     assert other is not None
-    assert first.asked != other.asked
+    assert first.request_digest != other.request_digest

@@ -15,13 +15,13 @@ from seqserve.server.errors import (
     SnapshotInvalidError,
     TaskMismatchError,
 )
-from seqserve.server.model.sequence_state import Sentence, Start, TokenCounts
-from seqserve.server.sessions import Destination, Ending, StateSpec
+from seqserve.server.model.sequence_state import Sentence, SequenceState, TokenCounts
+from seqserve.server.sessions import Destination, FinalState, StateSpec
 from seqserve.server.sessions.snapshot import pack, unpack, unpack_tokens
 from seqserve.v1 import common_pb2, session_pb2
 from seqserve.v1 import state_pb2 as pb
 from tests.calls import refusal
-from tests.server.sessions.rig import OWNER, Rooms, ending, into, request, rooms, same, some
+from tests.server.sessions.rig import OWNER, Rooms, final_state, into, request, rooms, same, some
 from tests.server.sessions.wire import Caller, serving
 
 TASKS = ("tagger", "chain", "classifier")
@@ -44,48 +44,48 @@ def ref(name: str) -> tuple[str, int | None]:
     return name, None
 
 
-def a_start(at: Rooms, name: str, *tokens: int, **changed: object) -> Start:
+def a_start(at: Rooms, name: str, *tokens: int, **changed: object) -> SequenceState:
     """After these tokens, which are kept."""
-    end = ending(at.repository.model(name, None), Start.new(), some(*tokens))
+    end = final_state(at.repository.model(name, None), SequenceState.new(), some(*tokens))
     counts = TokenCounts() if end.last_token is None else TokenCounts().plus(some(*tokens), some())
-    start = Start(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
+    start = SequenceState(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
     return replace(start, **changed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", TASKS)
 async def test_a_session_goes_on_after_its_last_token_and_feeds_none_again(at: Rooms, name: str) -> None:
     await request(at, into(), 1, 2, 3, ref=ref(name))
-    async with at.sessions.advance(into(), ref(name), OWNER) as advance:
-        start = advance.start
-        assert (start.position, start.last_token, len(start.lead), len(start.tokens)) == (3, None, 0, 0)
+    async with at.sessions.begin(into(), ref(name), OWNER) as transaction:
+        start = transaction.initial
+        assert (start.position, start.last_token, len(start.pending), len(start.tokens)) == (3, None, 0, 0)
         assert (len(start.counts.ids), start.undecoded) == (0, b"")
-        assert not advance.keeps_tokens
+        assert not transaction.keeps_tokens
     await request(at, into(), 4, 5, ref=ref(name))
     await request(at, into("whole"), 1, 2, 3, 4, 5, ref=ref(name))
-    one, whole = [(await at.catalog.get(OWNER, each)).stored.state for each in ("one", "whole")]
+    one, whole = [(await at.admin.get(OWNER, each)).stored.state for each in ("one", "whole")]
     assert one.tensors == whole.tensors
     assert one.ByteSize() <= 1.1 * sum(len(tensor.data) for tensor in one.tensors) + 512
 
 
 async def test_a_tagger_remembers_where_its_sentence_began_and_what_its_last_label_was(at: Rooms) -> None:
     for name, label in (("tagger", None), ("chain", 3)):
-        async with at.sessions.advance(into(name), ref(name), OWNER) as advance:
-            end = ending(advance.model, advance.start, some(1, 2, 3))
-            await advance.commit(replace(end, sentence=Sentence(2, label)))
-        snapshot, _ = await at.catalog.export(OWNER, name, "")
-        await at.catalog.import_(OWNER, f"{name}-2", snapshot, None, "")
-        await at.catalog.fork(OWNER, name, f"{name}-3", "", None, None, "")
+        async with at.sessions.begin(into(name), ref(name), OWNER) as transaction:
+            end = final_state(transaction.model, transaction.initial, some(1, 2, 3))
+            await transaction.commit(replace(end, sentence=Sentence(2, label)))
+        snapshot, _ = await at.admin.export(OWNER, name, "")
+        await at.admin.import_(OWNER, f"{name}-2", snapshot, None, "")
+        await at.admin.fork(OWNER, name, f"{name}-3", "", None, None, "")
         for each in (name, f"{name}-2", f"{name}-3"):
-            async with at.sessions.advance(into(each), ref(name), OWNER) as advance:
-                assert advance.start.sentence == Sentence(2, label)
+            async with at.sessions.begin(into(each), ref(name), OWNER) as transaction:
+                assert transaction.initial.sentence == Sentence(2, label)
 
 
 async def test_a_stream_without_a_token_leaves_its_session_at_the_beginning(at: Rooms) -> None:
-    async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
-        state = advance.model.servable.initial_state()
-        assert (await advance.commit(Ending(state, 0, None, some()))).position == 0
-    async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
-        assert same(advance.start, Start.new())
+    async with at.sessions.begin(into(), ref("classifier"), OWNER) as transaction:
+        state = transaction.model.servable.initial_state()
+        assert (await transaction.commit(FinalState(state, 0, None, some()))).position == 0
+    async with at.sessions.begin(into(), ref("classifier"), OWNER) as transaction:
+        assert same(transaction.initial, SequenceState.new())
 
 
 Break = Callable[[pb.SnapshotPayload], None]
@@ -162,8 +162,8 @@ def test_what_is_broken_is_told(all_rooms: Rooms, name: str, broken: Break, said
 def test_at_the_beginning_there_is_no_sentence_to_remember(all_rooms: Rooms) -> None:
     servable = all_rooms.repository.model("chain", None).servable
     for broken in (label(1), begin_the_sentence_at(1)):
-        payload = pack(Start.new(), servable, now_s=0)
-        assert same(unpack(payload, servable), Start.new())
+        payload = pack(SequenceState.new(), servable, now_s=0)
+        assert same(unpack(payload, servable), SequenceState.new())
         broken(payload)
         with pytest.raises(SnapshotInvalidError, match="at position 0, where there are neither"):
             unpack(payload, servable)
@@ -173,15 +173,15 @@ async def test_tokens_are_kept_only_where_they_are_all_that_is_read(at: Rooms) -
     for model in TASKS:
         await request(at, into(model, keep_tokens=True), 1, 2, ref=ref(model))
         await request(at, into(model), 3, ref=ref(model))
-        assert list((await at.catalog.get(OWNER, model)).stored.state.tokens) == [1, 2, 3]
+        assert list((await at.admin.get(OWNER, model)).stored.state.tokens) == [1, 2, 3]
     spec = into(keep_tokens=True)
     with pytest.raises(InvalidFieldError, match="'speller' reads more than token ids") as caught:
         await request(at, spec, 1, ref=ref("speller"))
     assert caught.value.field == "state.keep_tokens"
     with pytest.raises(InvalidFieldError, match="'speller' reads more than token ids"):
-        await at.catalog.create(OWNER, "x", ref("speller"), None, "", keep_tokens=True)
+        await at.admin.create(OWNER, "x", ref("speller"), None, "", keep_tokens=True)
     servable = at.repository.model("speller", None).servable
-    start = Start(servable.initial_state(), 1)
+    start = SequenceState(servable.initial_state(), 1)
     payload = pack(start, servable, now_s=0)
     assert unpack(payload, servable).position == 1
     payload.tokens.append(1)
@@ -193,9 +193,9 @@ def test_of_a_tagger_only_its_sentence_is_read_again(all_rooms: Rooms) -> None:
     tagger, chain = (all_rooms.repository.model(name, None).servable for name in ("tagger", "chain"))
     payload = pack(a_start(all_rooms, "tagger", 1, 2, 3, 4, sentence=Sentence(3)), tagger, now_s=0)
     again = unpack_tokens(payload, tagger)
-    assert (again.state, again.position, again.lead.tolist()) == (None, 4, [4])
+    assert (again.state, again.position, again.pending.tolist()) == (None, 4, [4])
     payload = pack(a_start(all_rooms, "tagger", 1, 2, sentence=Sentence(2)), tagger, now_s=0)
-    assert unpack_tokens(payload, tagger).lead.tolist() == []
+    assert unpack_tokens(payload, tagger).pending.tolist() == []
     within = pack(a_start(all_rooms, "chain", 1, 2), chain, now_s=0)
     with pytest.raises(ServableMismatchError):  # the tokens do not tell which label the next one follows
         unpack_tokens(within, chain)
@@ -211,11 +211,11 @@ async def test_replayed_kept_tokens_go_on_with_the_newest(tasks: Path, tmp_path:
         await request(at, into(keep_tokens=True), 1, 2, ref=ref("classifier"))
         make_classifier(root / "classifier", bidirectional=False)
         await at.repository.load_version("classifier", None)
-        async with at.sessions.advance(into(), ref("classifier"), OWNER) as advance:
-            assert (advance.model.servable.id.version, advance.start.lead.tolist()) == (2, [1, 2])
+        async with at.sessions.begin(into(), ref("classifier"), OWNER) as transaction:
+            assert (transaction.model.servable.id.version, transaction.initial.pending.tolist()) == (2, [1, 2])
         await request(at, into(), 3, ref=ref("classifier"))
         await request(at, into("whole"), 1, 2, 3, ref=ref("classifier"))
-        one, whole = [(await at.catalog.get(OWNER, each)).stored.state for each in ("one", "whole")]
+        one, whole = [(await at.admin.get(OWNER, each)).stored.state for each in ("one", "whole")]
         assert one.tensors == whole.tensors
 
 
@@ -235,7 +235,7 @@ async def test_a_model_of_both_directions_has_no_sessions(at: Rooms, destination
     with pytest.raises(TaskMismatchError, match="'both' reads its input in both directions"):
         await request(at, spec, 1, ref=ref("both"))
     with pytest.raises(TaskMismatchError, match="'both' reads its input in both directions"):
-        await at.catalog.create(OWNER, "x", ref("both"), None, "", keep_tokens=False)
+        await at.admin.create(OWNER, "x", ref("both"), None, "", keep_tokens=False)
 
 
 async def test_text_is_not_generated_in_the_session_of_a_tagger(tasks: Path) -> None:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqserve.server.errors import PositionMismatchError
-from seqserve.server.model.sequence_state import Start, TokenCounts
-from seqserve.server.sessions import Catalog, Sessions, Shelf, StateSpec
+from seqserve.server.model.sequence_state import SequenceState, TokenCounts
+from seqserve.server.sessions import LiveSessions, SessionAdmin, Sessions, StateSpec
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores.memory import MemoryStore
-from tests.server.sessions.rig import OWNER, Rooms, ending, into, request, rooms, same, some
+from tests.server.sessions.rig import OWNER, Rooms, final_state, into, request, rooms, same, some
 
 NAMES = st.sampled_from(["a", "b", "c"])
 MARKS = st.sampled_from(["", "x", "y"])
@@ -50,14 +50,14 @@ class Expected:
     rewound: bool = False
 
 
-def reading(at: Rooms, ref: tuple[str, int | None], tokens: list[int]) -> Start:
+def reading(at: Rooms, ref: tuple[str, int | None], tokens: list[int]) -> SequenceState:
     """Where a sequence of these tokens goes on, read in one piece."""
     if not tokens:
-        return Start.new()
+        return SequenceState.new()
     model = at.repository.model(*ref)
-    end = ending(model, Start.new(), some(*tokens))
+    end = final_state(model, SequenceState.new(), some(*tokens))
     counts = TokenCounts() if end.last_token is None else TokenCounts().plus(some(*tokens), some())
-    return Start(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
+    return SequenceState(end.state, end.position, end.last_token, counts, tokens=some(*tokens), sentence=end.sentence)
 
 
 async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, str, object, object]]) -> None:
@@ -80,7 +80,7 @@ async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, st
             assert (result.position, result.already_applied) == (len(known.tokens), False)
         elif kind == "fail":
             with pytest.raises(TimeoutError):
-                async with at.sessions.advance(into(name), ref, OWNER):
+                async with at.sessions.begin(into(name), ref, OWNER):
                     raise TimeoutError
         elif known is None:
             continue
@@ -96,32 +96,32 @@ async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, st
                     await request(at, spec, *tokens, ref=ref)
         elif kind == "fork" and first not in there and (not second or second in known.marks):
             end = known.marks[str(second)] if second else len(known.tokens)
-            await at.catalog.fork(OWNER, name, str(first), str(second), None, None, "")
+            await at.admin.fork(OWNER, name, str(first), str(second), None, None, "")
             marks = list(known.marks.items())
             if second:
                 marks = marks[: [mark for mark, _ in marks].index(str(second)) + 1]
             there[str(first)] = Expected(known.tokens[:end], dict(marks))
         elif kind == "rewind" and first in known.marks:
-            await at.catalog.rewind(OWNER, name, str(first), None, next(ids))
+            await at.admin.rewind(OWNER, name, str(first), None, next(ids))
             marks = list(known.marks.items())
             known.marks = dict(marks[: [mark for mark, _ in marks].index(str(first)) + 1])
             known.tokens = known.tokens[: known.marks[str(first)]]
             known.rewound = True
         elif kind == "carry" and first not in there and (not second or second in known.marks):
-            snapshot, _ = await at.catalog.export(OWNER, name, str(second))
-            await at.catalog.import_(OWNER, str(first), snapshot, None, "")
+            snapshot, _ = await at.admin.export(OWNER, name, str(second))
+            await at.admin.import_(OWNER, str(first), snapshot, None, "")
             end = known.marks[str(second)] if second else len(known.tokens)
             there[str(first)] = Expected(known.tokens[:end])
         elif kind == "delete":
-            await at.catalog.delete(OWNER, name)
+            await at.admin.delete(OWNER, name)
             del there[name]
-        sessions, _ = await at.catalog.list(OWNER, "", "", 10)
+        sessions, _ = await at.admin.list(OWNER, "", "", 10)
         assert [session.record.key.id for session in sessions] == sorted(there)
         for session in sessions:
             wanted = there[session.record.key.id]
             assert {kept.name: kept.state.position for kept in session.stored.checkpoints} == wanted.marks
-            async with at.sessions.advance(StateSpec(session_id=session.record.key.id), ref, OWNER) as advance:
-                assert same(advance.start, reading(at, ref, wanted.tokens))
+            async with at.sessions.begin(StateSpec(session_id=session.record.key.id), ref, OWNER) as transaction:
+                assert same(transaction.initial, reading(at, ref, wanted.tokens))
 
 
 @pytest.mark.parametrize("name", ["lstm", "tagger", "chain", "classifier"])
@@ -132,12 +132,12 @@ def test_every_session_is_at_every_moment_what_reading_its_tokens_gives(
 ) -> None:
     given_ = SessionSettings()
     store = MemoryStore(count_max=100, bytes_max=1 << 20, when_full="refuse", grace_s=10.0, now=loaded.clock)
-    shelf = Shelf(store)
+    live_sessions = LiveSessions(store)
     at = replace(
         loaded,
         store=store,
-        shelf=shelf,
-        sessions=Sessions(loaded.repository, shelf, given_, loaded.clock),
-        catalog=Catalog(loaded.repository, shelf, given_, loaded.clock),
+        live_sessions=live_sessions,
+        sessions=Sessions(loaded.repository, live_sessions, given_, loaded.clock),
+        admin=SessionAdmin(loaded.repository, live_sessions, given_, loaded.clock),
     )
     asyncio.run(walk(at, (name, None), steps))

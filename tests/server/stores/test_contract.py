@@ -74,7 +74,7 @@ async def test_a_write_replaces_what_was_read(every: Rig) -> None:
     assert (after.position, after.digest, after.body) == (8, "e", b"later")
     assert after.created_s == first.created_s < after.updated_s
     assert after.expires_s == pytest.approx(after.updated_s + LONG_S, abs=0.1)
-    assert [await every.store.live_of(digest) for digest in (first.digest, "e")] == [0, 1]
+    assert [await every.store.count_of_servable(digest) for digest in (first.digest, "e")] == [0, 1]
     assert await every.store.usage() == Usage(1, len(b"later"))
 
 
@@ -193,7 +193,7 @@ async def test_a_deleted_session_is_forgotten(every: Rig) -> None:
     assert not await every.store.delete(first.key)
     assert await every.store.read(first.key) is None
     assert await every.store.usage() == Usage(0, 0)
-    assert await every.store.live_of(first.digest) == 0
+    assert await every.store.count_of_servable(first.digest) == 0
     await created(every.store, a_record(body=b"again"))
 
 
@@ -227,7 +227,7 @@ async def test_an_expired_session_is_known_for_a_while(every: Rig) -> None:
     assert await every.store.sweep() == 1
     assert await every.store.sweep() == 0
     assert await every.store.read(first.key) == tombstone
-    assert await every.store.live_of(first.digest) == 1
+    assert await every.store.count_of_servable(first.digest) == 1
     assert await every.store.usage() == Usage(1, len(first.body))
     await every.pass_time(GRACE_S)
     assert await every.store.read(first.key) is None

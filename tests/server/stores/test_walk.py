@@ -178,7 +178,7 @@ class StoreWalk(RuleBasedStateMachine):
         assert (usage.sessions, usage.bytes, usage.evicted) == (len(bodies), sum(map(len, bodies)), 0)
         for digest in ("d", "e"):
             of_it = [record for record in self.records.values() if record.digest == digest]
-            assert self.run(self.store.live_of(digest)) == len(of_it)
+            assert self.run(self.store.count_of_servable(digest)) == len(of_it)
 
 
 @pytest.mark.parametrize("kind", KINDS)

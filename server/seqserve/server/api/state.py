@@ -70,12 +70,12 @@ def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
         checkpoint=checkpoint(options.checkpoint, f"{where}.checkpoint"),
         keep_tokens=options.keep_tokens,
         request_id=request_id(request.request_id, f"{path}request_id"),
-        asked=_asked(request) if request.request_id and destination is Destination.SESSION else b"",
+        request_digest=_request_digest(request) if request.request_id and destination is Destination.SESSION else b"",
         path=path,
     )
 
 
-def _asked(request: Asking) -> bytes:
+def _request_digest(request: Asking) -> bytes:
     """A digest of what the answer is a function of, but for the seed: a retry may name it, where the first did not.
 
     What a stream is sent after its first message is not in it.

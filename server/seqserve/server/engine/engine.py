@@ -46,7 +46,7 @@ from seqserve.server.errors import (
     ServeError,
 )
 from seqserve.server.model.inputs import Inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.settings import BatchSettings
 from seqserve.v1 import manifest_pb2 as pb
@@ -134,7 +134,7 @@ class Engine:
             self._check_beams(request, request.beams)
         samples = request.samples if isinstance(request, GenerationRequest) else 1
         stream = OutputStream(self._room_again, samples)
-        start = Start.new() if isinstance(request, ReadingRequest) else request.start
+        start = SequenceState.new() if isinstance(request, ReadingRequest) else request.start
         state = self.servable.initial_state() if start.state is None else start.state
         common = state, stream, admission, now_s
         sequence: KnownSequence

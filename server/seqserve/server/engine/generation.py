@@ -14,7 +14,7 @@ from seqserve.server.decoding.logprobs import StepReport, reports
 from seqserve.server.decoding.randomness import Uniforms
 from seqserve.server.decoding.sampling import History, IdArray
 from seqserve.server.engine.output_stream import End, FinishReason, Output, OutputStream, Search
-from seqserve.server.engine.requests import Admission, GenerationRequest, fed
+from seqserve.server.engine.requests import Admission, GenerationRequest, with_pending
 from seqserve.server.engine.sequence import InputReports, KnownSequence
 from seqserve.server.model.inputs import IntArray, token_inputs
 from seqserve.server.model.state import FloatArray, State
@@ -35,7 +35,7 @@ class GenerationSequence(KnownSequence):
         admitted_s: float,
     ) -> None:
         """Args: table: the bytes of each token."""
-        known = fed(request.start, request.inputs)
+        known = with_pending(request.start, request.inputs)
         super().__init__(known, state, stream, admission, admitted_s)
         self.request = request
         self.sample = 0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from seqserve.server.decoding.sampling import SamplingSpec
 from seqserve.server.model.inputs import Inputs, token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.v1 import manifest_pb2 as pb
 
-_NEW = Start.new()
+_NEW = SequenceState.new()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class GenerationRequest:
     samples: int = 1
     beams: BeamSpec | None = None
     prompt_logprobs: int | None = None
-    start: Start = _NEW
+    start: SequenceState = _NEW
     received: tuple[Received, ...] = ()
     keeps_state: bool = False
 
@@ -93,7 +93,7 @@ class ScoringRequest:
 
     inputs: Inputs
     top: int = 0
-    start: Start = _NEW
+    start: SequenceState = _NEW
     keeps_state: bool = False
 
 
@@ -107,7 +107,7 @@ class FeedRequest:
     place of its scores, with this many of the likeliest ones; None: the scores.
     """
 
-    start: Start = _NEW
+    start: SequenceState = _NEW
     keeps_state: bool = False
     lookahead: int | None = 0
     provisional: bool = False
@@ -122,7 +122,7 @@ class ScoreFeedRequest:
     """
 
     top: int = 0
-    start: Start = _NEW
+    start: SequenceState = _NEW
     keeps_state: bool = False
 
 
@@ -143,8 +143,8 @@ class Admission:
     deadline_s: float | None = None
 
 
-def fed(start: Start, inputs: Inputs) -> Inputs:
+def with_pending(start: SequenceState, inputs: Inputs) -> Inputs:
     """What the model is fed: tokens of the sequence that its state has not consumed, and the request's own."""
-    if not len(start.lead):
+    if not len(start.pending):
         return inputs
-    return token_inputs([*start.lead.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])
+    return token_inputs([*start.pending.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])

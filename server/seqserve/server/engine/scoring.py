@@ -30,7 +30,7 @@ class ScoreFeed(Feed):
         self.targets: list[int] = []  # of the steps just taken: the token after each
         self.logits: FloatArray | None = None  # (T, V), of the same
         self.reports: list[StepReport] = []  # the same
-        lead: list[int] = request.start.lead.tolist()
+        lead: list[int] = request.start.pending.tolist()
         self._last = lead[0] if lead else -1  # the token that is read next
         self._tokens = deque(lead[1:])  # those after it
         self._begun = bool(lead)

@@ -14,7 +14,7 @@ import numpy as np
 
 from seqserve.server.decoding.logprobs import StepReport, reports
 from seqserve.server.engine.output_stream import OutputStream, Reading, Result, Scores, Times
-from seqserve.server.engine.requests import Admission, ReadingRequest, ScoringRequest, fed
+from seqserve.server.engine.requests import Admission, ReadingRequest, ScoringRequest, with_pending
 from seqserve.server.model.inputs import Inputs, IntArray
 from seqserve.server.model.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
@@ -152,7 +152,7 @@ class ScoringSequence(ResultSequence):
     def __init__(
         self, request: ScoringRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
-        known = fed(request.start, request.inputs)
+        known = with_pending(request.start, request.inputs)
         consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
         super().__init__(consumed, state, stream, admission, admitted_s)
         self._keeps_state = request.keeps_state

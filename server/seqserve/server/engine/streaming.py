@@ -124,7 +124,7 @@ class StepFeed(Feed):
         super().__init__(request, state, stream, admission, admitted_s)
         self._initial = pack(initial)[0] if initial else self.row
         self._pieces: deque[Inputs] = deque()
-        self._lead = len(request.start.lead)  # steps that are read and not told
+        self._lead = len(request.start.pending)  # steps that are read and not told
         self._known = self._consumed = 0  # steps, the lead among them
         self._answered = 0  # steps, without the lead
         self._ends: deque[int] = deque()  # how many were known when a sentence ended; those to come
@@ -133,7 +133,7 @@ class StepFeed(Feed):
         self.top = request.top
         self.steps: list[Steps] = []  # that were read and are not told
         if self._lead:
-            self._add(token_inputs(request.start.lead))
+            self._add(token_inputs(request.start.pending))
 
     @property
     def ready(self) -> int:

@@ -63,15 +63,15 @@ def _parse(path: Path) -> pb.Manifest:
         raise BrokenServableError(
             f"{path.name} is not whole JSON ({error}): it was half-written or changed; export the servable again"
         ) from None
-    said: dict[str, Any] = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
-    version = said.get("format_version")
+    fields: dict[str, Any] = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    version = fields.get("format_version")
     if version != FORMAT_VERSION:  # looked at first: another format may have any keys
         raise BrokenServableError(
             f"{path.name} has format version {version or 'none'}, this server reads {FORMAT_VERSION}; "
             "export the servable with a matching version of seqserve"
         )
     try:
-        return json_format.ParseDict(said, pb.Manifest())
+        return json_format.ParseDict(fields, pb.Manifest())
     except json_format.ParseError as error:
         cause = str(error).partition(" Available Fields")[0].removeprefix("Failed to parse ")
         raise BrokenServableError(f"{path.name} is not a manifest: {cause}; export the servable again") from None

@@ -55,7 +55,7 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
+class SequenceState:
     """Where a sequence begins.
 
     state: after all tokens but last_token, arrays (D, 1, H); None: the model's initial state.
@@ -81,18 +81,18 @@ class Start:
     seed: int | None = None
 
     @classmethod
-    def new(cls) -> Start:
+    def new(cls) -> SequenceState:
         """A new sequence."""
         return cls()
 
     @property
-    def lead(self) -> IntArray:
+    def pending(self) -> IntArray:
         """Tokens of the sequence that the model is fed before a request's own, int32: none if it is new."""
         return self.replay if self.last_token is None else np.append(self.replay, np.int32(self.last_token))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ending:
+class FinalState:
     """What a request leaves.
 
     state: after all tokens of the sequence but last_token, arrays (D, 1, H); None only where nobody wants it.

@@ -157,15 +157,15 @@ class Servable:
 
     def _check_names(self) -> None:
         spec = self.manifest
-        there: tuple[set[str], set[str]] = (
+        graph_names: tuple[set[str], set[str]] = (
             {node.name for node in self._session.get_inputs()},
             {node.name for node in self._session.get_outputs()},
         )
-        said = (
+        manifest_names = (
             {tensor.name for tensor in spec.inputs} | {state.input for state in spec.states},
             {tensor.name for tensor in spec.outputs} | {state.output for state in spec.states},
         )
-        for what, graph, manifest in zip(("inputs", "outputs"), there, said, strict=True):
+        for what, graph, manifest in zip(("inputs", "outputs"), graph_names, manifest_names, strict=True):
             if graph != manifest:
                 raise BrokenServableError(
                     f"the graph's {what} are {sorted(graph)}, the manifest says {sorted(manifest)}; "
@@ -210,10 +210,10 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings, *, threads: int, 
     except Exception as error:  # ONNX Runtime's exceptions have no common base but this
         raise BrokenServableError(f"ONNX Runtime cannot load {path.name}: {error}") from error
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
-        told = f"{provider} could not start on this machine: are CUDA 12, cuDNN 9 and a driver there?"
+        problem = f"{provider} could not start on this machine: are CUDA 12, cuDNN 9 and a driver there?"
         if runtime.provider != "auto":
-            raise ProviderError(f"{told} Use provider 'cpu' or 'auto' to serve without it")
-        log.warning("%s Serving on %s", told, session.get_providers()[0])
+            raise ProviderError(f"{problem} Use provider 'cpu' or 'auto' to serve without it")
+        log.warning("%s Serving on %s", problem, session.get_providers()[0])
     return session
 
 

@@ -84,10 +84,10 @@ class Repository:
             )
         return entry.model
 
-    def of_digest(self, digest: str, name: str) -> Model | None:
+    def find_by_digest(self, digest: str, name: str) -> Model | None:
         """A loaded version with this graph, also one that takes no new requests; of this model, if it has one."""
-        found = [entry for entry in self.entries() if entry.model and entry.model.servable.id.digest == digest]
-        best = min(found, key=lambda entry: (entry.name != name, entry.state is not EntryState.READY), default=None)
+        matches = [entry for entry in self.entries() if entry.model and entry.model.servable.id.digest == digest]
+        best = min(matches, key=lambda entry: (entry.name != name, entry.state is not EntryState.READY), default=None)
         return None if best is None else best.model
 
     @contextmanager
@@ -105,25 +105,25 @@ class Repository:
 
         Raises: ModelNotFoundError, VersionNotFoundError; ModelNotReadyError if it cannot be loaded.
         """
-        found = await asyncio.to_thread(self._folders, name)
-        if not found:
+        versions = await asyncio.to_thread(self._folders, name)
+        if not versions:
             raise self._no_model(name)
-        version = max(found) if version is None else version
-        if version not in found:
-            raise _no_version(name, version, found)
+        version = max(versions) if version is None else version
+        if version not in versions:
+            raise _no_version(name, version, versions)
         entry = self._entries.get(name, {}).get(version)
         if entry is not None and entry.model is not None:
             entry = self._put(replace(entry, state=EntryState.READY, reason=""))
         else:
             if (name, version) not in self._loading:
-                self._loading[name, version] = asyncio.create_task(self._load(name, version, found[version]))
+                self._loading[name, version] = asyncio.create_task(self._load(name, version, versions[version]))
             entry = await asyncio.shield(self._loading[name, version])  # another may wait for it too
         if entry.model is None:
             raise ModelNotReadyError(f"model {name!r} version {version} does not serve: {entry.reason}", field="model")
         return entry
 
     def unload_version(self, name: str, version: int) -> Entry:
-        """Take no new requests for a version; `let_go` ends it. Raises: as model."""
+        """Take no new requests for a version; `finish_unloading` ends it. Raises: as model."""
         entry = self.entry(name, version)
         if entry.state is not EntryState.UNLOADING:
             model = self.model(name, version)
@@ -140,7 +140,7 @@ class Repository:
             and not self._users[entry.model.servable.id]
         ]
 
-    async def let_go(self, entry: Entry) -> None:
+    async def finish_unloading(self, entry: Entry) -> None:
         """End the engine of a version that nothing uses; nothing happens if it was used or taken back meanwhile."""
         if entry not in self.unused() or entry.model is None:
             return
@@ -175,9 +175,9 @@ class Repository:
 
 
 def _no_version(name: str, version: int, versions: dict[int, Entry] | dict[int, Path]) -> VersionNotFoundError:
-    there = ", ".join(str(v) for v in sorted(versions))
+    available = ", ".join(str(v) for v in sorted(versions))
     return VersionNotFoundError(
-        f"model {name!r} has no version {version}; there are: {there}",
+        f"model {name!r} has no version {version}; there are: {available}",
         field="model.version",
         resource=("model version", f"{name}/{version}"),
     )

@@ -1,26 +1,26 @@
 """Sessions: states that are kept between requests, and who may advance them when."""
 
-from seqserve.server.model.sequence_state import Ending, Start, TokenCounts
-from seqserve.server.sessions.admin import Catalog
-from seqserve.server.sessions.live_sessions import SessionCounts, Shelf
-from seqserve.server.sessions.maintenance import Keeper
+from seqserve.server.model.sequence_state import FinalState, SequenceState, TokenCounts
+from seqserve.server.sessions.admin import SessionAdmin
+from seqserve.server.sessions.live_sessions import LiveSessions, SessionCounts
+from seqserve.server.sessions.maintenance import SessionMaintenance
 from seqserve.server.sessions.session_record import Session
 from seqserve.server.sessions.sessions import Sessions
 from seqserve.server.sessions.spec import Destination, StateResult, StateSpec
-from seqserve.server.sessions.transaction import Advance
+from seqserve.server.sessions.transaction import StateTransaction
 
 __all__ = [
-    "Advance",
-    "Catalog",
     "Destination",
-    "Ending",
-    "Keeper",
+    "FinalState",
+    "LiveSessions",
+    "SequenceState",
     "Session",
+    "SessionAdmin",
     "SessionCounts",
+    "SessionMaintenance",
     "Sessions",
-    "Shelf",
-    "Start",
     "StateResult",
     "StateSpec",
+    "StateTransaction",
     "TokenCounts",
 ]

@@ -27,7 +27,7 @@ class SessionCounts:
     resumed: int = 0
 
 
-class Shelf:
+class LiveSessions:
     """Sessions by key."""
 
     def __init__(self, store: Store) -> None:
@@ -42,7 +42,7 @@ class Shelf:
 
     async def read(self, key: SessionKey) -> Session:
         """A live session. Raises: SessionNotFoundError, SessionExpiredError, StoreDataLossError."""
-        return self.session(live(key, await self.store.read(key)))
+        return self.session(require_live(key, await self.store.read(key)))
 
     def session(self, record: Record) -> Session:
         """What a live record holds. Raises: StoreDataLossError."""
@@ -59,9 +59,9 @@ class Shelf:
         try:
             yield lease
         finally:
-            await self.give_back(lease)
+            await self.release(lease)
 
-    async def give_back(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         """Release a lease before its block is left; harmless if it was released or taken over."""
         if self._held.get(lease.key) is lease:
             del self._held[lease.key]
@@ -81,7 +81,7 @@ class Shelf:
         self.counts.expired += await self.store.sweep()
 
 
-def live(key: SessionKey, record: Record | None) -> Record:
+def require_live(key: SessionKey, record: Record | None) -> Record:
     """The record, if it is a live one. Raises: SessionNotFoundError, SessionExpiredError with the time."""
     if record is None:
         raise SessionNotFoundError(f"there is no session {key.id!r}", resource=("session", key.id))

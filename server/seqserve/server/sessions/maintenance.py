@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from seqserve.server.errors import ServeError
 from seqserve.server.repository import Repository
-from seqserve.server.sessions.live_sessions import Shelf
+from seqserve.server.sessions.live_sessions import LiveSessions
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores import Usage
 
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 _RENEWALS = 3  # in the time of a lease: two may fail
 
 
-class Keeper:
+class SessionMaintenance:
     """Looks after sessions as long as the server serves."""
 
-    def __init__(self, repository: Repository, shelf: Shelf, settings: SessionSettings) -> None:
+    def __init__(self, repository: Repository, live_sessions: LiveSessions, settings: SessionSettings) -> None:
         self.usage = Usage(0, 0)  # as of the last sweep
-        self.counts = shelf.counts
+        self.counts = live_sessions.counts
         self._repository = repository
-        self._shelf = shelf
+        self._live_sessions = live_sessions
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -32,8 +32,8 @@ class Keeper:
         """Begin."""
         lease_s, sweep_s = self._settings.lease_s / _RENEWALS, self._settings.sweep_interval_s
         self._tasks = [
-            asyncio.create_task(_every(lease_s, self._shelf.renew)),
-            asyncio.create_task(_every(sweep_s, self.sweep)),
+            asyncio.create_task(_repeat(lease_s, self._live_sessions.renew)),
+            asyncio.create_task(_repeat(sweep_s, self.sweep)),
         ]
 
     async def close(self) -> None:
@@ -41,25 +41,25 @@ class Keeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._shelf.store.close()
+        await self._live_sessions.store.close()
 
     async def sweep(self) -> None:
         """Forget what has expired, and let models go that nothing needs any more."""
-        await self._shelf.sweep()
-        self.usage = await self._shelf.store.usage()
-        await self.let_models_go()
+        await self._live_sessions.sweep()
+        self.usage = await self._live_sessions.store.usage()
+        await self.unload_unused_models()
 
-    async def let_models_go(self) -> None:
+    async def unload_unused_models(self) -> None:
         """End the versions that are being unloaded, but those that a request uses or a session goes on with."""
         for entry in self._repository.unused():
             if entry.model is None:
                 continue
             pinned = self._settings.on_model_change != "refuse"
-            if not (pinned and await self._shelf.store.live_of(entry.model.servable.id.digest)):
-                await self._repository.let_go(entry)
+            if not (pinned and await self._live_sessions.store.count_of_servable(entry.model.servable.id.digest)):
+                await self._repository.finish_unloading(entry)
 
 
-async def _every(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
     """Do something at once, and again and again; what fails is tried again the next time."""
     while True:
         try:

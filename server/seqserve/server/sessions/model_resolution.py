@@ -6,7 +6,7 @@ from typing import Literal
 
 from seqserve.server.errors import InvalidFieldError, ModelNotReadyError, ServableMismatchError, TaskMismatchError
 from seqserve.server.model.manifest import reads_ids_alone
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions.snapshot import mismatch, unpack, unpack_tokens
 from seqserve.v1 import state_pb2 as pb
@@ -14,16 +14,16 @@ from seqserve.v1 import state_pb2 as pb
 Policy = Literal["pin", "replay", "refuse"]
 
 
-def goes_on(
+def resolve_model(
     payload: pb.SnapshotPayload, ref: tuple[str, int | None], repository: Repository, policy: Policy
-) -> tuple[Model, Start]:
+) -> tuple[Model, SequenceState]:
     """The version that goes on with a state, and its start there; see SessionSettings.on_model_change.
 
     Args: payload: with the tokens so far, if they are kept. ref: name and version that the request has.
     Raises: as Repository.model; ServableMismatchError; SnapshotInvalidError.
     """
     name, version = ref
-    own = repository.of_digest(payload.servable.digest, name)
+    own = repository.find_by_digest(payload.servable.digest, name)
     if own is not None and own.servable.id.model != name:
         own = None
     if policy == "pin" and own is not None and version in (None, own.servable.id.version):
@@ -46,7 +46,7 @@ def goes_on(
     raise mismatch(payload, wanted.servable)
 
 
-def carrying(model: Model) -> Model:
+def require_state(model: Model) -> Model:
     """The model, if its sequences have a state. Raises: TaskMismatchError."""
     if model.manifest.network.bidirectional:
         raise TaskMismatchError(
@@ -56,7 +56,7 @@ def carrying(model: Model) -> Model:
     return model
 
 
-def keeping(model: Model, field: str) -> None:
+def require_tokens_alone(model: Model, field: str) -> None:
     """Raise InvalidFieldError if tokens alone are not what a model could read again."""
     if not reads_ids_alone(model.manifest):
         raise InvalidFieldError(

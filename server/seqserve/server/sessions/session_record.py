@@ -41,8 +41,8 @@ def parse(record: Record) -> stored_pb2.StoredSession:
         ) from error
 
 
-def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes, path: str = "") -> bool:
-    """Whether the last request was this one. Args: asked: digest of what it asks.
+def was_applied(stored: stored_pb2.StoredSession, request_id: str, request_digest: bytes, path: str = "") -> bool:
+    """Whether the last request was this one. Args: request_digest: of what it asks.
 
     Raises: PositionMismatchError if it was applied before others: its answer cannot be given again. InvalidFieldError
         if the last one had its id and asked something else.
@@ -57,7 +57,7 @@ def was_applied(stored: stored_pb2.StoredSession, request_id: str, asked: bytes,
         )
     if stored.last.request_id != request_id:
         return False
-    if stored.last.asked != asked:
+    if stored.last.request_digest != request_digest:
         raise InvalidFieldError(
             f"{path}request_id {request_id!r} is that of the session's last request, which asked something else; give "
             "each request an id of its own",
@@ -129,7 +129,7 @@ def bare(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
 def apply(stored: stored_pb2.StoredSession, after: pb.SnapshotPayload, spec: StateSpec, seed: int) -> None:
     """Move a session on: a request began where it is now and ended at ``after``."""
     before, checkpoint = bare(stored.state), spec.checkpoint
-    _remember(stored, spec.request_id, spec.asked)
+    _remember(stored, spec.request_id, spec.request_digest)
     if spec.request_id:
         stored.last.seed = seed
         stored.last.before.CopyFrom(before)
@@ -145,12 +145,12 @@ def rewind(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -
     """Set a session back to a checkpoint and drop the later ones. Raises: CheckpointNotFoundError."""
     index = find_checkpoint(stored, checkpoint)
     back = state_at(stored, checkpoint)
-    _remember(stored, request_id, rewind_asked(checkpoint))
+    _remember(stored, request_id, rewind_digest(checkpoint))
     stored.state.CopyFrom(back)
     del stored.checkpoints[index + 1 :]
 
 
-def rewind_asked(checkpoint: str) -> bytes:
+def rewind_digest(checkpoint: str) -> bytes:
     """What tells a rewind from another request: a few bytes, and never those of a digest."""
     return f"rewind {checkpoint}".encode()
 
@@ -166,11 +166,11 @@ def fork(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> 
     )
 
 
-def _remember(stored: stored_pb2.StoredSession, request_id: str, asked: bytes) -> None:
+def _remember(stored: stored_pb2.StoredSession, request_id: str, request_digest: bytes) -> None:
     """From now on this request is the last one, and the one before is one of those before."""
     if stored.last.request_id:
         stored.applied_before.append(stored.last.request_id)
         del stored.applied_before[:-APPLIED_MAX]
     stored.ClearField("last")
     stored.last.request_id = request_id
-    stored.last.asked = asked
+    stored.last.request_digest = request_digest

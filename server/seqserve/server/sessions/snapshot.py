@@ -14,7 +14,7 @@ from dataclasses import replace
 from google.protobuf.message import DecodeError
 
 from seqserve.server.errors import ServableMismatchError, SnapshotInvalidError
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.sessions.snapshot_payload import is_of_task, payload_of, start_of
 from seqserve.v1 import common_pb2
@@ -62,17 +62,17 @@ def unseal(data: bytes, key: bytes | None, bytes_max: int) -> pb.SnapshotPayload
     if hashlib.sha256(inner).digest() != snapshot.sha256:
         raise SnapshotInvalidError("the snapshot's checksum does not fit its content: it was damaged or cut off")
     if key is not None and not hmac.compare_digest(hmac.digest(key, inner, "sha256"), snapshot.hmac_sha256):
-        told = "has a signature that is not this server's" if snapshot.hmac_sha256 else "is not signed"
-        raise SnapshotInvalidError(f"the snapshot {told}; this server takes only what it signed itself")
+        description = "has a signature that is not this server's" if snapshot.hmac_sha256 else "is not signed"
+        raise SnapshotInvalidError(f"the snapshot {description}; this server takes only what it signed itself")
     try:
         return pb.SnapshotPayload.FromString(inner)
     except DecodeError:
         raise SnapshotInvalidError("the snapshot's payload is not a SnapshotPayload message") from None
 
 
-def pack(start: Start, servable: Servable, now_s: float) -> pb.SnapshotPayload:
+def pack(initial: SequenceState, servable: Servable, now_s: float) -> pb.SnapshotPayload:
     """A state as a message. Args: start: without replay or seed; now_s: unix time."""
-    payload, identity = payload_of(start, servable.manifest), servable.id
+    payload, identity = payload_of(initial, servable.manifest), servable.id
     payload.servable.CopyFrom(
         common_pb2.ServableId(model=identity.model, version=identity.version, digest=identity.digest)
     )
@@ -82,7 +82,7 @@ def pack(start: Start, servable: Servable, now_s: float) -> pb.SnapshotPayload:
     return payload
 
 
-def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
+def unpack(payload: pb.SnapshotPayload, servable: Servable) -> SequenceState:
     """The state that a message holds, held against the servable that goes on with it.
 
     Returns: Its arrays are read-only views of the message's bytes.
@@ -92,7 +92,7 @@ def unpack(payload: pb.SnapshotPayload, servable: Servable) -> Start:
     return start_of(payload, servable.manifest, with_state=True)
 
 
-def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
+def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> SequenceState:
     """The kept tokens that a message holds, to be read again by a servable that does not know its tensors.
 
     Of a tagger those of its sentence are read. Where a CRF is within one they do not tell how it goes on.
@@ -110,9 +110,9 @@ def unpack_tokens(payload: pb.SnapshotPayload, servable: Servable) -> Start:
         and not (decides and tags.sentence_position < payload.position)
     ):
         raise mismatch(payload, servable)
-    start = start_of(payload, manifest, with_state=False)
-    end = start.position if start.last_token is None else start.position - 1
-    return replace(start, replay=start.tokens[start.sentence.position : end])
+    initial = start_of(payload, manifest, with_state=False)
+    end = initial.position if initial.last_token is None else initial.position - 1
+    return replace(initial, replay=initial.tokens[initial.sentence.position : end])
 
 
 def check_servable(payload: pb.SnapshotPayload, servable: Servable) -> None:
@@ -125,10 +125,10 @@ def check_servable(payload: pb.SnapshotPayload, servable: Servable) -> None:
 def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> ServableMismatchError:
     """What to raise for a state that a servable cannot go on with. Args: servable: None: it is not loaded."""
     theirs = payload.servable
-    told = f"the state belongs to {theirs.model[:128]}/{theirs.version} ({theirs.digest[:12]}…)"
+    description = f"the state belongs to {theirs.model[:128]}/{theirs.version} ({theirs.digest[:12]}…)"
     if servable is None:
         return ServableMismatchError(
-            f"{told}, which this server has not loaded; load it, or begin anew",
+            f"{description}, which this server has not loaded; load it, or begin anew",
             metadata={"state_digest": theirs.digest[:64]},
         )
     ours = servable.id
@@ -138,7 +138,7 @@ def mismatch(payload: pb.SnapshotPayload, servable: Servable | None) -> Servable
     else:
         what = f"has another {'tokenizer' if theirs.digest == ours.digest else 'graph'} than"
     return ServableMismatchError(
-        f"{told}, which {what} {ours.model}/{ours.version} ({ours.digest[:12]}…); go on with its own version, or begin "
-        "anew",
+        f"{description}, which {what} {ours.model}/{ours.version} ({ours.digest[:12]}…); "
+        "go on with its own version, or begin anew",
         metadata={"state_digest": theirs.digest[:64], "servable_digest": ours.digest},
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from seqserve.server.errors import SnapshotInvalidError
 from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.manifest import reads_ids_alone
-from seqserve.server.model.sequence_state import Sentence, Start, TokenCounts, no_tokens
+from seqserve.server.model.sequence_state import Sentence, SequenceState, TokenCounts, no_tokens
 from seqserve.server.model.state import State
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import state_pb2 as pb
@@ -26,36 +26,38 @@ _DTYPES: dict[pb.ElementType, np.dtype[Any]] = {
 }
 
 
-def payload_of(start: Start, manifest: manifest_pb2.Manifest) -> pb.SnapshotPayload:
+def payload_of(initial: SequenceState, manifest: manifest_pb2.Manifest) -> pb.SnapshotPayload:
     """A state as a message, which does not say yet whose it is. Args: start: without replay or seed."""
-    payload = pb.SnapshotPayload(position=start.position, last_token=start.last_token, tokens=start.tokens.tolist())
-    for spec, tensor in zip(manifest.states, start.state or (), strict=start.state is not None):
+    payload = pb.SnapshotPayload(
+        position=initial.position, last_token=initial.last_token, tokens=initial.tokens.tolist()
+    )
+    for spec, tensor in zip(manifest.states, initial.state or (), strict=initial.state is not None):
         data = np.ascontiguousarray(tensor[:, 0], _DTYPES[spec.element_type]).tobytes()
         payload.tensors.add(name=spec.name, element_type=spec.element_type, shape=_shape(spec), data=data)
     if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL:
-        payload.generation.undecoded = start.undecoded
+        payload.generation.undecoded = initial.undecoded
         counts = payload.generation.counts
-        counts.token_ids.extend(start.counts.ids.tolist())
-        counts.prompt.extend(start.counts.prompt.tolist())
-        counts.generated.extend(start.counts.generated.tolist())
+        counts.token_ids.extend(initial.counts.ids.tolist())
+        counts.prompt.extend(initial.counts.prompt.tolist())
+        counts.generated.extend(initial.counts.generated.tolist())
     elif manifest.task == manifest_pb2.TASK_TAGGING:
-        sentence = start.sentence
+        sentence = initial.sentence
         payload.tagging.CopyFrom(
             pb.TaggingRemainder(sentence_position=sentence.position, last_label=sentence.last_label)
         )
     return payload
 
 
-def start_of(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, *, with_state: bool) -> Start:
+def start_of(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, *, with_state: bool) -> SequenceState:
     """Where the sequence of a message goes on. Args: with_state: read its tensors too.
 
     Returns: Its state's arrays are read-only views of the message's bytes.
     Raises: SnapshotInvalidError saying what is broken.
     """
     if _begins(payload):
-        return Start.new()
+        return SequenceState.new()
     _check_remainders(payload, manifest)
-    return Start(
+    return SequenceState(
         state=_state(payload.tensors, manifest.states) if with_state else None,
         position=payload.position,
         last_token=_last_token(payload, manifest),

@@ -24,8 +24,8 @@ class StateSpec:
     wait: wait in line where another request advances the session; else SESSION_BUSY.
     checkpoint: name to keep the final state under; "": none; only with destination SESSION.
     keep_tokens: keep the tokens with the state. request_id: names the request among the session's; "": no protection.
-    asked: digest of what the request asks, the same for every try of it. path: what is before the names of these fields
-    in the caller's message, for errors.
+    request_digest: of what the request asks, the same for every try of it.
+    path: what is before the names of these fields in the caller's message, for errors.
     """
 
     session_id: str | None = None
@@ -38,7 +38,7 @@ class StateSpec:
     checkpoint: str = ""
     keep_tokens: bool = False
     request_id: str = ""
-    asked: bytes = b""
+    request_digest: bytes = b""
     path: str = ""
 
 

@@ -60,7 +60,7 @@ class GroupCommit:
                 group.append(self._waiting.get())
             closing = group[-1] is None
             outcomes = self._commit([each for each in group if each is not None])
-            self._loop.call_soon_threadsafe(_tell, outcomes)
+            self._loop.call_soon_threadsafe(_deliver, outcomes)
 
     def _commit(self, group: list[tuple[Callable[[], Any], asyncio.Future[Any]]]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -79,7 +79,7 @@ class GroupCommit:
         return outcomes
 
 
-def _tell(outcomes: list[Outcome]) -> None:
+def _deliver(outcomes: list[Outcome]) -> None:
     for outcome, result, error in outcomes:
         if outcome.done():
             continue

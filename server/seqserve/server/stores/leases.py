@@ -37,14 +37,14 @@ class LocalLeases:
 
     def take(self, key: SessionKey, holder: str) -> Lease:
         """Take the lease, from nobody or from oneself. Raises: SessionBusyError if another holder has it."""
-        there, since_s = self._held.get(key, (None, self._now()))
-        if there is not None and there.holder != holder:
+        current, since_s = self._held.get(key, (None, self._now()))
+        if current is not None and current.holder != holder:
             raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
         lease = Lease(key, holder, next(self._fences))
         self._held[key] = lease, since_s
         return lease
 
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Release the lease; nothing happens if it is not the one that counts."""
         if self.holds(lease):
             self.drop(lease.key)
@@ -85,4 +85,4 @@ class LocallyLeased:
 
     async def release(self, lease: Lease) -> None:
         """See Store.release."""
-        self.leases.give_back(lease)
+        self.leases.release(lease)

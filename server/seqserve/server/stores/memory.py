@@ -15,7 +15,7 @@ from typing import Literal
 from seqserve.server.errors import StoreFullError
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
 from seqserve.server.stores.records import Records
-from seqserve.server.stores.session_rules import Ledger
+from seqserve.server.stores.session_rules import SessionRules
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 from seqserve.server.stores.table import SqlTable
 
@@ -29,7 +29,7 @@ WhenFull = Literal["refuse", "evict", "spill"]
 class BoundedTable:
     """Records in memory, at most so many and so many bytes, and the rest of them in a temporary file if asked for.
 
-    `Table` of the ledger. A record is in one of the two places; one that is got comes into memory.
+    `Table` of `SessionRules`. A record is in one of the two places; one that is got comes into memory.
     """
 
     def __init__(self, *, count_max: int, bytes_max: int, when_full: WhenFull, leases: LocalLeases) -> None:
@@ -59,12 +59,12 @@ class BoundedTable:
 
     def put(self, record: Record) -> None:
         """See Table.put. Raises: StoreFullError, and nothing has changed."""
-        going = self._making_room(record) if record.body else []
-        if going is None:
+        displaced = self._records_to_displace(record) if record.body else []
+        if displaced is None:
             self._spill(record)
             self.memory.remove(record.key)
             return
-        for other in going:
+        for other in displaced:
             if self._when_full == "spill":
                 self._spill(other)
             else:
@@ -82,24 +82,26 @@ class BoundedTable:
 
     def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Table.page."""
-        found = self.memory.page(owner, model, after, count)
+        records = self.memory.page(owner, model, after, count)
         if self.file is not None:
-            found += self.file.page(owner, model, after, count)
-            found.sort(key=lambda record: record.key.id)
-        return found[:count]
+            records += self.file.page(owner, model, after, count)
+            records.sort(key=lambda record: record.key.id)
+        return records[:count]
 
     def due(self, before_s: float, count: int) -> list[Record]:
         """See Table.due."""
-        found = self.memory.due(before_s, count)
-        return found + (self.file.due(before_s, count - len(found)) if self.file is not None else [])
+        records = self.memory.due(before_s, count)
+        return records + (self.file.due(before_s, count - len(records)) if self.file is not None else [])
 
-    def bury(self, before_s: float, count: int) -> int:
-        """See Table.bury."""
-        return self.memory.bury(before_s, count)
+    def purge(self, before_s: float, count: int) -> int:
+        """See Table.purge."""
+        return self.memory.purge(before_s, count)
 
-    def live_of(self, digest: str) -> int:
-        """See Table.live_of."""
-        return self.memory.live_of(digest) + (self.file.live_of(digest) if self.file is not None else 0)
+    def count_of_servable(self, digest: str) -> int:
+        """See Table.count_of_servable."""
+        return self.memory.count_of_servable(digest) + (
+            self.file.count_of_servable(digest) if self.file is not None else 0
+        )
 
     def usage(self) -> Usage:
         """See Table.usage."""
@@ -112,21 +114,21 @@ class BoundedTable:
         if self.file is not None:
             self._connection.close()
 
-    def _making_room(self, record: Record) -> list[Record] | None:
+    def _records_to_displace(self, record: Record) -> list[Record] | None:
         """Those that have to go for this one to take the place of what is there under its key; None: it finds none."""
-        there = self.memory.peek(record.key)
+        existing = self.memory.peek(record.key)
         usage = self.memory.usage()
-        count = usage.sessions + (not (there and there.body)) - self._count_max
-        size = usage.bytes + len(record.body) - (len(there.body) if there else 0) - self._bytes_max
-        going: list[Record] = []
+        count = usage.sessions + (not (existing and existing.body)) - self._count_max
+        size = usage.bytes + len(record.body) - (len(existing.body) if existing else 0) - self._bytes_max
+        displaced: list[Record] = []
         for other in self.memory.least_recent() if self._when_full != "refuse" else ():
             if count <= 0 and size <= 0:
                 break
             if other.key != record.key and not self._leases.held(other.key):
-                going.append(other)
+                displaced.append(other)
                 count -= 1
                 size -= len(other.body)
-        return going if count <= 0 and size <= 0 else None
+        return displaced if count <= 0 and size <= 0 else None
 
     def _spill(self, record: Record) -> None:
         """Put a record into the file. Raises: StoreFullError if there is none, or no room on its disk."""
@@ -163,44 +165,44 @@ class MemoryStore(LocallyLeased):
         """Begin empty; `count_max` sessions and `bytes_max` bytes of their bodies are in memory at most."""
         super().__init__(LocalLeases(now))
         self._table = BoundedTable(count_max=count_max, bytes_max=bytes_max, when_full=when_full, leases=self.leases)
-        self._ledger = Ledger(self._table, self.leases, grace_s=grace_s, now=now)
+        self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now)
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        return self._ledger.create(record)
+        return self._rules.create(record)
 
     async def read(self, key: SessionKey) -> Record | None:
         """See Store.read."""
-        return self._ledger.read(key)
+        return self._rules.read(key)
 
     async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
-        return self._ledger.write(record, lease, ttl_s)
+        return self._rules.write(record, lease, ttl_s)
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
-        return self._ledger.touch(key, ttl_s)
+        return self._rules.touch(key, ttl_s)
 
     async def delete(self, key: SessionKey) -> bool:
         """See Store.delete."""
-        deleted = self._ledger.delete(key)
+        deleted = self._rules.delete(key)
         if deleted:
             self.leases.drop(key)
         return deleted
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Store.list."""
-        return self._ledger.list(owner, model, after, count)
+        return self._rules.list(owner, model, after, count)
 
-    async def live_of(self, digest: str) -> int:
-        """See Store.live_of."""
-        return self._table.live_of(digest)
+    async def count_of_servable(self, digest: str) -> int:
+        """See Store.count_of_servable."""
+        return self._table.count_of_servable(digest)
 
     async def sweep(self) -> int:
         """See Store.sweep. Other calls come between its passes."""
         expired, more = 0, True
         while more:
-            count, more = self._ledger.sweep()
+            count, more = self._rules.sweep()
             expired += count
             await asyncio.sleep(0)
         return expired

@@ -12,7 +12,7 @@ from seqserve.server.stores.store import Record, SessionKey, Usage
 
 
 class Records:
-    """Records in memory, `Table` of the ledger. Of the tombstones it keeps the youngest."""
+    """Records in memory, `Table` of `SessionRules`. Of the tombstones it keeps the youngest."""
 
     def __init__(self, *, tombstones_max: int) -> None:
         self._tombstones_max = tombstones_max
@@ -72,32 +72,32 @@ class Records:
     def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Table.page."""
         ids = self._ids.get(owner, [])
-        those = (self._live[SessionKey(owner, ids[at])] for at in range(bisect.bisect_right(ids, after), len(ids)))
-        return list(islice((record for record in those if model in ("", record.model)), count))
+        candidates = (self._live[SessionKey(owner, ids[at])] for at in range(bisect.bisect_right(ids, after), len(ids)))
+        return list(islice((record for record in candidates if model in ("", record.model)), count))
 
     def due(self, before_s: float, count: int) -> list[Record]:
         """See Table.due."""
-        found: dict[SessionKey, Record] = {}
-        while len(found) < count and self._due and self._due[0][0] <= before_s:
+        due: dict[SessionKey, Record] = {}
+        while len(due) < count and self._due and self._due[0][0] <= before_s:
             _, key = heapq.heappop(self._due)
             record = self._live.get(key)
             if record is not None and record.expires_s <= before_s:
-                found[key] = record
-        return list(found.values())
+                due[key] = record
+        return list(due.values())
 
-    def bury(self, before_s: float, count: int) -> int:
-        """See Table.bury. Those that do not lie in order of their expiry wait for those before them."""
-        buried = 0
-        while buried < count and self._tombstones:
+    def purge(self, before_s: float, count: int) -> int:
+        """See Table.purge. Those that do not lie in order of their expiry wait for those before them."""
+        purged = 0
+        while purged < count and self._tombstones:
             key, oldest = next(iter(self._tombstones.items()))
             if oldest.expires_s > before_s:
                 break
             del self._tombstones[key]
-            buried += 1
-        return buried
+            purged += 1
+        return purged
 
-    def live_of(self, digest: str) -> int:
-        """See Table.live_of."""
+    def count_of_servable(self, digest: str) -> int:
+        """See Table.count_of_servable."""
         return self._of_digest[digest]
 
     def usage(self) -> Usage:

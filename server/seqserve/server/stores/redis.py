@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 _Pool: Any = ConnectionPool  # its methods are typed in part only
 
 _CONNECTIONS_MAX = 32
-_TURN_S = 5.0  # waiting for one of them
+_SLOT_WAIT_S = 5.0  # waiting for one of them
 _TIMEOUT_S = 2.0  # for connecting, for an answer
 _RETRY_AFTER_S = 1.0
-_LOOK_INTERVAL_S = 0.1
-_LOOK_MAX = 512  # ids that one script of a listing looks at
+_POLL_INTERVAL_S = 0.1
+_LIST_SCAN_MAX = 512  # ids that one script of a listing looks at
 _SWEEP_MAX = 256  # sessions that one script of a sweep buries
 
 
@@ -66,26 +66,26 @@ class RedisStore:
         except ValueError as error:
             raise UnusableStoreError(f"the URL of the session store's Redis is not valid: {error}") from error
         self._redis: Any = Redis(connection_pool=pool)
-        self._turns = asyncio.Semaphore(_CONNECTIONS_MAX)  # first come, first served; the pool itself would refuse
+        self._slots = asyncio.Semaphore(_CONNECTIONS_MAX)  # first come, first served; the pool itself would refuse
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
-        self._trouble = ""  # what Redis failed with last; "" while it answers
+        self._problem = ""  # what Redis failed with last; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        created, there = await self._run(redis_scripts.CREATE, *_name(record.key), *_content(record))
-        return _record(record.key.owner, there), bool(created)
+        created, reply = await self._run(redis_scripts.CREATE, *_names(record.key), *_content(record))
+        return _record(record.key.owner, reply), bool(created)
 
     async def read(self, key: SessionKey) -> Record | None:
         """See Store.read."""
-        there = await self._run(redis_scripts.READ, _member(key), self._grace_s)
-        return _record(key.owner, there) if there else None
+        reply = await self._run(redis_scripts.READ, _member(key), self._grace_s)
+        return _record(key.owner, reply) if reply else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
         """See Store.acquire. One that is cancelled gives back what it may have got, or it would have to run out."""
         taking = asyncio.create_task(self._run(redis_scripts.ACQUIRE, _member(key), holder, self._lease_ms))
         try:
-            fence = await _to_its_end(taking)
+            fence = await _finish(taking)
         except asyncio.CancelledError:
             if taking.done() and not taking.exception() and taking.result():
                 with contextlib.suppress(StoreUnavailableError):
@@ -99,7 +99,7 @@ class RedisStore:
         """See Store.wait_free."""
         # Whoever has it may be in another process, and die: nobody would tell.
         while await self._call("EXISTS", f"seqserve:lease:{_member(key)}"):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def renew(self, lease: Lease) -> bool:
         """See Store.renew."""
@@ -107,29 +107,29 @@ class RedisStore:
 
     async def release(self, lease: Lease) -> None:
         """See Store.release."""
-        await _to_its_end(asyncio.create_task(self._run(redis_scripts.RELEASE, _member(lease.key), lease.fence)))
+        await _finish(asyncio.create_task(self._run(redis_scripts.RELEASE, _member(lease.key), lease.fence)))
 
     async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
         created_s = f"{record.created_s:.6f}"
         body, model, digest, position, _ = _content(record)
         ttl = "" if ttl_s is None else ttl_s
-        there = await self._run(
-            redis_scripts.WRITE, *_name(record.key), body, model, digest, position, ttl, created_s, lease.fence
+        reply = await self._run(
+            redis_scripts.WRITE, *_names(record.key), body, model, digest, position, ttl, created_s, lease.fence
         )
         resource = ("session", record.key.id)
-        if there == b"gone":
+        if reply == b"gone":
             raise SessionNotFoundError(
                 f"session {record.key.id!r} was deleted while a request advanced it", resource=resource
             )
-        if there == b"lost":
+        if reply == b"lost":
             raise LeaseLostError(f"another request has taken session {record.key.id!r} over", resource=resource)
-        return _record(record.key.owner, there)
+        return _record(record.key.owner, reply)
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
-        there = await self._run(redis_scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
-        return _record(key.owner, there) if there else None
+        reply = await self._run(redis_scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
+        return _record(key.owner, reply) if reply else None
 
     async def delete(self, key: SessionKey) -> bool:
         """See Store.delete."""
@@ -138,19 +138,19 @@ class RedisStore:
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Store.list. Redis is held up by no more than a few hundred sessions at a time."""
         prefix = _member(SessionKey(owner, ""))
-        found: list[Record] = []
-        while len(found) < count:
+        page: list[Record] = []
+        while len(page) < count:
             last, records = await self._run(
-                redis_scripts.LIST, owner, prefix, model, after, count - len(found), _LOOK_MAX
+                redis_scripts.LIST, owner, prefix, model, after, count - len(page), _LIST_SCAN_MAX
             )
-            found += (_record(owner, there) for there in records)
+            page += (_record(owner, reply) for reply in records)
             after = last.decode()
             if not after:
                 break
-        return found
+        return page
 
-    async def live_of(self, digest: str) -> int:
-        """See Store.live_of."""
+    async def count_of_servable(self, digest: str) -> int:
+        """See Store.count_of_servable."""
         return int(await self._call("SCARD", f"seqserve:digest:{digest}"))
 
     async def sweep(self) -> int:
@@ -183,8 +183,8 @@ class RedisStore:
         Raises: StoreFullError, StoreUnavailableError.
         """
         try:
-            async with asyncio.timeout(_TURN_S):
-                await self._turns.acquire()
+            async with asyncio.timeout(_SLOT_WAIT_S):
+                await self._slots.acquire()
         except TimeoutError as error:
             raise StoreUnavailableError("the session store is too slow", retry_after_s=_RETRY_AFTER_S) from error
         try:
@@ -192,30 +192,30 @@ class RedisStore:
         except NoScriptError:
             raise
         except OutOfMemoryError as error:
-            self._note(str(error))
+            self._log_problem(str(error))
             raise StoreFullError(
                 "the session store has no room; try again later", retry_after_s=_RETRY_AFTER_S
             ) from error
         except RedisError as error:
-            self._note(str(error))
+            self._log_problem(str(error))
             raise StoreUnavailableError(
                 "the session store failed; try again, the server's log has the cause", retry_after_s=_RETRY_AFTER_S
             ) from error
         finally:
-            self._turns.release()
-        self._note("")
+            self._slots.release()
+        self._log_problem("")
         return answer
 
-    def _note(self, trouble: str) -> None:
+    def _log_problem(self, problem: str) -> None:
         """Log what is wrong once, not for every call; and that it is over."""
-        if trouble and trouble != self._trouble:
-            log.warning("the Redis of the session store failed: %s", trouble)
-        elif self._trouble and not trouble:
+        if problem and problem != self._problem:
+            log.warning("the Redis of the session store failed: %s", problem)
+        elif self._problem and not problem:
             log.info("the Redis of the session store answers again")
-        self._trouble = trouble
+        self._problem = problem
 
 
-async def _to_its_end(call: asyncio.Task[Any]) -> Any:
+async def _finish(call: asyncio.Task[Any]) -> Any:
     """The result of a call; who is cancelled meanwhile waits until its outcome is certain."""
     try:
         return await asyncio.shield(call)
@@ -229,7 +229,7 @@ def _member(key: SessionKey) -> str:
     return f"{len(key.owner.encode())}:{key.owner}:{key.id}"
 
 
-def _name(key: SessionKey) -> tuple[str, str, str]:
+def _names(key: SessionKey) -> tuple[str, str, str]:
     return _member(key), key.owner, key.id
 
 

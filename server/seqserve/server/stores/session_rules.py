@@ -39,11 +39,11 @@ class Table(Protocol):
         """Records with a body whose `expires_s` is at most this, the earliest first. The caller puts each of them."""
         ...
 
-    def bury(self, before_s: float, count: int) -> int:
+    def purge(self, before_s: float, count: int) -> int:
         """Remove tombstones whose `expires_s` is at most this. Returns: How many, at most `count`."""
         ...
 
-    def live_of(self, digest: str) -> int:
+    def count_of_servable(self, digest: str) -> int:
         """How many records of this digest have a body."""
         ...
 
@@ -52,7 +52,7 @@ class Table(Protocol):
         ...
 
 
-class Ledger:
+class SessionRules:
     """A table and the rules, on a clock."""
 
     def __init__(self, table: Table, leases: LocalLeases, *, grace_s: float, now: Callable[[], float]) -> None:
@@ -63,9 +63,9 @@ class Ledger:
 
     def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        there = self.read(record.key)
-        if there is not None and there.body:
-            return there, False
+        existing = self.read(record.key)
+        if existing is not None and existing.body:
+            return existing, False
         now_s = self._now()
         return self._put(replace(record, created_s=now_s, updated_s=now_s), now_s), True
 
@@ -78,8 +78,8 @@ class Ledger:
 
     def write(self, record: Record, lease: Lease, ttl_s: float | None) -> Record:
         """See Store.write."""
-        there = self.read(record.key)
-        if there is None or not there.body or there.created_s != record.created_s:
+        existing = self.read(record.key)
+        if existing is None or not existing.body or existing.created_s != record.created_s:
             raise SessionNotFoundError(
                 f"session {record.key.id!r} was deleted while a request advanced it",
                 resource=("session", record.key.id),
@@ -89,33 +89,33 @@ class Ledger:
                 f"another request has taken session {record.key.id!r} over", resource=("session", record.key.id)
             )
         now_s = self._now()
-        return self._put(replace(record, ttl_s=there.ttl_s if ttl_s is None else ttl_s, updated_s=now_s), now_s)
+        return self._put(replace(record, ttl_s=existing.ttl_s if ttl_s is None else ttl_s, updated_s=now_s), now_s)
 
     def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
-        there = self.read(key)
-        if there is None or not there.body:
-            return there
-        return self._put(replace(there, ttl_s=there.ttl_s if ttl_s is None else ttl_s), self._now())
+        existing = self.read(key)
+        if existing is None or not existing.body:
+            return existing
+        return self._put(replace(existing, ttl_s=existing.ttl_s if ttl_s is None else ttl_s), self._now())
 
     def delete(self, key: SessionKey) -> bool:
         """See Store.delete; the lease is the store's business."""
-        there = self.read(key)
-        if there is None or not there.body:
+        existing = self.read(key)
+        if existing is None or not existing.body:
             return False
         self.table.remove(key)
         return True
 
     def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Store.list."""
-        found: list[Record] = []
-        while len(found) < count:
-            page = self.table.page(owner, model, after, count - len(found))
+        records: list[Record] = []
+        while len(records) < count:
+            page = self.table.page(owner, model, after, count - len(records))
             if not page:
                 break
-            found += filter(self._lives, page)
+            records += filter(self._lives, page)
             after = page[-1].key.id
-        return found
+        return records
 
     def sweep(self) -> tuple[int, bool]:
         """One pass of a sweep. Returns: How many sessions expired, and whether there may be more to do."""
@@ -128,8 +128,8 @@ class Ledger:
             else:
                 self.table.put(replace(record, body=b""))
                 expired += 1
-        buried = self.table.bury(now_s - self._grace_s, SWEEP_MAX)
-        return expired, SWEEP_MAX in (len(due), buried)
+        purged = self.table.purge(now_s - self._grace_s, SWEEP_MAX)
+        return expired, SWEEP_MAX in (len(due), purged)
 
     def _lives(self, record: Record) -> bool:
         return min(self._now(), self._leases.since_s(record.key)) < record.expires_s

@@ -19,7 +19,7 @@ from typing import TypeVar
 from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
 from seqserve.server.stores.group_commit import GroupCommit
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
-from seqserve.server.stores.session_rules import Ledger
+from seqserve.server.stores.session_rules import SessionRules
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 from seqserve.server.stores.table import SqlTable
 
@@ -48,8 +48,8 @@ class SqliteStore(LocallyLeased):
             os.close(self._lock)
             raise
         self._connections = changing, reading
-        self._changing = Ledger(SqlTable(changing), self.leases, grace_s=grace_s, now=now)
-        self._reading = Ledger(SqlTable(reading), self.leases, grace_s=grace_s, now=now)
+        self._changing = SessionRules(SqlTable(changing), self.leases, grace_s=grace_s, now=now)
+        self._reading = SessionRules(SqlTable(reading), self.leases, grace_s=grace_s, now=now)
         self._commits = GroupCommit(changing)
         self._reader = ThreadPoolExecutor(1, "session-reads")
 
@@ -69,7 +69,7 @@ class SqliteStore(LocallyLeased):
             try:
                 await self._change(lambda: None)
             except BaseException:
-                self.leases.give_back(lease)
+                self.leases.release(lease)
                 raise
         return lease
 
@@ -92,9 +92,9 @@ class SqliteStore(LocallyLeased):
         """See Store.list."""
         return await self._read(lambda: self._reading.list(owner, model, after, count))
 
-    async def live_of(self, digest: str) -> int:
-        """See Store.live_of."""
-        return await self._read(lambda: self._reading.table.live_of(digest))
+    async def count_of_servable(self, digest: str) -> int:
+        """See Store.count_of_servable."""
+        return await self._read(lambda: self._reading.table.count_of_servable(digest))
 
     async def sweep(self) -> int:
         """See Store.sweep. Other changes come between its passes."""
@@ -120,13 +120,13 @@ class SqliteStore(LocallyLeased):
         try:
             return await self._commits.run(change)
         except sqlite3.Error as error:
-            raise _told(error) from error
+            raise _store_error(error) from error
 
     async def _read(self, read: Callable[[], ResultT]) -> ResultT:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reader, read)
         except sqlite3.Error as error:
-            raise _told(error) from error
+            raise _store_error(error) from error
 
 
 def _lock(path: Path) -> int:
@@ -164,7 +164,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _told(error: sqlite3.Error) -> StoreFullError | StoreDataLossError | StoreUnavailableError:
+def _store_error(error: sqlite3.Error) -> StoreFullError | StoreDataLossError | StoreUnavailableError:
     """What a caller is told of a failure of the database."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FULL:

@@ -127,7 +127,7 @@ class Store(Protocol):
         """
         ...
 
-    async def live_of(self, digest: str) -> int:
+    async def count_of_servable(self, digest: str) -> int:
         """How many sessions of a servable there are that no sweep has found expired."""
         ...
 

@@ -48,7 +48,7 @@ _COLUMNS = "owner, id, model, digest, position, ttl_s, body, created_s, updated_
 
 
 class SqlTable:
-    """Records in a database, `Table` of the ledger."""
+    """Records in a database, `Table` of `SessionRules`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -100,16 +100,16 @@ class SqlTable:
         """See Table.due."""
         return self._rows("WHERE size > 0 AND expires_s <= ? ORDER BY expires_s LIMIT ?", before_s, count)
 
-    def bury(self, before_s: float, count: int) -> int:
-        """See Table.bury."""
+    def purge(self, before_s: float, count: int) -> int:
+        """See Table.purge."""
         return self._connection.execute(
             "DELETE FROM session WHERE rowid IN"
             " (SELECT rowid FROM session WHERE size = 0 AND expires_s <= ? ORDER BY expires_s LIMIT ?)",
             (before_s, count),
         ).rowcount
 
-    def live_of(self, digest: str) -> int:
-        """See Table.live_of."""
+    def count_of_servable(self, digest: str) -> int:
+        """See Table.count_of_servable."""
         row = self._connection.execute("SELECT sessions FROM total WHERE digest = ?", (digest,)).fetchone()
         return int(row[0]) if row else 0
 

@@ -75,9 +75,9 @@ class TimedStore:
         """See Store."""
         return await self._timed("list", self._store.list(owner, model, after, count))
 
-    async def live_of(self, digest: str) -> int:
+    async def count_of_servable(self, digest: str) -> int:
         """See Store."""
-        return await self._timed("live_of", self._store.live_of(digest))
+        return await self._timed("count_of_servable", self._store.count_of_servable(digest))
 
     async def sweep(self) -> int:
         """See Store."""

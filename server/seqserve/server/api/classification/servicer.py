@@ -65,8 +65,8 @@ class ClassificationServicer(ClassificationServiceServicer):
         config = (await incoming.configuring(self._limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
-        async with self._sessions.advance(spec, ref, owner) as advance:
-            engine, classifying = advance.model.engine, ClassifyStream(config, advance, self._limits)
+        async with self._sessions.begin(spec, ref, owner) as transaction:
+            engine, classifying = transaction.model.engine, ClassifyStream(config, transaction, self._limits)
             feed = engine.open(classifying.request, fields.admission(context, engine))
             reading = self._feed(incoming, idle_s, classifying, engine, feed)
             async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
@@ -75,7 +75,7 @@ class ClassificationServicer(ClassificationServiceServicer):
                     if (update := classifying.update(steps[-1])) is not None:
                         await write(update)
                 end = await feed.stream.take_result(FeedEnd)
-                result = await advance.commit(classifying.ending(end))
+                result = await transaction.commit(classifying.final_state(end))
                 await write(classifying.finished(end, state.state_result(result), incoming.reason))
 
     async def _feed(

@@ -14,8 +14,8 @@ from seqserve.server.engine.output_stream import FeedEnd, Steps
 from seqserve.server.engine.requests import FeedRequest
 from seqserve.server.errors import TaskMismatchError
 from seqserve.server.model.inputs import Inputs, IntArray
-from seqserve.server.model.sequence_state import Ending, no_tokens
-from seqserve.server.sessions import Advance
+from seqserve.server.model.sequence_state import FinalState, no_tokens
+from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
 from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
 from seqserve.v1 import classification_pb2 as pb
@@ -26,23 +26,23 @@ from seqserve.v1 import manifest_pb2, state_pb2
 class ClassifyStream:
     """One stream: its tokens as they come, and its answers."""
 
-    def __init__(self, config: pb.StreamClassifyConfig, advance: Advance, limits: LimitSettings) -> None:
+    def __init__(self, config: pb.StreamClassifyConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
         """Raises: TaskMismatchError if the model is no classifier, or not one-directional; InvalidFieldError."""
-        model, tokenization = advance.model, classifier(advance.model)
+        model, tokenization = transaction.model, classifier(transaction.model)
         if model.manifest.network.bidirectional:
             raise TaskMismatchError(
                 f"model {model.servable.id.model!r} reads its input in both directions, so each piece would change "
                 "what it made of all before; send the whole text to Classify, or choose a one-directional classifier"
             )
-        self.request = FeedRequest(advance.start, keeps_state=advance.wants_state)
+        self.request = FeedRequest(transaction.initial, keeps_state=transaction.wants_state)
         self._servable = model.servable.id
         self._labels = model.manifest.labels
         self._top = top_labels(config, model, "config")
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
-        self._position = advance.start.position
+        self._position = transaction.initial.position
         self._text = TextFeed(tokenization)
-        self._kept: list[IntArray] | None = [] if advance.keeps_tokens else None
+        self._kept: list[IntArray] | None = [] if transaction.keeps_tokens else None
         self._steps = 0  # of the stream so far
         self._due = 0  # steps of the stream after which there is something to tell
         self._last: pb.Classification | None = None
@@ -71,9 +71,11 @@ class ClassifyStream:
         self._last = classification(probabilities_L, self._labels, self._top, position)
         return pb.StreamClassifyResponse(update=pb.StreamClassifyUpdate(classification=self._last, position=position))
 
-    def ending(self, end: FeedEnd) -> Ending:
+    def final_state(self, end: FeedEnd) -> FinalState:
         """What the stream leaves."""
-        return Ending(end.state, self._position + end.steps, None, np.concatenate([no_tokens(), *(self._kept or ())]))
+        return FinalState(
+            end.state, self._position + end.steps, None, np.concatenate([no_tokens(), *(self._kept or ())])
+        )
 
     def finished(
         self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd

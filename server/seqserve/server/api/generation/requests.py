@@ -10,7 +10,7 @@ from seqserve.server.decoding.sampling import SamplingSpec
 from seqserve.server.engine.requests import BeamSpec, GenerationRequest, ScoringRequest, StoppingSpec
 from seqserve.server.errors import EmptyPromptError, InvalidFieldError, TaskMismatchError
 from seqserve.server.model.inputs import token_inputs
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Destination, StateSpec
 from seqserve.server.settings import LimitSettings
@@ -35,7 +35,7 @@ def language_model(model: Model) -> Tokenization:
 
 
 def generation_request(
-    request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: Start, spec: StateSpec | None
+    request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: SequenceState, spec: StateSpec | None
 ) -> GenerationRequest:
     """Check a request for a sequence that begins at a start, and look its tokens up.
 
@@ -79,7 +79,7 @@ def generation_request(
 
 
 def scoring_requests(
-    request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: Start, spec: StateSpec | None
+    request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: SequenceState, spec: StateSpec | None
 ) -> list[ScoringRequest]:
     """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
     tokenization = language_model(model)
@@ -128,7 +128,7 @@ def _tokens(
     item: pb.GenerateRequest | pb.ScoreInput,
     tokenization: Tokenization,
     limits: LimitSettings,
-    start: Start,
+    start: SequenceState,
     tokens_max: int,
     path: str = "",
 ) -> list[int]:
@@ -150,7 +150,7 @@ def _sampling(
     manifest: manifest_pb2.Manifest,
     tokenization: Tokenization,
     stopping: StoppingSpec,
-    start: Start,
+    start: SequenceState,
     *,
     ranked: bool,
 ) -> SamplingSpec:

@@ -12,7 +12,7 @@ from seqserve.server.decoding.logprobs import Candidate, StepReport
 from seqserve.server.engine.output_stream import End, FinishReason, Gathered, Scores, Search, Times
 from seqserve.server.engine.requests import GenerationRequest, ScoringRequest
 from seqserve.server.model.inputs import IntArray
-from seqserve.server.model.sequence_state import Ending
+from seqserve.server.model.sequence_state import FinalState
 from seqserve.server.model.state import State
 from seqserve.server.repository import Model
 from seqserve.server.text.detokenization import TextAssembler, unfinished_after
@@ -94,10 +94,10 @@ class Answer:
         means = [self.ends[sample].logprob / self.ends[sample].tokens for sample in range(self._request.samples)]
         return sorted(range(self._request.samples), key=lambda sample: (-means[sample], sample))[:count]
 
-    def ending(self, sample: int, state: State) -> Ending:
+    def final_state(self, sample: int, state: State) -> FinalState:
         """What a sample leaves. Args: state: its final one."""
         request, tokens = self._request, np.array(self._tokens[sample], np.int32)
-        return Ending(
+        return FinalState(
             state,
             self.ends[sample].position,
             int(tokens[-1]),
@@ -173,11 +173,11 @@ def _finished(
     )
 
 
-def scoring_ending(request: ScoringRequest, table: Sequence[bytes], state: State | None) -> Ending:
+def scoring_final_state(request: ScoringRequest, table: Sequence[bytes], state: State | None) -> FinalState:
     """What the scoring of a text leaves. Args: state: the final one; None where nobody wants it."""
     tokens = _tokens(request)
     position = request.start.position + len(tokens)
-    return Ending(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, table))
+    return FinalState(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, table))
 
 
 def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[bytes]) -> bytes:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from seqserve.server.decoding.randomness import draw_seed
 from seqserve.server.engine.requests import Received, StoppingSpec
 from seqserve.server.errors import InvalidFieldError
-from seqserve.server.model.sequence_state import Start
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.text.detokenization import StopMatcher
 from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import generation_pb2 as pb
 
 
-def seed(request: pb.GenerateRequest, start: Start) -> int:
+def seed(request: pb.GenerateRequest, start: SequenceState) -> int:
     """The seed of a request: of the one that it repeats, of the one that broke, as asked, or drawn.
 
     Raises: InvalidFieldError if these differ: the answer would be another text.

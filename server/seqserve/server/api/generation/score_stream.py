@@ -17,8 +17,8 @@ from seqserve.server.engine.output_stream import FeedEnd
 from seqserve.server.engine.requests import ScoreFeedRequest
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
-from seqserve.server.model.sequence_state import Ending, no_tokens
-from seqserve.server.sessions import Advance
+from seqserve.server.model.sequence_state import FinalState, no_tokens
+from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
 from seqserve.server.text.detokenization import unfinished_after
 from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
@@ -34,25 +34,25 @@ _NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
 class ScoreStream:
     """One stream: its tokens with their places as they come, and its answers."""
 
-    def __init__(self, config: pb.StreamScoreConfig, advance: Advance, limits: LimitSettings) -> None:
+    def __init__(self, config: pb.StreamScoreConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
         """Raises: TaskMismatchError if the model is no language model; InvalidFieldError."""
         if not 0 <= config.top_logprobs <= LOGPROBS_MAX:
             raise InvalidFieldError(
                 f"config.top_logprobs is {config.top_logprobs}; it has to be in [0, {LOGPROBS_MAX}]",
                 field="config.top_logprobs",
             )
-        self._model = advance.model
-        self._tokenization = language_model(advance.model)
+        self._model = transaction.model
+        self._tokenization = language_model(transaction.model)
         self._limits = limits
         self._text = TextFeed(self._tokenization)
-        self._start = advance.start
-        self._last_token = advance.start.last_token
+        self._start = transaction.initial
+        self._last_token = transaction.initial.last_token
         self._places: deque[Token] = deque()  # of the tokens that are to be told
         self._position = self._start.position + (self._last_token is None)  # of the next one to be told
         self._sum = ExactSum()
         self._scored = 0
-        self._remembered = _Remembered(advance) if advance.wants_state else None
-        self.request = ScoreFeedRequest(config.top_logprobs, advance.start, advance.wants_state)
+        self._remembered = _Remembered(transaction) if transaction.wants_state else None
+        self.request = ScoreFeedRequest(config.top_logprobs, transaction.initial, transaction.wants_state)
 
     def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
         """The tokens that a message adds. Raises: as cuts."""
@@ -103,12 +103,12 @@ class ScoreStream:
         self._sum.add([report.chosen.logprob for report in reports])
         return response
 
-    def ending(self, end: FeedEnd) -> Ending:
+    def final_state(self, end: FeedEnd) -> FinalState:
         """What the stream leaves."""
         position = self._start.position + end.steps
         if self._remembered is None:
-            return Ending(None, position, self._last_token, no_tokens())
-        return self._remembered.ending(end, position, self._last_token)
+            return FinalState(None, position, self._last_token, no_tokens())
+        return self._remembered.final_state(end, position, self._last_token)
 
     def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamScoreResponse:
         """The end."""
@@ -127,13 +127,13 @@ class ScoreStream:
 class _Remembered:
     """What a session has to know of the tokens that a stream reads: not the tokens, unless they are kept."""
 
-    def __init__(self, advance: Advance) -> None:
-        self._table = advance.model.table
-        self._keeps_tokens = advance.keeps_tokens
+    def __init__(self, transaction: StateTransaction) -> None:
+        self._table = transaction.model.table
+        self._keeps_tokens = transaction.keeps_tokens
         self._kept: list[IntArray] = []
-        self._counts = advance.start.counts
+        self._counts = transaction.initial.counts
         self._uncounted: list[int] = []
-        self._undecoded = advance.start.undecoded
+        self._undecoded = transaction.initial.undecoded
 
     def add(self, tokens: Sequence[int]) -> None:
         """Take note of more tokens."""
@@ -144,11 +144,11 @@ class _Remembered:
         if len(self._uncounted) >= _COUNT_AT:
             self._count()
 
-    def ending(self, end: FeedEnd, position: int, last_token: int | None) -> Ending:
+    def final_state(self, end: FeedEnd, position: int, last_token: int | None) -> FinalState:
         """What the stream leaves."""
         self._count()
         kept = np.concatenate([no_tokens(), *self._kept])
-        return Ending(end.state, position, last_token, kept, undecoded=self._undecoded, counts=self._counts)
+        return FinalState(end.state, position, last_token, kept, undecoded=self._undecoded, counts=self._counts)
 
     def _count(self) -> None:
         self._counts = self._counts.plus(np.array(self._uncounted, np.int32), no_tokens())

@@ -20,7 +20,7 @@ from seqserve.server.engine.sequence import Sequence
 from seqserve.server.engine.streaming import Feed
 from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Model
-from seqserve.server.sessions import Advance, Sessions
+from seqserve.server.sessions import Sessions, StateTransaction
 from seqserve.server.settings import ServerSettings
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
@@ -46,18 +46,18 @@ class GenerationServicer(GenerationServiceServicer):
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         unread_s = self._settings.limits.stream_unread_s
-        async with self._sessions.advance(spec, ref, owner) as advance, writing(context, unread_s) as write:
-            limits, model, start = self._settings.limits, advance.model, advance.start
+        async with self._sessions.begin(spec, ref, owner) as transaction, writing(context, unread_s) as write:
+            limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
             asked = await apart(size, lambda: requests.generation_request(request, model, limits, start, spec))
-            engine = advance.model.engine
+            engine = transaction.model.engine
             sequence = engine.submit(asked, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
             try:
                 if asked.beams is not None:
-                    await _search(request, asked, advance, sequence, write)
+                    await _search(request, asked, transaction, sequence, write)
                 else:
-                    await _stream(request, asked, advance, sequence, write)
+                    await _stream(request, asked, transaction, sequence, write)
             finally:
                 engine.cancel(sequence)
 
@@ -66,15 +66,17 @@ class GenerationServicer(GenerationServiceServicer):
         spec = state.state_spec(request, self._settings.sessions)
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
-        async with self._sessions.advance(spec, ref, owner) as advance:
-            limits, model, start = self._settings.limits, advance.model, advance.start
+        async with self._sessions.begin(spec, ref, owner) as transaction:
+            limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
             asked = await apart(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
             scores = await results(model.engine, asked, fields.admission(context, model.engine), Scores)
             result = None
             if spec is not None:
-                ending = await apart(size, lambda: responses.scoring_ending(asked[0], model.table, scores[0].state))
-                result = state.state_result(await advance.commit(ending))
+                final_state = await apart(
+                    size, lambda: responses.scoring_final_state(asked[0], model.table, scores[0].state)
+                )
+                result = state.state_result(await transaction.commit(final_state))
             size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TOKEN * (1 + request.logprobs)
             return await apart(size, lambda: _scored(request, model, scores, result))
 
@@ -86,8 +88,8 @@ class GenerationServicer(GenerationServiceServicer):
         config = (await incoming.configuring(limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
-        async with self._sessions.advance(spec, ref, owner) as advance:
-            engine, scoring = advance.model.engine, ScoreStream(config, advance, limits)
+        async with self._sessions.begin(spec, ref, owner) as transaction:
+            engine, scoring = transaction.model.engine, ScoreStream(config, transaction, limits)
             feed = engine.open(scoring.request, fields.admission(context, engine))
             reading = self._feed(incoming, idle_s, scoring, engine, feed)
             async with feeding(engine, feed, reading), writing(context, limits.stream_unread_s) as write:
@@ -95,7 +97,7 @@ class GenerationServicer(GenerationServiceServicer):
                 while reports := await feed.stream.take_reports():
                     await write(scoring.piece(reports))
                 end = await feed.stream.take_result(FeedEnd)
-                result = await advance.commit(scoring.ending(end))
+                result = await transaction.commit(scoring.final_state(end))
                 await write(scoring.finished(end, state.state_result(result), incoming.reason))
 
     async def _feed(
@@ -132,13 +134,17 @@ def _scored(
 
 
 async def _stream(
-    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
+    request: pb.GenerateRequest,
+    asked: GenerationRequest,
+    transaction: StateTransaction,
+    sequence: Sequence,
+    write: Write,
 ) -> None:
     """Write the samples as they grow; with best_of, the best of them at the end."""
     wanted = max(request.sampling.n, 1)
     ranks = asked.samples > wanted
     with_logprobs = request.outputs.HasField("logprobs")
-    with_ids, model = not request.outputs.omit_token_ids, advance.model
+    with_ids, model = not request.outputs.omit_token_ids, transaction.model
     answer = responses.Answer(asked, model.table, with_ids=with_ids, with_logprobs=with_logprobs)
     kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(asked.samples)}
     begun = asked.prompt_logprobs is None
@@ -165,15 +171,19 @@ async def _stream(
     first = chosen[0]
     result = state_pb2.StateResult(position=answer.ends[first].position)
     if asked.keeps_state:  # before the last message: what was told to have ended is kept
-        result = state.state_result(await advance.commit(answer.ending(first, sequence.members[first].state)))
+        result = state.state_result(await transaction.commit(answer.final_state(first, sequence.members[first].state)))
     await write(answer.finished(chosen, result))
 
 
 async def _search(
-    request: pb.GenerateRequest, asked: GenerationRequest, advance: Advance, sequence: Sequence, write: Write
+    request: pb.GenerateRequest,
+    asked: GenerationRequest,
+    transaction: StateTransaction,
+    sequence: Sequence,
+    write: Write,
 ) -> None:
     """Write what a beam search found; it tells nothing before its end."""
     search = await sequence.stream.take_result(Search)
-    await write(responses.started(asked, advance.model, []))
-    for event in responses.search_events(asked, advance.model, search, with_ids=not request.outputs.omit_token_ids):
+    await write(responses.started(asked, transaction.model, []))
+    for event in responses.search_events(asked, transaction.model, search, with_ids=not request.outputs.omit_token_ids):
         await write(event)

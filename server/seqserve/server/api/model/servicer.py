@@ -11,7 +11,7 @@ from seqserve.server.api import fields
 from seqserve.server.api.model import convert
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.repository import Repository
-from seqserve.server.sessions import Keeper
+from seqserve.server.sessions import SessionMaintenance
 from seqserve.server.settings import ServerSettings
 from seqserve.v1 import model_pb2 as pb
 from seqserve.v1.model_pb2_grpc import ModelServiceServicer
@@ -23,9 +23,9 @@ _TOKEN = re.compile(r"[0-9]{0,18}")
 class ModelServicer(ModelServiceServicer):
     """Answers ModelService."""
 
-    def __init__(self, repository: Repository, keeper: Keeper, settings: ServerSettings) -> None:
+    def __init__(self, repository: Repository, maintenance: SessionMaintenance, settings: ServerSettings) -> None:
         self._repository = repository
-        self._keeper = keeper
+        self._maintenance = maintenance
         self._settings = settings
 
     async def ListModels(
@@ -72,5 +72,5 @@ class ModelServicer(ModelServiceServicer):
         if version is None:
             raise InvalidFieldError("model.version is not set; name the version to unload", field="model.version")
         self._repository.unload_version(name, version)
-        await self._keeper.let_models_go()
+        await self._maintenance.unload_unused_models()
         return pb.UnloadModelResponse(model=convert.model(self._repository.entry(name, version)))

@@ -9,7 +9,7 @@ import grpc.aio
 from seqserve.server.api import fields, state
 from seqserve.server.api.session import convert
 from seqserve.server.errors import InvalidFieldError
-from seqserve.server.sessions import Catalog
+from seqserve.server.sessions import SessionAdmin
 from seqserve.server.settings import SessionSettings
 from seqserve.v1 import session_pb2 as pb
 from seqserve.v1.session_pb2_grpc import SessionServiceServicer
@@ -22,13 +22,13 @@ _PAGE_DEFAULT, _PAGE_MAX = 100, 1000
 class SessionServicer(SessionServiceServicer):
     """Answers SessionService."""
 
-    def __init__(self, catalog: Catalog, settings: SessionSettings) -> None:
-        self._catalog = catalog
+    def __init__(self, admin: SessionAdmin, settings: SessionSettings) -> None:
+        self._admin = admin
         self._settings = settings
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
         """Create a session at position 0."""
-        session = await self._catalog.create(
+        session = await self._admin.create(
             fields.owner(context),
             _new_id(request.session_id, "session_id"),
             fields.model_ref(request.model),
@@ -40,14 +40,14 @@ class SessionServicer(SessionServiceServicer):
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
         """Tell about a session."""
-        session = await self._catalog.get(fields.owner(context), _id(request))
+        session = await self._admin.get(fields.owner(context), _id(request))
         return pb.GetSessionResponse(session=convert.session(session))
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         """List the caller's sessions; a page's token is the last id of the page before."""
         size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
         after = _new_id(request.page_token, "page_token")
-        sessions, more = await self._catalog.list(fields.owner(context), request.model, after, size)
+        sessions, more = await self._admin.list(fields.owner(context), request.model, after, size)
         return pb.ListSessionsResponse(
             sessions=[convert.session(session) for session in sessions],
             next_page_token=sessions[-1].record.key.id if more else "",
@@ -55,14 +55,14 @@ class SessionServicer(SessionServiceServicer):
 
     async def TouchSession(self, request: pb.TouchSessionRequest, context: Context) -> pb.TouchSessionResponse:
         """Put off a session's expiry."""
-        session = await self._catalog.touch(fields.owner(context), _id(request), self._ttl_s(request))
+        session = await self._admin.touch(fields.owner(context), _id(request), self._ttl_s(request))
         return pb.TouchSessionResponse(session=convert.session(session))
 
     async def ForkSession(self, request: pb.ForkSessionRequest, context: Context) -> pb.ForkSessionResponse:
         """Copy a session, from now or from a checkpoint."""
         if request.HasField("checkpoint") and not request.checkpoint:
             raise InvalidFieldError("checkpoint is empty; name one, or leave it out", field="checkpoint")
-        session = await self._catalog.fork(
+        session = await self._admin.fork(
             fields.owner(context),
             _id(request),
             _new_id(request.new_session_id, "new_session_id"),
@@ -77,7 +77,7 @@ class SessionServicer(SessionServiceServicer):
         """Set a session back to a checkpoint."""
         if not request.checkpoint:
             raise InvalidFieldError("checkpoint is empty; name the one to go back to", field="checkpoint")
-        session = await self._catalog.rewind(
+        session = await self._admin.rewind(
             fields.owner(context),
             _id(request),
             state.checkpoint(request.checkpoint, "checkpoint"),
@@ -89,12 +89,12 @@ class SessionServicer(SessionServiceServicer):
     async def ExportSession(self, request: pb.ExportSessionRequest, context: Context) -> pb.ExportSessionResponse:
         """Give a session as a snapshot."""
         name = state.checkpoint(request.checkpoint, "checkpoint")
-        snapshot, session = await self._catalog.export(fields.owner(context), _id(request), name)
+        snapshot, session = await self._admin.export(fields.owner(context), _id(request), name)
         return pb.ExportSessionResponse(snapshot=snapshot, session=convert.session(session))
 
     async def ImportSession(self, request: pb.ImportSessionRequest, context: Context) -> pb.ImportSessionResponse:
         """Make a session out of a snapshot."""
-        session = await self._catalog.import_(
+        session = await self._admin.import_(
             fields.owner(context),
             _new_id(request.session_id, "session_id"),
             request.snapshot,
@@ -105,7 +105,7 @@ class SessionServicer(SessionServiceServicer):
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.DeleteSessionResponse:
         """End a session and forget its state."""
-        await self._catalog.delete(fields.owner(context), _id(request))
+        await self._admin.delete(fields.owner(context), _id(request))
         return pb.DeleteSessionResponse()
 
     def _ttl_s(

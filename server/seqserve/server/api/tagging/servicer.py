@@ -60,8 +60,8 @@ class TaggingServicer(TaggingServiceServicer):
         config = (await incoming.configuring(self._limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
-        async with self._sessions.advance(spec, ref, owner) as advance:
-            engine, tagging = advance.model.engine, TagStream(config, advance, self._limits)
+        async with self._sessions.begin(spec, ref, owner) as transaction:
+            engine, tagging = transaction.model.engine, TagStream(config, transaction, self._limits)
             feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
             reading = self._feed(incoming, idle_s, tagging, engine, feed)
             async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
@@ -78,7 +78,7 @@ class TaggingServicer(TaggingServiceServicer):
                     raise
                 await self._rest(write, tagging)
                 end = await feed.stream.take_result(FeedEnd)
-                result = await advance.commit(tagging.ending(end))
+                result = await transaction.commit(tagging.final_state(end))
                 await write(tagging.finished(end, state.state_result(result), incoming.reason))
 
     async def _rest(self, write: Write, tagging: TagStream) -> None:

@@ -21,9 +21,9 @@ from seqserve.server.decoding.tagging import LabelChoices, chain_of
 from seqserve.server.engine.output_stream import FeedEnd, Steps
 from seqserve.server.engine.requests import FeedRequest
 from seqserve.server.model.inputs import IntArray
-from seqserve.server.model.sequence_state import Ending, Sentence, no_tokens
+from seqserve.server.model.sequence_state import FinalState, Sentence, no_tokens
 from seqserve.server.model.state import FloatArray
-from seqserve.server.sessions import Advance
+from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
 from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
 from seqserve.server.text.tokenization import Token
@@ -37,15 +37,15 @@ _TAGS_PER_DECISION = 16  # that could be made while a CRF decides one
 class TagStream:
     """One stream: its tokens as they come, and their tags."""
 
-    def __init__(self, config: pb.StreamTagConfig, advance: Advance, limits: LimitSettings) -> None:
+    def __init__(self, config: pb.StreamTagConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
         """Raises: TaskMismatchError if the model cannot do what is asked; InvalidFieldError."""
-        model, start = advance.model, advance.start
+        model, start = transaction.model, transaction.initial
         self._plan = plan = tag_plan(config, model, limits)
         labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional
         chain, top = chain_of(labels), plan.outputs.top_labels
         self.request = FeedRequest(
             start,
-            keeps_state=advance.wants_state,
+            keeps_state=transaction.wants_state,
             lookahead=plan.lookahead,
             provisional=plan.provisional and self._bidirectional,
             top=top if chain is None else None,
@@ -54,7 +54,9 @@ class TagStream:
         self._names = list(labels.names)
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
-        self._goes_on = advance.wants_state or advance.already_applied  # a repeated stream ends as the first one did
+        self._goes_on = (
+            transaction.wants_state or transaction.already_applied
+        )  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
         self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
@@ -62,7 +64,7 @@ class TagStream:
         self._labeller: Labeller | None = None  # without a CRF each step's label comes with it
         if chain is not None:
             self._labeller = labeller(chain, top, whole=whole, lag_max=plan.lag_max, last_label=last)
-        self._kept: list[IntArray] | None = [] if advance.keeps_tokens else None
+        self._kept: list[IntArray] | None = [] if transaction.keeps_tokens else None
         self._tokens = deque[Token | None]()  # without final tags; None for ids
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
         self._sentence = start.sentence.position
@@ -128,11 +130,11 @@ class TagStream:
         self._end(told, sentence=not self._goes_on)
         return response if told.tags or told.spans else None
 
-    def ending(self, end: FeedEnd) -> Ending:
+    def final_state(self, end: FeedEnd) -> FinalState:
         """What the stream leaves."""
         sentence = Sentence(self._sentence, None if self._labeller is None else self._labeller.last_label)
         tokens = np.concatenate([no_tokens(), *(self._kept or ())])
-        return Ending(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
+        return FinalState(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
 
     def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamTagResponse:
         """The end."""
