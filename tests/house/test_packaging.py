@@ -47,7 +47,9 @@ def test_packages_are_packages_and_typed(root: str, package: str) -> None:
 def test_wheel_holds_every_module(wheel_names: list[str], root: str, package: str) -> None:
     base = ROOT / root
     wanted = [
-        f for f in (base / "seqserve" / package).rglob("*") if f.suffix in {".py", ".pyi"} or f.name == "py.typed"
+        f
+        for f in (base / "seqserve" / package).rglob("*")
+        if f.suffix in {".py", ".pyi", ".lua"} or f.name == "py.typed"
     ]
     assert wanted
     assert {file.relative_to(base).as_posix() for file in wanted} <= set(wheel_names)

@@ -23,7 +23,7 @@ from seqserve.server.errors import (
     StoreUnavailableError,
     UnusableStoreError,
 )
-from seqserve.server.stores.redis import RedisStore
+from seqserve.server.stores.redis import _CONNECTIONS_MAX, RedisStore
 from seqserve.server.stores.store import SessionKey, Usage
 from tests.server.stores.rig import GRACE_S, LONG_S, a_record, empty
 
@@ -222,6 +222,19 @@ async def test_more_calls_than_connections_take_turns(url: str) -> None:
         assert all(created for _, created in answers)
         reads = await asyncio.gather(*(store.read(record.key) for record, _ in answers))
         assert reads == [record for record, _ in answers]
+
+
+async def test_a_call_that_is_cancelled_as_its_turn_comes_passes_the_turn_on(url: str) -> None:
+    async with replica(url) as store:
+        for _ in range(_CONNECTIONS_MAX):
+            await store._slots.acquire()
+        first, second = (asyncio.create_task(store.usage()) for _ in range(2))
+        await asyncio.sleep(0)
+        store._slots.release()  # the turn of the first
+        first.cancel()
+        assert await asyncio.wait_for(second, 60) == Usage(0, 0)
+        for _ in range(_CONNECTIONS_MAX - 1):
+            store._slots.release()
 
 
 async def test_a_full_redis_refuses_and_keeps_what_is_there(redis_url: str) -> None:

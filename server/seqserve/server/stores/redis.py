@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from seqserve.server.errors import (
     LeaseLostError,
@@ -24,8 +25,7 @@ from seqserve.server.errors import (
     StoreUnavailableError,
     UnusableStoreError,
 )
-from seqserve.server.stores import redis_scripts
-from seqserve.server.stores.redis_scripts import Script
+from seqserve.server.stores.redis_scripts import RedisScripts
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
 log = logging.getLogger(__name__)
@@ -66,24 +66,27 @@ class RedisStore:
         except ValueError as error:
             raise UnusableStoreError(f"the URL of the session store's Redis is not valid: {error}") from error
         self._redis: Any = Redis(connection_pool=pool)
-        self._slots = asyncio.Semaphore(_CONNECTIONS_MAX)  # first come, first served; the pool itself would refuse
+        self._scripts = RedisScripts(self._redis)
+        # First come, first served. redis-py's BlockingConnectionPool (8.1) loses a wake-up if the caller it woke is
+        # cancelled: the next one fails after the timeout although a connection is free, and newcomers overtake waiters.
+        self._slots = asyncio.Semaphore(_CONNECTIONS_MAX)
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
         self._problem = ""  # what Redis failed with last; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        created, reply = await self._run(redis_scripts.CREATE, *_names(record.key), *_content(record))
+        created, reply = await self._run(self._scripts.create, *_names(record.key), *_content(record))
         return _record(record.key.owner, reply), bool(created)
 
     async def read(self, key: SessionKey) -> Record | None:
         """See Store.read."""
-        reply = await self._run(redis_scripts.READ, _member(key), self._grace_s)
+        reply = await self._run(self._scripts.read, _member(key), self._grace_s)
         return _record(key.owner, reply) if reply else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
         """See Store.acquire. One that is cancelled gives back what it may have got, or it would have to run out."""
-        taking = asyncio.create_task(self._run(redis_scripts.ACQUIRE, _member(key), holder, self._lease_ms))
+        taking = asyncio.create_task(self._run(self._scripts.acquire, _member(key), holder, self._lease_ms))
         try:
             fence = await _finish(taking)
         except asyncio.CancelledError:
@@ -98,16 +101,16 @@ class RedisStore:
     async def wait_free(self, key: SessionKey) -> None:
         """See Store.wait_free."""
         # Whoever has it may be in another process, and die: nobody would tell.
-        while await self._call("EXISTS", f"seqserve:lease:{_member(key)}"):  # noqa: ASYNC110
+        while await self._call(lambda: self._redis.exists(f"seqserve:lease:{_member(key)}")):  # noqa: ASYNC110
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def renew(self, lease: Lease) -> bool:
         """See Store.renew."""
-        return bool(await self._run(redis_scripts.RENEW, _member(lease.key), lease.fence, self._lease_ms))
+        return bool(await self._run(self._scripts.renew, _member(lease.key), lease.fence, self._lease_ms))
 
     async def release(self, lease: Lease) -> None:
         """See Store.release."""
-        await _finish(asyncio.create_task(self._run(redis_scripts.RELEASE, _member(lease.key), lease.fence)))
+        await _finish(asyncio.create_task(self._run(self._scripts.release, _member(lease.key), lease.fence)))
 
     async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
         """See Store.write."""
@@ -115,7 +118,7 @@ class RedisStore:
         body, model, digest, position, _ = _content(record)
         ttl = "" if ttl_s is None else ttl_s
         reply = await self._run(
-            redis_scripts.WRITE, *_names(record.key), body, model, digest, position, ttl, created_s, lease.fence
+            self._scripts.write, *_names(record.key), body, model, digest, position, ttl, created_s, lease.fence
         )
         resource = ("session", record.key.id)
         if reply == b"gone":
@@ -128,12 +131,12 @@ class RedisStore:
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
-        reply = await self._run(redis_scripts.TOUCH, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
+        reply = await self._run(self._scripts.touch, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
         return _record(key.owner, reply) if reply else None
 
     async def delete(self, key: SessionKey) -> bool:
         """See Store.delete."""
-        return bool(await self._run(redis_scripts.DELETE, _member(key)))
+        return bool(await self._run(self._scripts.delete, _member(key)))
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
         """See Store.list. Redis is held up by no more than a few hundred sessions at a time."""
@@ -141,7 +144,7 @@ class RedisStore:
         page: list[Record] = []
         while len(page) < count:
             last, records = await self._run(
-                redis_scripts.LIST, owner, prefix, model, after, count - len(page), _LIST_SCAN_MAX
+                self._scripts.list, owner, prefix, model, after, count - len(page), _LIST_SCAN_MAX
             )
             page += (_record(owner, reply) for reply in records)
             after = last.decode()
@@ -151,36 +154,35 @@ class RedisStore:
 
     async def count_of_servable(self, digest: str) -> int:
         """See Store.count_of_servable."""
-        return int(await self._call("SCARD", f"seqserve:digest:{digest}"))
+        return int(await self._call(lambda: self._redis.scard(f"seqserve:digest:{digest}")))
 
     async def sweep(self) -> int:
         """See Store.sweep. Replicas that sweep at the same time share the work."""
         expired, count = 0, _SWEEP_MAX
         while count == _SWEEP_MAX:
-            count = int(await self._run(redis_scripts.SWEEP, _SWEEP_MAX, self._grace_s))
+            count = int(await self._run(self._scripts.sweep, _SWEEP_MAX, self._grace_s))
             expired += count
         return expired
 
     async def usage(self) -> Usage:
         """See Store.usage."""
-        return Usage(*await self._run(redis_scripts.USAGE))
+        return Usage(*await self._run(self._scripts.usage))
 
     async def close(self) -> None:
         """See Store.close."""
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
-    async def _run(self, script: Script, *arguments: str | bytes | float) -> Any:
-        """Run a script, which Redis forgets when it is restarted. Raises: see `_call`."""
-        try:
-            return await self._call("EVALSHA", script.sha, 0, *arguments)
-        except NoScriptError:
-            return await self._call("EVAL", script.text, 0, *arguments)
+    async def _run(self, script: Any, *arguments: str | bytes | float) -> Any:
+        """Runs a script. Raises: See `_call`."""
+        return await self._call(lambda: script(args=arguments))
 
-    async def _call(self, *words: str | bytes | float) -> Any:
-        """Send a command. What Redis fails with is for the log.
+    async def _call(self, send: Callable[[], Awaitable[Any]]) -> Any:
+        """Sends a command once a connection is free. What Redis fails with goes to the log, not to the caller.
 
-        Raises: StoreFullError, StoreUnavailableError.
+        Raises:
+            StoreFullError: Redis has no memory left.
+            StoreUnavailableError: Redis failed, did not answer in time, or all connections are busy.
         """
         try:
             async with asyncio.timeout(_SLOT_WAIT_S):
@@ -188,9 +190,7 @@ class RedisStore:
         except TimeoutError as error:
             raise StoreUnavailableError("the session store is too slow", retry_after_s=_RETRY_AFTER_S) from error
         try:
-            answer = await self._redis.execute_command(*words)
-        except NoScriptError:
-            raise
+            answer = await send()
         except OutOfMemoryError as error:
             self._log_problem(str(error))
             raise StoreFullError(

@@ -1,0 +1,61 @@
+-- Shared by all scripts; redis_scripts.py puts it before each of them.
+
+local function key(kind, name) return 'seqserve:' .. kind .. ':' .. name end
+local time = redis.call('TIME')
+local now_s = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local now_ms = math.floor(now_s * 1000)
+
+-- Formats a unix time in seconds.
+local function stamp(s) return string.format('%.6f', s) end
+
+-- Removes a session from the indices.
+local function unindex(member)
+    if redis.call('ZREM', 'seqserve:expiry', member) == 0 then return end
+    local fields = redis.call('HMGET', key('session', member), 'owner', 'id', 'digest', 'size')
+    redis.call('ZREM', key('owner', fields[1]), fields[2])
+    redis.call('SREM', key('digest', fields[3]), member)
+    redis.call('DECRBY', 'seqserve:bytes', fields[4])
+end
+
+-- Sets when a session expires, in milliseconds from now.
+local function expire(member, in_ms)
+    redis.call('PEXPIREAT', key('body', member), now_ms + in_ms)
+    redis.call('ZADD', 'seqserve:expiry', now_ms + in_ms, member)
+    redis.call('HSET', key('session', member), 'expires_s', stamp((now_ms + in_ms) / 1000))
+end
+
+-- Stores a session. What may run out of memory comes first, so that a failure has changed nothing.
+local function save(member, owner, id, body, model, digest, position, ttl_s, created_s)
+    redis.call('SET', key('body', member), body)
+    unindex(member)
+    redis.call('HSET', key('session', member), 'owner', owner, 'id', id, 'model', model, 'digest', digest,
+        'position', position, 'ttl_s', ttl_s, 'created_s', created_s, 'updated_s', stamp(now_s), 'size', #body)
+    redis.call('PERSIST', key('session', member))
+    redis.call('ZADD', key('owner', owner), 0, id)
+    redis.call('SADD', key('digest', digest), member)
+    redis.call('INCRBY', 'seqserve:bytes', #body)
+    expire(member, math.max(1, math.floor(tonumber(ttl_s) * 1000)))
+end
+
+-- Extends the life of a session that is leased: it must not expire while a request advances it.
+local function extend(member, in_ms)
+    local remaining_ms = redis.call('PTTL', key('body', member))
+    if remaining_ms >= 0 and remaining_ms < in_ms then expire(member, in_ms) end
+end
+
+-- Returns a session's fields, with the body last.
+local function record(member, body)
+    local session = redis.call('HMGET', key('session', member),
+        'id', 'model', 'digest', 'position', 'ttl_s', 'created_s', 'updated_s', 'expires_s')
+    table.insert(session, body)
+    return session
+end
+
+-- Returns a live session, a tombstone with an empty body for grace_s after its expiry, or false.
+local function read(member, grace_s)
+    local body = redis.call('GET', key('body', member))
+    if body then return record(member, body) end
+    local expires_s = redis.call('HGET', key('session', member), 'expires_s')
+    if expires_s and now_s < tonumber(expires_s) + tonumber(grace_s) then return record(member, '') end
+    return false
+end
