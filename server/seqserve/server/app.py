@@ -25,7 +25,7 @@ from seqserve.server.metrics import EngineCollector, MetricsServer, SessionColle
 from seqserve.server.repository import EntryState, Repository
 from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
 from seqserve.server.settings import ServerSettings
-from seqserve.server.stores import TimedStore, open_store
+from seqserve.server.stores import InstrumentedStore, open_store
 from seqserve.v1 import (
     classification_pb2,
     classification_pb2_grpc,
@@ -72,7 +72,7 @@ class Server:
         self.settings = settings
         courier = Courier(asyncio.get_running_loop(), settings.wire)
         self.repository = Repository(settings, courier.publish)
-        self._store = TimedStore(open_store(settings.sessions))
+        self._store = InstrumentedStore(open_store(settings.sessions))
         live_sessions = LiveSessions(self._store)
         self.sessions = Sessions(self.repository, live_sessions, settings.sessions)
         self._maintenance = SessionMaintenance(self.repository, live_sessions, settings.sessions)

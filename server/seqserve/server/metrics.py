@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from seqserve.server.engine.stats import Counts
 from seqserve.server.repository import Entry, EntryState
 from seqserve.server.sessions import SessionMaintenance
-from seqserve.server.stores import BOUNDS_S, TimedStore
+from seqserve.server.stores import InstrumentedStore
 
 _COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {
     "seqserve_requests": ("Requests admitted.", lambda counts: counts.requests),
@@ -93,7 +92,7 @@ _SESSION_GAUGES: dict[str, tuple[str, Callable[[SessionMaintenance], int]]] = {
 class SessionCollector(Collector):
     """Metrics of the sessions and of their store."""
 
-    def __init__(self, maintenance: SessionMaintenance, store: TimedStore) -> None:
+    def __init__(self, maintenance: SessionMaintenance, store: InstrumentedStore) -> None:
         self._maintenance = maintenance
         self._store = store
 
@@ -102,12 +101,7 @@ class SessionCollector(Collector):
         for kinds, family in ((_SESSION_COUNTERS, CounterMetricFamily), (_SESSION_GAUGES, GaugeMetricFamily)):
             for name, (meaning, read) in kinds.items():
                 yield family(name, meaning, value=read(self._maintenance))
-        seconds = HistogramMetricFamily("seqserve_store_seconds", "Operations of the store.", labels=["operation"])
-        for operation, durations in sorted(self._store.durations.items()):
-            totals = map(float, accumulate(durations.counts))
-            buckets = list(zip([*map(str, BOUNDS_S), "+Inf"], totals, strict=True))
-            seconds.add_metric([operation], buckets, durations.sum_s)
-        yield seconds
+        yield from self._store.seconds.collect()
 
 
 class MetricsServer:

@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry
 from seqserve.server.metrics import SessionCollector
 from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
 from seqserve.server.settings import SessionSettings
-from seqserve.server.stores import TimedStore
+from seqserve.server.stores import InstrumentedStore
 from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into
 
 
 async def test_what_became_of_sessions_is_counted_and_their_store_is_timed(at: Rooms) -> None:
-    settings, store = SessionSettings(), TimedStore(at.store)
+    settings, store = SessionSettings(), InstrumentedStore(at.store)
     live_sessions = LiveSessions(store)
     sessions, admin = (
         Sessions(at.repository, live_sessions, settings),
