@@ -31,15 +31,15 @@ from seqserve.v1 import manifest_pb2
 LAGS = (0, 1, 2, 4, 8)
 
 _PAGE = """\
-# How long a CRF's decisions wait
+# Delay of a CRF's decisions
 
-A CRF scores whole rows of labels, so a later token may change an earlier label. Online Viterbi tells a label as soon
-as all rows that can still win agree on it. Without a limit its labels are those of Viterbi over the whole sentence;
-with `decision_lag_max` a label waits at most so many tokens.
+A CRF scores sequences of labels, so a later token may change an earlier label. Online Viterbi decides a label as soon
+as all surviving paths agree on it. Without a limit, its labels equal those of Viterbi over the whole sentence;
+`decision_lag_max` limits the number of tokens that a label waits.
 
-{data}: {sentences:,} sentences, {tokens:,} tokens, `{model}`, trained as row `uner` of the [results](results.md) says.
-Labels that differ from Viterbi's without a limit: {different}. Lag in tokens: mean {mean:.2f}, median {median:.0f},
-99 % at most {p99:.0f}, worst {worst}. Decided at once: {at_once:.1%}.
+{data}: {sentences:,} sentences, {tokens:,} tokens, `{model}`, trained with the command in row `uner` of the
+[results](results.md#uner). Labels that differ from Viterbi's without a limit: {different}. Lag in tokens: mean
+{mean:.2f}, median {median:.0f}, 99th percentile {p99:.0f}, maximum {worst}. Decided immediately: {at_once:.1%}.
 
 {table}
 ```

@@ -32,21 +32,22 @@ LOOKAHEADS = (0, 1, 2, 4, 8, None)
 """Tokens of future; None: the whole sentence."""
 
 _PAGE = """\
-# The price of not waiting
+# Accuracy by look-ahead
 
-A bidirectional tagger knows what comes after a word; a stream has to wait for it. With a look-ahead of N the tag of a
-word is final once N more words are there, or the sentence has ended: the forward state is carried exactly from word to
-word, and the backward direction runs over the window of N + 1 words. A look-ahead of 0 sees nothing of the future, and
-is worse than a model that was trained to read forward alone; a few words are nearly as good as the sentence.
+A bidirectional tagger uses the words after a word, so a stream must wait for them. With a look-ahead of N, the tag of a
+word is final when N more words have arrived or the sentence has ended. The forward state is carried exactly from word
+to word, and the backward direction runs over the window of N + 1 words. With a look-ahead of 0 the model sees no later
+words and is less accurate than a unidirectional model; with a few words it's nearly as accurate as with the whole
+sentence.
 
-{data}: {sentences:,} sentences, {words:,} words as they are cut in the data. A tag costs a run of N + 1 steps, which
-all streams of the model share.
+{data}: {sentences:,} sentences, {words:,} words as tokenized in the data. A tag costs a run of N + 1 steps, which all
+streams of the model share.
 
 {table}
 ![Accuracy by look-ahead](lookahead.png)
 
-The models: {models}. One that reads forward alone has no future
-to wait for.
+The models: {models}. A
+unidirectional model doesn't wait for later words.
 
 ```
 python -m benchmarks.lookahead --data {command} {folders}
@@ -110,7 +111,7 @@ def servable(folder: Path) -> Servable:
 def described(model: Servable) -> str:
     """What a model is made of."""
     network = model.manifest.network
-    return f"{'bidirectional' if network.bidirectional else 'one-directional'}, {network.parameters:,} parameters"
+    return f"{'bidirectional' if network.bidirectional else 'unidirectional'}, {network.parameters:,} parameters"
 
 
 def curve(model: Servable, folder: Path, sentences: Sequence[Sentence]) -> list[Point]:

@@ -126,9 +126,9 @@ def measure(data: Path, work: Path) -> Outcome:
         commands=["python -m benchmarks.results adding --data DATA"],
         cpu_s=time.process_time() - start_s,
         notes=[
-            f"Mean squared error on {TEST} unseen sequences; hidden {HIDDEN}, batch {BATCH}, Adam at {RATE}, gradients"
-            f" clipped at norm {CLIP:g}, seed 0. A run ends below {LEARNED}, or after {STEPS_MAX} steps."
-            " Always answering 1 has 0.1667."
+            f"Mean squared error on {TEST} unseen sequences; hidden {HIDDEN}, batch {BATCH}, Adam at {RATE},"
+            f" gradients clipped at norm {CLIP:g}, seed 0. A run ends below {LEARNED}, or after {STEPS_MAX} steps."
+            " A constant prediction of 1 has an error of 0.1667."
         ],
     )
 

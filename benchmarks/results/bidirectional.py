@@ -90,9 +90,9 @@ def measure(data: Path, work: Path) -> Outcome:
         commands=[" ".join([*command, "--out", "OUT/models/both"])],
         cpu_s=time.process_time() - start_s,
         notes=[
-            f"{EPOCHS} epochs. The perplexity is next to 1, for the backward direction has read the very token that is"
-            " to be predicted. When it writes there is none, and it has learned little else. `seqserve-train lm"
-            " --bidirectional` says so and ends."
+            f"{EPOCHS} epochs. The perplexity is close to 1 because the backward direction reads the very token to"
+            " predict. During generation there is no such token, and the model has learned little else."
+            " `seqserve-train lm --bidirectional` reports this and exits."
         ],
     )
 

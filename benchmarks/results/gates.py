@@ -87,8 +87,9 @@ def measure(data: Path, work: Path) -> Outcome:
         commands=["python -m benchmarks.results gates --data DATA"],
         cpu_s=time.process_time() - start_s,
         notes=[
-            f"LSTM 1 x {HIDDEN}, {EPOCHS} passes over tiny_shakespeare, nats a character on its last tenth, seed 0."
-            " With the input gate open the cell adds up every candidate; with the forget gate open it never forgets."
+            f"LSTM 1 x {HIDDEN}, {EPOCHS} passes over tiny_shakespeare, nats per character on its last tenth, seed"
+            " 0. With the input gate open, the cell adds every candidate; with the forget gate open, it never"
+            " forgets."
         ],
     )
 

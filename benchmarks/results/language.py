@@ -52,10 +52,10 @@ def time_machine(data: Path, work: Path) -> Outcome:
         cpu_s=sum(run.cpu_s for run in runs),
         parity=max(run.parity for run in runs),
         notes=[
-            "Perplexity as Dive into Deep Learning takes it: of the 32 streams, over the last epoch, while it is"
-            " learned. The same text read as one stream of 10,000 characters is harder, for no state was ever trained"
-            " to last so long. Streams begin at the same places in every epoch; the book draws an offset, which makes"
-            " the text harder to learn by heart."
+            "Perplexity as in Dive into Deep Learning: of the 32 streams, over the last epoch, during training."
+            " The same text as one stream of 10,000 characters is harder, because no state was trained for that"
+            " length. Streams start at the same places in every epoch; the book draws an offset, which makes the"
+            " text harder to memorize."
         ],
     )
 
@@ -96,9 +96,9 @@ def truncation(data: Path, work: Path) -> Outcome:
         cpu_s=sum(run.cpu_s for run in runs),
         parity=max(run.parity for run in runs),
         notes=[
-            "The same network and three passes over tiny_shakespeare each. With 350 steps a window there are ten times"
-            " fewer updates. Full backpropagation through a million characters does not fit; on short sequences"
-            " (`adding`) it is what is done."
+            "The same network and three passes over tiny_shakespeare each. With 350 steps per window there are"
+            " ten times fewer updates. Full backpropagation through a million characters doesn't fit in memory;"
+            " for short sequences (`adding`) it's the method used."
         ],
     )
 

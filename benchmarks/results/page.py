@@ -11,11 +11,10 @@ from benchmarks.results.row import Outcome, Row, kept
 _HEAD = """\
 # Results
 
-What the training package reaches on public data, on a CPU with two cores. `python -m benchmarks.results --data DATA
-ROW` measures rows anew and writes this page; without a row it only writes the page. `DATA` is the folder of the data
-sets, `OUT` any folder of yours. Minutes are processor time of all commands of a row together, on a machine that did
-other work meanwhile. Parity is the greatest difference of logits between torch and ONNX Runtime over the grid of the
-proof; {parity}.
+This page reports the accuracy of trained models on public data, on a CPU with two cores. `python -m benchmarks.results
+--data DATA ROW` measures rows again and writes this page; without a row it only writes the page. `DATA` is the folder
+of the data sets, and `OUT` is any folder. Minutes are processor time of all commands of a row, on a machine with other
+load. Parity is the maximum difference of logits between torch and ONNX Runtime over the grid of the proof. {parity}.
 """
 _PARITY_ASKED = 1e-5
 
@@ -36,24 +35,25 @@ def write(rows: Sequence[Row], results: Path, page: Path) -> None:
 
 def _parity(found: Sequence[tuple[Row, Outcome | None]]) -> str:
     above = [f"`{row.name}`" for row, outcome in found if outcome and (outcome.parity or 0) > _PARITY_ASKED]
-    told = f"above it are {', '.join(above)}" if above else "no row is above it"
-    return f"{_PARITY_ASKED:.0e} was asked for, and {told}"
+    rows = f"the rows above it are {', '.join(above)}" if above else "no row is above it"
+    return f"The target is {_PARITY_ASKED:.0e}; {rows}"
 
 
 def _summary(row: Row, outcome: Outcome | None) -> Json:
-    line = {"row": f"`{row.name}`", "task": row.title, "reach": row.reach}
+    line = {"row": f"`{row.name}`", "task": row.title, "target": row.reach}
     if outcome is None:
-        return line | {"reached": "not measured yet", "": "", "parity": "", "minutes": ""}
+        return line | {"reached": "not measured yet", "met": "", "parity": "", "minutes": ""}
     return line | {
         "reached": outcome.reached,
-        "": "yes" if outcome.passed else "**no**",
+        "met": "yes" if outcome.passed else "**no**",
         "parity": "" if outcome.parity is None else f"{outcome.parity:.1e}",
         "minutes": f"{outcome.cpu_s / 60:.0f}",
     }
 
 
 def _section(row: Row, outcome: Outcome) -> str:
-    lines = [f"## {row.name}", "", f"{row.title}. To reach: {row.reach}. Reference: {row.reference}.", ""]
+    reference = f" Reference: {row.reference}." if row.reference else ""
+    lines = [f"## {row.name}", "", f"{row.title}. Target: {row.reach}.{reference}", ""]
     lines += [_table(outcome.table)]
     for note in outcome.notes:
         lines += [note, ""]
