@@ -34,7 +34,7 @@ bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, a
 bench-quick: .venv/ready ## the same once and shorter, in under two minutes
 	.venv/bin/python -m benchmarks --quick
 
-proto: .venv-proto/ready ## generate the code of the contracts anew
+proto: .venv-proto/ready ## regenerate the code of the contracts
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/generate.sh
 
 proto-check: .venv-proto/ready ## fail if the committed code of the contracts is not what they generate
