@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest bench bench-quick proto proto-check clean
+.PHONY: help demo test lint types pytest bench bench-quick proto proto-check settings clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ proto: .venv-proto/ready ## regenerate the code of the contracts
 
 proto-check: .venv-proto/ready ## fail if the committed code of the contracts is not what they generate
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/check.sh
+
+settings: .venv/ready ## write docs/settings.md from the settings
+	.venv/bin/python -m seqserve.server.settings_page docs/settings.md
 
 clean: ## remove the virtual environments and what was built
 	rm -rf .venv .venv-demo .venv-proto build dist

@@ -241,7 +241,7 @@ async def test_cuda_where_it_is_not_installed_says_what_to_install(made: MadeRep
         (("--models", "/", "--config", "/nowhere.toml"), "seqserve-server: there is no settings file /nowhere.toml\n"),
         (
             ("--models", "/", "--listen", "localhost:70000"),
-            "seqserve-server: setting listen: Value error, port 70000 does not exist; ports are 0 to 65535\n",
+            "seqserve-server: setting listen: Value error, the port must be in [0, 65535], got 70000\n",
         ),
     ],
 )

@@ -131,8 +131,8 @@ def test_settings_cannot_be_changed_once_read() -> None:
 @pytest.mark.parametrize(
     ("sessions", "said"),
     [
-        ({"path": "/a.db", "redis": "redis://host"}, "sessions are kept in one place"),
-        ({"ttl_default_s": 10, "ttl_max_s": 5}, "ttl_default_s is 10, more than ttl_max_s, 5"),
+        ({"path": "/a.db", "redis": "redis://host"}, "sessions are stored in one place"),
+        ({"ttl_default_s": 10, "ttl_max_s": 5}, "ttl_default_s must be at most ttl_max_s, 5, got 10"),
         ({"redis": "http://host"}, "should match pattern"),
         ({"when_full": "panic"}, "'refuse', 'evict' or 'spill'"),
     ],

@@ -1,8 +1,9 @@
 """Settings of the server: every limit by name, with its unit and default.
 
-They come from, first wins: the command line, SEQSERVE_* variables (SEQSERVE_BATCH__SIZE_MAX=32 sets batch.size_max), a
-TOML file (--config), the defaults here. A key that is not known is an error, but for a variable: others may have put
-SEQSERVE_* there (a cluster does for a service of that name), so one that is like a setting's name is warned about.
+Sources, in order of precedence: the command line, SEQSERVE_* variables (SEQSERVE_BATCH__SIZE_MAX=32 sets
+batch.size_max), a TOML file (--config), the defaults in this module. An unknown key is an error, except for a variable:
+other programs set SEQSERVE_* too (Kubernetes does for a service of that name), so a variable that resembles the name
+of a setting only causes a warning.
 """
 
 from __future__ import annotations
@@ -25,120 +26,167 @@ _PORT_MAX = 65535
 
 
 class BatchSettings(BaseModel, frozen=True, extra="forbid"):
-    """How the engine of one model forms batches."""
+    """How the engine of a model forms batches."""
 
     size_max: int = Field(
-        default=128, ge=1, le=1024, description="Sequences that run at a time, in all lanes together."
+        default=128, ge=1, le=1024, description="Maximum number of sequences that run at a time, in all lanes together."
     )
     lanes: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Batches side by side, each with a thread; 0: as many as processors, at most 4.",
+        description="Number of batches that run side by side, each on a thread. 0: one per processor, at most 4.",
     )
-    queue_depth_max: int = Field(default=256, ge=1, description="Sequences waiting before QUEUE_FULL.")
-    retry_after_s: float = Field(default=1.0, gt=0, description="What a refused caller is told to wait, seconds.")
+    queue_depth_max: int = Field(
+        default=256, ge=1, description="Maximum number of sequences that wait before requests fail with QUEUE_FULL."
+    )
+    retry_after_s: float = Field(
+        default=1.0, gt=0, description="How long refused callers are told to wait before they retry, in seconds."
+    )
     prefill_length_max: int = Field(
         default=16,
         ge=1,
-        description="Steps of one prefill run while streams decode: how long they pause. The prefix cache's block.",
+        description="Maximum number of steps in one prefill run, which is how long decoding pauses. Also the block "
+        "size of the prefix cache.",
     )
     reading_max: int = Field(
-        default=256, ge=1, description="Inputs among which those of like length are chosen for a run."
+        default=256,
+        ge=1,
+        description="Maximum number of sequences among which a prefill run picks those of similar length.",
     )
-    prefill_tokens_max: int = Field(default=512, ge=1, description="Steps times rows of one prefill run.")
+    prefill_tokens_max: int = Field(
+        default=512, ge=1, description="Maximum size of one prefill run: steps times sequences."
+    )
     ride_length_max: int = Field(
         default=32,
         ge=0,
-        description="Known steps that are fed one by one in the decoding batch, not in a run of their own.",
+        description="Inputs up to this number of tokens are consumed step by step in the decode batch instead of in a "
+        "prefill run.",
     )
     slice_tokens: int = Field(
-        default=256, ge=1, description="Tokens a sequence generates before it makes room for one that waits."
+        default=256, ge=1, description="Number of tokens that a sequence generates before a waiting one takes its turn."
     )
     tokens_ahead_max: int = Field(
-        default=256, ge=2, description="Tokens generated ahead of a reader before its sequence pauses."
+        default=256,
+        ge=2,
+        description="Maximum number of generated tokens that the caller has not read. Beyond it, the sequence pauses.",
     )
     feeds_max: int = Field(
-        default=1024, ge=1, description="Client streams open at a time, resting ones too, before QUEUE_FULL."
+        default=1024,
+        ge=1,
+        description="Maximum number of open client streams, idle ones included, before new ones fail with QUEUE_FULL.",
     )
     steps_ahead_max: int = Field(
-        default=256, ge=1, description="Steps of a client stream, read or not, ahead of its reader; then it waits."
+        default=256,
+        ge=1,
+        description="Maximum number of steps of a client stream whose answers the caller has not read. Beyond it, the "
+        "stream pauses.",
     )
     prefix_cache_bytes_max: int = Field(
-        default=64 << 20, ge=0, description="Bytes of states kept by prompt prefix; 0: none."
+        default=64 << 20, ge=0, description="Maximum size of the states cached by prompt prefix, in bytes. 0: no cache."
     )
 
 
 class LimitSettings(BaseModel, frozen=True, extra="forbid"):
-    """What one request may ask."""
+    """Limits on a single request."""
 
-    text_bytes_max: int = Field(default=1 << 20, ge=1, description="Bytes of UTF-8 in one input.")
-    inputs_max: int = Field(default=256, ge=1, description="Inputs in one request.")
-    samples_max: int = Field(default=64, ge=1, description="Samples, or beams, of one request.")
+    text_bytes_max: int = Field(default=1 << 20, ge=1, description="Maximum size of one input text, in bytes of UTF-8.")
+    inputs_max: int = Field(default=256, ge=1, description="Maximum number of inputs in one request.")
+    samples_max: int = Field(default=64, ge=1, description="Maximum number of samples, or beams, of one request.")
     stream_idle_s: float = Field(
-        default=300, gt=0, description="Seconds without input after which a client stream ends, cleanly."
+        default=300, gt=0, description="How long a client stream may be without input before it is closed, in seconds."
     )
-    stream_idle_max_s: float = Field(default=86400, gt=0, description="Most seconds that a caller may ask for instead.")
+    stream_idle_max_s: float = Field(
+        default=86400, gt=0, description="Maximum idle time that a caller may request instead, in seconds."
+    )
     stream_unread_s: float = Field(
         default=300,
         gt=0,
-        description="Seconds that an answer waits for a caller who does not read; then its stream ends.",
+        description="How long an answer may wait to be read before its stream is closed, in seconds.",
     )
-    lookahead_max: int = Field(default=64, ge=0, description="Tokens of future that a tag may be asked to wait for.")
+    lookahead_max: int = Field(
+        default=64, ge=0, description="Maximum look-ahead of a client stream of tags, in tokens."
+    )
     decision_lag_max: int = Field(
-        default=256, ge=0, description="Tokens that a CRF's decision may be put off for in a client stream."
+        default=256,
+        ge=0,
+        description="Maximum number of tokens by which the decision of a CRF may lag in a client stream.",
     )
     message_bytes_max: int = Field(
-        default=17 << 20, ge=1 << 16, description="Bytes of one message on the wire; more than a snapshot's."
+        default=17 << 20,
+        ge=1 << 16,
+        description="Maximum size of one gRPC message, in bytes. Must be larger than a snapshot.",
     )
 
 
 class SessionSettings(BaseModel, frozen=True, extra="forbid"):
-    """Where sessions are kept, how many and for how long."""
+    """Where sessions are stored, how many and for how long."""
 
-    path: Path | None = Field(default=None, description="SQLite file that keeps the sessions; none: memory, or Redis.")
-    redis: str | None = Field(
-        default=None, pattern=r"^(rediss?|unix)://.+", description="URL of the Redis that keeps the sessions."
+    path: Path | None = Field(
+        default=None, description="SQLite file that stores the sessions. Without it, memory or Redis stores them."
     )
-    count_max: int = Field(default=100_000, ge=1, description="Live sessions, in memory.")
-    bytes_max: int = Field(default=256 << 20, ge=1 << 16, description="Bytes of sessions, in memory.")
+    redis: str | None = Field(
+        default=None,
+        pattern=r"^(rediss?|unix)://.+",
+        description="URL of the Redis server that stores the sessions: redis://, rediss:// or unix://.",
+    )
+    count_max: int = Field(default=100_000, ge=1, description="Memory only: maximum number of live sessions.")
+    bytes_max: int = Field(
+        default=256 << 20, ge=1 << 16, description="Memory only: maximum size of all sessions, in bytes."
+    )
     when_full: Literal["refuse", "evict", "spill"] = Field(
         default="refuse",
-        description="Memory only. evict: forget the session used longest ago. spill: move it to a temporary file.",
+        description="Memory only: what happens when the store is full. refuse: new sessions fail with STORE_FULL. "
+        "evict: the least recently used session is deleted. spill: it moves to a temporary file.",
     )
-    ttl_default_s: float = Field(default=3600, gt=0, description="Seconds that a session lives from its last use.")
-    ttl_max_s: float = Field(default=30 * 86400, gt=0, description="Most seconds that a caller may ask for.")
-    grace_s: float = Field(default=86400, ge=0, description="Seconds for which an expired session is told as expired.")
-    sweep_interval_s: float = Field(default=10, gt=0, description="Seconds between looks for what has expired.")
+    ttl_default_s: float = Field(
+        default=3600, gt=0, description="Default time to live of a session, counted from its last use, in seconds."
+    )
+    ttl_max_s: float = Field(
+        default=30 * 86400, gt=0, description="Maximum time to live that a caller may request, in seconds."
+    )
+    grace_s: float = Field(
+        default=86400,
+        ge=0,
+        description="How long expired sessions are reported as expired rather than not found, in seconds.",
+    )
+    sweep_interval_s: float = Field(
+        default=10, gt=0, description="Interval at which expired sessions are removed, in seconds."
+    )
     lease_s: float = Field(
-        default=10, ge=1, description="Redis: seconds after which the sessions of a server that died are free."
+        default=10,
+        ge=1,
+        description="Redis only: how long the sessions of a server that died stay locked, in seconds.",
     )
-    checkpoints_max: int = Field(default=16, ge=0, description="Checkpoints of one session.")
-    snapshot_bytes_max: int = Field(default=16 << 20, ge=1 << 10, description="Bytes of a snapshot.")
+    checkpoints_max: int = Field(default=16, ge=0, description="Maximum number of checkpoints of one session.")
+    snapshot_bytes_max: int = Field(default=16 << 20, ge=1 << 10, description="Maximum size of a snapshot, in bytes.")
     snapshot_key: SecretStr | None = Field(
-        default=None, description="Key that signs snapshots; with one, those it did not sign are refused."
+        default=None,
+        description="Key that signs snapshots. With a key, snapshots that it did not sign are refused. Prefer the "
+        "variable: other users of the machine can see command lines.",
     )
     on_model_change: Literal["pin", "replay", "refuse"] = Field(
         default="pin",
-        description="A session's version is not the newest. pin: it stays with its own. replay: kept tokens are read "
-        "again on the newest. refuse: SERVABLE_MISMATCH.",
+        description="What happens to a session whose model has a newer version. pin: the session stays with its "
+        "version. replay: the newest version reads the kept tokens again. refuse: requests fail with "
+        "SERVABLE_MISMATCH.",
     )
 
     @property
     def signing_key(self) -> bytes | None:
-        """What signs snapshots; None if nothing does."""
+        """The key that signs snapshots, or None if they are not signed."""
         return None if self.snapshot_key is None else self.snapshot_key.get_secret_value().encode()
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _check_one_store(self) -> Self:
         if self.path is not None and self.redis is not None:
-            raise ValueError("path and redis are both set: sessions are kept in one place")
+            raise ValueError("path and redis are both set; sessions are stored in one place, so remove one of them")
         return self
 
     @model_validator(mode="after")
-    def _default_within_most(self) -> Self:
+    def _check_ttl(self) -> Self:
         if self.ttl_default_s > self.ttl_max_s:
-            raise ValueError(f"ttl_default_s is {self.ttl_default_s:g}, more than ttl_max_s, {self.ttl_max_s:g}")
+            raise ValueError(f"ttl_default_s must be at most ttl_max_s, {self.ttl_max_s:g}, got {self.ttl_default_s:g}")
         return self
 
 
@@ -146,31 +194,34 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     """How ONNX Runtime runs the graphs."""
 
     provider: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto: CUDA where it is installed, else CPU. cuda: CUDA or no start."
+        default="auto",
+        description="Execution provider. auto: CUDA if it is installed, otherwise the CPU. cuda: the server does not "
+        "start without CUDA.",
     )
     threads: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="Threads inside one run of a graph; 0: one, and two while a model has one small batch to run,"
-        " for which its graph is loaded twice.",
+        description="Number of threads inside one run of a graph. 0: one, and two while a model has a single small "
+        "batch to run; its graph is then loaded twice.",
     )
 
 
 class WireSettings(BaseModel, frozen=True, extra="forbid"):
-    """How answers are written."""
+    """How answers are put into messages."""
 
     share: float = Field(
         default=0.25,
         gt=0,
         le=1,
-        description="Part of a processor that the event loop may take before messages grow.",
+        description="Share of a processor that the event loop may use before messages carry more tokens.",
     )
     pace_s: float = Field(
         default=0.005,
         ge=0,
         le=1,
-        description="Tokens that come faster than this share a message, at most 16; the first goes at once.",
+        description="Tokens that follow each other faster than this share a message, at most 16; the first is sent at "
+        "once. In seconds.",
     )
 
 
@@ -186,17 +237,23 @@ class ServerSettings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    models: Path = Field(description="The model repository.")
+    models: Path = Field(description="Folder of the model repository: DIR/MODEL/VERSION/.")
     listen: str = Field(
-        default="127.0.0.1:50051", pattern=r"^.+:\d{1,5}$", description="HOST:PORT; port 0: any free one."
+        default="127.0.0.1:50051",
+        pattern=r"^.+:\d{1,5}$",
+        description="Address to listen on, HOST:PORT. Port 0: any free one.",
     )
     metrics: str | None = Field(
         default=None,
         pattern=r"^.+:\d{1,5}$",
-        description="HOST:PORT on which /metrics answers a Prometheus; none: nowhere.",
+        description="Address that serves Prometheus metrics at /metrics, HOST:PORT. Without it, they are not served.",
     )
-    drain_s: float = Field(default=10.0, ge=0, description="Seconds that running requests get at a stop.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    drain_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long running requests may take to finish when the server stops, in seconds.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     sessions: SessionSettings = SessionSettings()
@@ -205,9 +262,9 @@ class ServerSettings(BaseSettings):
 
     @field_validator("listen")
     @classmethod
-    def _a_port_that_exists(cls, listen: str) -> str:
-        if (port := int(listen.rpartition(":")[2])) > _PORT_MAX:  # gRPC would take the remainder by 65536 in silence
-            raise ValueError(f"port {port} does not exist; ports are 0 to {_PORT_MAX}")
+    def _check_port(cls, listen: str) -> str:
+        if (port := int(listen.rpartition(":")[2])) > _PORT_MAX:  # gRPC would silently take it modulo 65536
+            raise ValueError(f"the port must be in [0, {_PORT_MAX}], got {port}")
         return listen
 
     @classmethod
@@ -219,17 +276,26 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, environment, file; no .env and no secrets: a setting has few places to come from."""
+        """Returns command line, environment and file. There is no .env file and no folder of secrets."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def load_settings(config: Path | None, **given: Any) -> ServerSettings:
-    """Settings from the command line (``given``), the environment and a TOML file, in this order.
+    """Loads the settings.
 
-    Raises: FileNotFoundError if there is no such file; tomllib.TOMLDecodeError if it is not TOML;
-        pydantic.ValidationError for a bad value or an unknown key; pydantic_settings.SettingsError for a variable
-        that names a whole section and is not JSON.
+    Args:
+        config: TOML file, or None.
+        **given: Values that take precedence over all others, as the command line has them.
+
+    Returns:
+        The settings.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        tomllib.TOMLDecodeError: The file is not TOML.
+        pydantic.ValidationError: A value is invalid, or a key is unknown.
+        pydantic_settings.SettingsError: A variable names a whole section and is not JSON.
     """
     if config is not None and not config.is_file():
         raise FileNotFoundError(f"there is no settings file {config}")
@@ -241,7 +307,7 @@ def load_settings(config: Path | None, **given: Any) -> ServerSettings:
 
 
 def suspicious_variables() -> list[str]:
-    """What to say of each SEQSERVE_* variable that is no setting but is spelt almost like one."""
+    """Returns a warning for each SEQSERVE_* variable that is no setting but resembles one."""
     known = [name.upper() for name in ServerSettings.model_fields]
     warnings: list[str] = []
     for variable in sorted(os.environ):
