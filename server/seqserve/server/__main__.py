@@ -6,16 +6,19 @@ import argparse
 import logging
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 try:
     import uvloop
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
+    from pydantic import BaseModel, ValidationError
+    from pydantic_settings import CliSettingsSource, SettingsError
 
     from seqserve.server.app import serve
     from seqserve.server.errors import ProviderError, UnusableStoreError
-    from seqserve.server.settings import load_settings, suspicious_variables
+    from seqserve.server.settings import ServerSettings, load_settings, suspicious_variables
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.startswith("seqserve"):
         raise
@@ -23,15 +26,19 @@ except ModuleNotFoundError as missing:
 
 log = logging.getLogger(__name__)
 
+_SHORT = {"runtime.provider": "provider"}  # flags beside those that the names of the settings give
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve a model repository until SIGTERM. Returns the exit status: 0, or 2 if the server could not start."""
-    arguments = vars(_parser().parse_args(argv))
-    config = arguments.pop("config")
-    provider = arguments.pop("provider")
-    given = {name: value for name, value in arguments.items() if value is not None}
-    if provider is not None:
-        given["runtime"] = {"provider": provider}
+    """Serves a model repository until SIGTERM.
+
+    Args:
+        argv: Arguments without the command's name. Default: those of the process.
+
+    Returns:
+        The exit status: 0, or 2 if the server could not start.
+    """
+    config, given = parse_arguments(argv)
     try:
         settings = load_settings(config, **given)
         logging.basicConfig(
@@ -63,18 +70,70 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def parse_arguments(argv: list[str] | None) -> tuple[Path | None, dict[str, Any]]:
+    """Parses the command line. Values are not checked: the settings do that, wherever a value comes from.
+
+    Args:
+        argv: Arguments without the command's name. None: those of the process.
+
+    Returns:
+        The TOML file, if one is named, and the settings that are given, by section.
+
+    Raises:
+        SystemExit: A flag is unknown, or is --help or --version.
+    """
+    parser = _parser()
+    source: CliSettingsSource[ServerSettings] = CliSettingsSource(
+        ServerSettings,
+        root_parser=parser,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_shortcuts=dict(_flags(ServerSettings)),
+        cli_use_class_docs_for_groups=True,
+    )
+    arguments = parser.parse_args(argv)
+    return arguments.config, dict(source(parsed_args=arguments)())
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Prints all names of a flag with one placeholder after them, and no default where there is none."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        names = ", ".join(action.option_strings)
+        if action.nargs == 0:
+            return names
+        value = self._format_args(action, "")
+        return f"{names} {value if action.choices or '{' in value else value.upper()}"
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return super()._expand_help(action).removesuffix(" (default: None)")
+
+
 def _parser() -> argparse.ArgumentParser:
+    """Returns the parser of what is no setting; the settings are added to it."""
     parser = argparse.ArgumentParser(
         prog="seqserve-server",
-        description="Serve a repository of recurrent sequence models over gRPC.",
-        epilog="Every setting can also be given as SEQSERVE_NAME, for example SEQSERVE_BATCH__SIZE_MAX=32, or in FILE.",
+        usage="seqserve-server --models DIR [OPTION ...]",
+        description="Serves a repository of recurrent sequence models over gRPC.",
+        epilog="Each setting can also be set by a variable, for example SEQSERVE_BATCH__SIZE_MAX=32, or in FILE.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--models", type=Path, metavar="DIR", help="the model repository")
-    parser.add_argument("--listen", metavar="HOST:PORT", help="address; port 0 takes any free one (127.0.0.1:50051)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
-    parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), help="what runs the graphs (auto)")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="least level logged (info)")
+    parser.add_argument("--version", action="version", version=f"seqserve-server {version('seqserve')}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read settings from a TOML file")
     return parser
+
+
+def _flags(settings: type[BaseModel], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each setting with its flags beside --section.name: --section-name, with hyphens."""
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _flags(kind, f"{name}.")
+            continue
+        full = f"{section}{name}"
+        names = [full.replace(".", "-").replace("_", "-"), _SHORT.get(full, full)]
+        yield full, [flag for flag in names if flag != full]
 
 
 if __name__ == "__main__":
