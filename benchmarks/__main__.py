@@ -12,17 +12,18 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import figures, machine, model, precision
-from benchmarks.campaign import FULL, QUICK, Campaign
-from benchmarks.recording import Json
-from benchmarks.serve import OUTPUT, servable
+from benchmarks.harness import machine, model
+from benchmarks.loadgen.recording import Json
+from benchmarks.serving import figures, precision
+from benchmarks.serving.serve import OUTPUT, servable
+from benchmarks.serving.suite import FULL, QUICK, Campaign
 
 
 def main() -> None:
     """Measure everything, from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="everything once and shorter: under two minutes")
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.model --out` wrote")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
     model.add_arguments(parser)
     arguments = parser.parse_args()
     spec = model.spec_of(arguments)
@@ -34,7 +35,7 @@ def main() -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed (dependency group bench)", file=sys.stderr)
     else:
-        from benchmarks import plot
+        from benchmarks.serving import plot
 
         plot.draw(results.offered, OUTPUT / "load.png")
         print(f"wrote {OUTPUT / 'load.png'}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from benchmarks.redis_server import redis_program, redis_server
+from tests.processes.redis_server import redis_program, redis_server
 
 if TYPE_CHECKING:
     from tests.servables import MadeLanguageModel, MadeTagger

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.recording import Json
+from benchmarks.loadgen.recording import Json
 from benchmarks.results.row import Outcome, Row
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.devices import prepare

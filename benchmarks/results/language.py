@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from benchmarks.recording import Json
-from benchmarks.results.commands import Trained, train
+from benchmarks.loadgen.recording import Json
 from benchmarks.results.row import Outcome, Row
+from benchmarks.results.training_command import Trained, train
 
 TIME_MACHINE = "DATA/time_machine/timemachine.txt"
 SHAKESPEARE = "DATA/tiny_shakespeare/input.txt"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.recording import Json
+from benchmarks.loadgen.recording import Json
 from benchmarks.results.row import Outcome, Row, kept
 
 _HEAD = """\

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks import machine
-from benchmarks.recording import Json
+from benchmarks.harness import machine
+from benchmarks.loadgen.recording import Json
 
 
 @dataclass(frozen=True)

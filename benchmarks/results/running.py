@@ -18,10 +18,12 @@ _STOP_AFTER = (7, 61, 150)  # steps after which the run is asked to stop, one af
 
 
 def speed(data: Path, work: Path) -> Outcome:
-    """`benchmarks.training` in a process of its own."""
+    """`benchmarks.results.training_speed` in a process of its own."""
     del data, work
     before = os.times()
-    done = subprocess.run([sys.executable, "-m", "benchmarks.training"], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.results.training_speed"], stdout=subprocess.PIPE, text=True, check=True
+    )
     after = os.times()
     found = json.loads(done.stdout.splitlines()[-1])
     ratio = found["loop_over_bare"]
@@ -29,7 +31,7 @@ def speed(data: Path, work: Path) -> Outcome:
         table=[{"figure": key, "value": value} for key, value in found.items() if isinstance(value, float)],
         reached=f"{ratio:.2f}",
         passed=ratio >= 0.9,
-        commands=["python -m benchmarks.training"],
+        commands=["python -m benchmarks.results.training_speed"],
         cpu_s=after.children_user + after.children_system - before.children_user - before.children_system,
     )
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from benchmarks import replica
 from seqserve.v1 import session_pb2, state_pb2
 from seqserve.v1.session_pb2_grpc import SessionServiceStub
+from tests.processes import replica
 from tests.server.api.classification.classifying import Classifying, streamed, whole
 
 TEXT = "The cat sat on the mat, the dog"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import replica
 from seqserve.client import AsyncClient, AsyncGenerationStream, Client
 from tests.conftest import MadeRepository
+from tests.processes import replica
 
 MODEL, PROMPT, TOKENS, SEED = "lstm", "the cat ", 1000, 5
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks import replica
 from seqserve.client import (
     AsyncClient,
     AsyncFeedStream,
@@ -27,6 +26,7 @@ from seqserve.client import (
     UnavailableError,
 )
 from seqserve.server.testing import running_server
+from tests.processes import replica
 
 WAIT_S = 60.0
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from benchmarks.redis_server import redis_server
 from seqserve.server.errors import UnusableStoreError
 from seqserve.server.sessions import LiveSessions
 from seqserve.server.stores import SessionKey
 from seqserve.server.stores.redis import RedisStore
 from seqserve.v1 import session_pb2 as pb
 from tests.calls import refusal
+from tests.processes.redis_server import redis_server
 from tests.server.sessions.wire import Caller, serving
 
 

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from benchmarks.processes import rss_mib
+from benchmarks.harness.processes import rss_mib
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import model_pb2
 from seqserve.v1 import session_pb2 as pb

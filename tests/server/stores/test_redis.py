@@ -15,7 +15,6 @@ from urllib.parse import urlparse
 import pytest
 import redis.asyncio
 
-from benchmarks.redis_server import redis_server
 from seqserve.server.errors import (
     LeaseLostError,
     SessionBusyError,
@@ -25,6 +24,7 @@ from seqserve.server.errors import (
 )
 from seqserve.server.stores.redis import _CONNECTIONS_MAX, RedisStore
 from seqserve.server.stores.store import SessionKey, Usage
+from tests.processes.redis_server import redis_server
 from tests.server.stores.rig import GRACE_S, LONG_S, a_record, empty
 
 LEASE_S = 1.0

@@ -1,0 +1,1 @@
+"""What the server is compared with: the bare model, a bare gRPC echo and a naive server."""

@@ -1,0 +1,143 @@
+"""The in-process limit: what a server could reach if serving cost nothing.
+
+The graph is stepped in a loop, with a full batch and carried state; no sampling, no network, no other Python around it.
+
+Axes: T steps, B sequences, D directions, H units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from google.protobuf import json_format
+
+from seqserve.v1 import manifest_pb2
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
+
+THREADS = (1, 2)
+STEPS_MIN = 20
+CHUNK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The bare model at one batch size and one number of threads.
+
+    step_us: median over chunks of some 50 ms. cpu_us_per_token: of all threads of the process, spinning included.
+    """
+
+    batch: int
+    threads: int
+    spin: bool
+    step_us: float
+    tokens_s: float
+    cpu_us_per_token: float
+
+
+class BareModel:
+    """A graph and its carried state."""
+
+    def __init__(self, servable: Path, threads: int, *, spin: bool, graph: Path | None = None) -> None:
+        """Args: graph: in place of the servable's own, with the tensors that its manifest names."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+        self.threads = threads
+        self.spin = spin
+        self.manifest = json_format.Parse((servable / "manifest.json").read_bytes(), manifest_pb2.Manifest())
+        self._session = ort.InferenceSession(
+            str(graph or servable / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+        self._tokens, self._lengths = (spec.name for spec in self.manifest.inputs)
+        self._states = [spec.input for spec in self.manifest.states]
+        self._names = [spec.name for spec in self.manifest.outputs] + [spec.output for spec in self.manifest.states]
+
+    def run(self, tokens_TB: IntArray, states: Sequence[FloatArray]) -> tuple[FloatArray, list[FloatArray]]:
+        """Logits (T, B, V) and final states, for rows that are all full."""
+        steps, batch = tokens_TB.shape
+        feed: dict[str, IntArray | FloatArray] = {
+            self._tokens: tokens_TB,
+            self._lengths: np.full(batch, steps, np.int32),
+        }
+        feed.update(zip(self._states, states, strict=True))
+        logits, *finals = self._session.run(self._names, feed)
+        return logits, finals
+
+    def measure(self, batch: int, seconds: float) -> Limit:
+        """Step for some time, after a warm-up of a tenth of it."""
+        tokens = np.arange(batch, dtype=np.int32)[None, :] % self.manifest.vocabulary.size
+        states = [np.zeros((spec.directions, batch, spec.size), np.float32) for spec in self.manifest.states]
+
+        def steps(count: int) -> float:
+            nonlocal states
+            start_s = time.perf_counter()
+            for _ in range(count):
+                _, states = self.run(tokens, states)
+            return time.perf_counter() - start_s
+
+        chunk = max(1, round(CHUNK_S / (steps(STEPS_MIN) / STEPS_MIN)))
+        steps(max(1, round(chunk * seconds / CHUNK_S / 10)))
+        chunks_s: list[float] = []
+        start_s, cpu_s = time.perf_counter(), time.process_time()
+        while not chunks_s or time.perf_counter() - start_s < seconds:
+            chunks_s.append(steps(chunk))
+        cpu_s = time.process_time() - cpu_s
+        step_s = float(np.median(chunks_s)) / chunk
+        cpu_us = 1e6 * cpu_s / (len(chunks_s) * chunk * batch)
+        return Limit(batch, self.threads, self.spin, 1e6 * step_s, batch / step_s, cpu_us)
+
+
+def measure(servable: Path, batches: Sequence[int], seconds: float) -> list[Limit]:
+    """Every batch size with one thread, and with two that spin (which is what ONNX Runtime does unless told)."""
+    models = [BareModel(servable, threads, spin=threads > 1) for threads in THREADS]
+    return [model.measure(batch, seconds) for batch in batches for model in models]
+
+
+def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> list[Limit]:
+    """As `measure`, in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.baselines.bare_model",
+        str(servable),
+        f"--seconds={seconds}",
+        "--batches",
+    ]
+    done = subprocess.run([*command, *map(str, batches)], check=True, stdout=subprocess.PIPE, text=True)
+    return [Limit(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def fastest(limits: Sequence[Limit], batch: int) -> Limit:
+    """The number of threads that gives the most tokens a second at a batch size."""
+    return max((limit for limit in limits if limit.batch == batch), key=lambda limit: limit.tokens_s)
+
+
+def of_threads(limits: Sequence[Limit], batch: int, threads: int) -> Limit:
+    """The limit at a batch size and a number of threads."""
+    return next(limit for limit in limits if limit.batch == batch and limit.threads == threads)
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.baselines.bare_model", description="Step the bare model."
+    )
+    _parser.add_argument("servable", type=Path)
+    _parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
+    _parser.add_argument("--seconds", type=float, default=1.0, help="a batch size and number of threads (%(default)s)")
+    _arguments = _parser.parse_args()
+    for _limit in measure(_arguments.servable, _arguments.batches, _arguments.seconds):
+        print(json.dumps(asdict(_limit)))

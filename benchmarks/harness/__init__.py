@@ -1,0 +1,1 @@
+"""What all benchmarks share: servables, processes, the description of the machine."""

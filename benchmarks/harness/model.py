@@ -1,0 +1,138 @@
+"""The servables that the benchmarks run, with random weights, exported and proven as any other.
+
+A language model, and a one-directional tagger of the same size, so that a step of both costs the same. Weights do not
+matter for speed, so nothing is trained. There is no end token: every request runs to its full length.
+
+    python -m benchmarks.harness.model --out FOLDER [--cell gru] [--hidden 512] [--layers 2] [--precision int8]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqserve.v1 import manifest_pb2
+
+if TYPE_CHECKING:  # torch takes seconds to import, and memory that is measured
+    from pydantic import BaseModel
+    from tokenizers import Tokenizer
+    from torch import nn
+
+NAME = "bench"
+TAGGER = "bench-tagger"
+LABELS = tuple(f"L{number}" for number in range(17))  # as many as UPOS has
+CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
+SEED = 0
+FP32, INT8 = "fp32", "int8"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which network to build."""
+
+    cell: str = "lstm"
+    hidden: int = 512
+    layers: int = 2
+    precision: str = "fp32"
+
+
+DEFAULT = ModelSpec()
+
+
+def build(root: Path, spec: ModelSpec) -> None:
+    """Write the servables into the model repository ``root``, in a process of its own: torch stays out of this one."""
+    arguments = [f"--{name}={value}" for name, value in asdict(spec).items()]
+    subprocess.run([sys.executable, "-m", "benchmarks.harness.model", f"--out={root}", *arguments], check=True)
+
+
+def write(root: Path, spec: ModelSpec) -> None:
+    """As `build`, in this process; in int8 the language model alone."""
+    import torch
+
+    from seqserve.training.config import CellKind, LanguageModelConfig, TaggerConfig
+    from seqserve.training.config.network import RecurrentWeights
+    from seqserve.training.config.words import ReadingLevel
+    from seqserve.training.networks import LanguageModel, Tagger
+    from seqserve.training.tokenizer import character_tokenizer
+
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)  # the proof makes many short products, for which threads wait more than they work
+    network = {
+        "data": (Path("none"),),
+        "description": "Random weights, for benchmarks.",
+        "cell": CellKind(spec.cell),
+        "layers": spec.layers,
+        "hidden_size": spec.hidden,
+        "embedding_size": spec.hidden,
+        "recurrent_weights": RecurrentWeights.UNIFORM,  # orthogonal ones take seconds to draw
+    }
+    language = LanguageModelConfig.model_validate(network)
+    tokenizer = character_tokenizer(CHARACTERS)
+    _export(root / NAME, "lm", language, LanguageModel(language, len(CHARACTERS)), tokenizer, precision=spec.precision)
+    if spec.precision == INT8:
+        return
+    characters = {"level": ReadingLevel.CHARACTER, "bidirectional": False, "validation": (Path("none"),)}
+    tagger = TaggerConfig.model_validate(network | characters)
+    tokenizer = character_tokenizer(CHARACTERS[1:], unknown_token=True)  # the unknown token takes a character's place
+    _export(root / TAGGER, "tagger", tagger, Tagger(tagger, len(CHARACTERS), LABELS), tokenizer, LABELS)
+
+
+def _export(
+    out: Path,
+    task: str,
+    config: BaseModel,
+    network: nn.Module,
+    tokenizer: Tokenizer,
+    labels: tuple[str, ...] = (),
+    precision: str = FP32,
+) -> None:
+    """Write a network as the next version of the model whose folder is ``out``."""
+    from google.protobuf import json_format
+
+    from seqserve.training import checkpoint, run
+    from seqserve.training.config.optimisation import Precision
+
+    record = manifest_pb2.TrainingRecord(command="python -m benchmarks.harness.model", device="cpu")
+    random = checkpoint.Checkpoint(
+        task=task,
+        config=config.model_dump_json(),
+        weights=network.state_dict(),
+        tokenizer=tokenizer.to_str(),
+        labels=labels,
+        record=json_format.MessageToJson(record, preserving_proto_field_name=True),
+        metrics={},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path, text = Path(folder) / "random.pt", Path(folder) / "text.txt"
+        text.write_text(CHARACTERS * 10, encoding="utf-8")
+        checkpoint.save(path, random)
+        data = [text] if precision == INT8 else []  # int8 says what it costs, which means nothing here
+        run.export(path, out, precision=Precision(precision), data=data)
+
+
+def add_arguments(parser: argparse.ArgumentParser, default: ModelSpec = DEFAULT) -> None:
+    """The flags that make a `ModelSpec`."""
+    parser.add_argument("--cell", default=default.cell, choices=("lstm", "gru"), help="recurrent cell (%(default)s)")
+    parser.add_argument("--hidden", type=int, default=default.hidden, help="units a layer (%(default)s)")
+    parser.add_argument("--layers", type=int, default=default.layers, help="recurrent layers (%(default)s)")
+    parser.add_argument("--precision", default=default.precision, choices=(FP32, INT8), help="(%(default)s)")
+
+
+def spec_of(arguments: argparse.Namespace) -> ModelSpec:
+    """The `ModelSpec` that the flags of `add_arguments` describe."""
+    return ModelSpec(arguments.cell, arguments.hidden, arguments.layers, arguments.precision)
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.harness.model", description="Write the benchmarks' servables."
+    )
+    _parser.add_argument("--out", type=Path, required=True, help="model repository to write into")
+    add_arguments(_parser)
+    _arguments = _parser.parse_args()
+    write(_arguments.out, spec_of(_arguments))

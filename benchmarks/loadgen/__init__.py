@@ -1,0 +1,1 @@
+"""The load generator: calls a server from a process of its own and prints what it measured."""

@@ -1,0 +1,69 @@
+"""What the load generator sends and how it reads what comes back."""
+
+from __future__ import annotations
+
+import random
+
+from benchmarks.harness.model import CHARACTERS, NAME
+from seqserve.v1 import generation_pb2 as pb
+
+METHOD = "/seqserve.v1.GenerationService/Generate"
+PROMPT_CHARACTERS = 16
+TOKENS = 200
+
+_PIECE = 0x12  # key (number << 3 | wire type) of GenerateResponse.piece
+_TOKEN_IDS = 0x1A  # key of GenerationPiece.token_ids, packed
+_LENGTH_DELIMITED = 2
+
+
+def request(
+    seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHARACTERS, *, in_session: bool = False
+) -> bytes:
+    """A request on the wire: a prompt of its own, temperature 1; the same for the same seed.
+
+    ``in_session``: it creates a session of its own and leaves its state there.
+    """
+    prompt = "".join(random.Random(seed).choices(CHARACTERS, k=prompt_characters))
+    message = pb.GenerateRequest(text=prompt)
+    message.model.name = NAME
+    message.sampling.temperature = 1.0
+    message.sampling.seed = seed
+    message.stopping.max_tokens = tokens
+    if in_session:
+        message.request_id = message.state.session_id = f"{seed:x}"
+        message.state.create_if_absent = True
+    return message.SerializeToString()
+
+
+def tokens_in(message: bytes) -> int:
+    """Tokens in a GenerateResponse; 0 if it is not a piece.
+
+    Scanned by hand, which takes 0.5 us where upb takes 2.6 us to parse the message: the server needs the rest.
+    """
+    if not message or message[0] != _PIECE:
+        return 0
+    _, at = _varint(message, 1)
+    size = len(message)
+    while at < size:
+        key = message[at]
+        value, at = _varint(message, at + 1)
+        if key & 7 == _LENGTH_DELIMITED:
+            if key == _TOKEN_IDS:
+                return value if value == 1 else sum(byte < 0x80 for byte in message[at : at + value])
+            at += value
+    return 0
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number of any length, and where it ends."""
+    value = message[at]
+    if value < 0x80:
+        return value, at + 1
+    shift, value = 7, value & 0x7F
+    while True:
+        at += 1
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at + 1
+        shift += 7

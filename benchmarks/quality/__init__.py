@@ -1,0 +1,1 @@
+"""Benchmarks of exactness and accuracy; they write pages of docs/."""

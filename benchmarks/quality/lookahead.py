@@ -1,0 +1,190 @@
+"""The price of not waiting: accuracy of a tagger by how much of the future its tags may see.
+
+Sentences are read by the server's engine as a stream would be, in this process; without the wire. Writes the page, the
+figures and the picture: docs/lookahead.md, .json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.harness import machine
+from seqserve.server.decoding.tagging import chain_of, choose_labels
+from seqserve.server.engine.engine import Engine
+from seqserve.server.engine.output_dispatcher import Published
+from seqserve.server.engine.output_stream import Answers, OutputStream, Steps
+from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.servable import Servable, ServableId
+from seqserve.server.settings import BatchSettings, RuntimeSettings
+from seqserve.server.text.tokenization import Tokenization
+from seqserve.training.data.conllu import Sentence, read_conllu
+
+LOOKAHEADS = (0, 1, 2, 4, 8, None)
+"""Tokens of future; None: the whole sentence."""
+
+_PAGE = """\
+# Accuracy by look-ahead
+
+A bidirectional tagger uses the words after a word, so a stream must wait for them. With a look-ahead of N, the tag of a
+word is final when N more words have arrived or the sentence has ended. The forward state is carried exactly from word
+to word, and the backward direction runs over the window of N + 1 words. With a look-ahead of 0 the model sees no later
+words and is less accurate than a unidirectional model; with a few words it's nearly as accurate as with the whole
+sentence.
+
+{data}: {sentences:,} sentences, {words:,} words as tokenized in the data. A tag costs a run of N + 1 steps, which all
+streams of the model share.
+
+{table}
+![Accuracy by look-ahead](lookahead.png)
+
+The models: {models}. A
+unidirectional model doesn't wait for later words.
+
+```
+python -m benchmarks.quality.lookahead --data {command} {folders}
+```
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """How right a model is with a look-ahead.
+
+    Attributes:
+        model: its name.
+        lookahead: tokens of future; None: the whole sentence.
+        accuracy: right tags over all.
+        changed: tags that differ from those of the whole sentence, over all.
+    """
+
+    model: str
+    lookahead: int | None
+    accuracy: float
+    changed: float
+
+
+def main() -> None:
+    """Measure, and write the page, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.lookahead", description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="REPO/MODEL/VERSION", help="taggers")
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="CoNLL-U; UPOS is compared")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="where to write; default: docs")
+    arguments = parser.parse_args()
+    sentences = read_conllu(arguments.data)
+    models = [servable(folder) for folder in arguments.folders]
+    points: list[Point] = []
+    for folder, model in zip(arguments.folders, models, strict=True):
+        points += curve(model, folder, sentences)
+        print(table(points))
+    about = {"machine": machine.machine(), "versions": machine.versions()}
+    figures = {"points": [asdict(point) for point in points], **about}
+    (arguments.out / "lookahead.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    draw(points, arguments.out / "lookahead.png")
+    page = _PAGE.format(
+        data=arguments.data.name.partition(".")[0],
+        sentences=len(sentences),
+        words=sum(len(sentence.words) for sentence in sentences),
+        table=table(points),
+        models="; ".join(f"`{model.id.model}`, {described(model)}" for model in models),
+        command=f"DATA/{arguments.data.parent.name}/{arguments.data.name}",
+        folders=" ".join("/".join(folder.parts[-3:]) for folder in arguments.folders),
+    )
+    (arguments.out / "lookahead.md").write_text(page, encoding="utf-8")
+
+
+def servable(folder: Path) -> Servable:
+    """A tagger, loaded."""
+    manifest = read_manifest(folder)
+    identity = ServableId(folder.parent.name, int(folder.name), manifest.graph.sha256)
+    return Servable(identity, manifest, folder, RuntimeSettings(provider="cpu"))
+
+
+def described(model: Servable) -> str:
+    """What a model is made of."""
+    network = model.manifest.network
+    return f"{'bidirectional' if network.bidirectional else 'unidirectional'}, {network.parameters:,} parameters"
+
+
+def curve(model: Servable, folder: Path, sentences: Sequence[Sentence]) -> list[Point]:
+    """A model's points, the whole sentence last."""
+    expected = [tag for sentence in sentences for tag in sentence.tags]
+    lookaheads = LOOKAHEADS if model.sees_future else (0,)
+    found = {lookahead: tags(model, folder, sentences, lookahead) for lookahead in lookaheads}
+    whole = found[lookaheads[-1]]
+    return [
+        Point(model.id.model, lookahead, agreement(labels, expected), 1 - agreement(labels, whole))
+        for lookahead, labels in found.items()
+    ]
+
+
+def agreement(labels: Sequence[str], others: Sequence[str]) -> float:
+    """Part of the labels that are the same."""
+    return float(np.mean([label == other for label, other in zip(labels, others, strict=True)]))
+
+
+def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead: int | None) -> list[str]:
+    """The final tag of every word, as the engine gives it."""
+    answers: defaultdict[OutputStream, list[Steps]] = defaultdict(list)
+
+    def publish(published: Published) -> None:
+        for stream, item in published:
+            if isinstance(item, Answers):
+                answers[stream] += [steps for steps in item.answers if isinstance(steps, Steps) and len(steps)]
+
+    engine = Engine(model, [], BatchSettings(feeds_max=len(sentences)), publish)
+    tokenization = Tokenization(model.manifest, folder)
+    feeds = [engine.open(FeedRequest(lookahead=lookahead)) for _ in sentences]
+    for feed, sentence in zip(feeds, sentences, strict=True):
+        engine.feed(feed, tokenization.tokenize_words(sentence.words, "words").inputs)
+        engine.finish(feed)
+    while engine.step():
+        pass
+    labels = model.manifest.labels
+    scores = [
+        np.concatenate([steps.scores for steps in answers[feed.stream] if steps.scores is not None]) for feed in feeds
+    ]
+    chosen = choose_labels(scores, chain=chain_of(labels))
+    return [labels.names[label] for choices in chosen for label in choices.labels]
+
+
+def table(points: Sequence[Point]) -> str:
+    """The points, one a line."""
+    lines = ["| model | look-ahead | accuracy | tags that the whole sentence changes |", "|---|---|---|---|"]
+    forward = {point.model for point in points if point.lookahead is None}
+    for point in points:
+        seen = "the sentence" if point.lookahead is None else str(point.lookahead)
+        if point.model not in forward:
+            lines.append(f"| `{point.model}` | none | {point.accuracy:.4f} | |")
+        else:
+            lines.append(f"| `{point.model}` | {seen} | {point.accuracy:.4f} | {point.changed:.2%} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(points: Sequence[Point], path: Path) -> None:
+    """Accuracy over look-ahead; a model that reads forward alone is a line."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    ticks = [str(lookahead) for lookahead in LOOKAHEADS[:-1]] + ["sentence"]
+    for model in dict.fromkeys(point.model for point in points):
+        accuracies = [point.accuracy for point in points if point.model == model]
+        if len(accuracies) == 1:
+            axes.axhline(accuracies[0], linestyle="--", color="grey", label=f"{model}, forward alone")
+        else:
+            axes.plot(ticks, accuracies, "o-", label=f"{model}, both directions")
+    axes.set(xlabel="words of future", ylabel="accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks of the server: throughput, latency, memory, processor time."""

@@ -1,0 +1,169 @@
+"""From measurements to the figures that are promised, and what they have to reach."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.baselines.bare_model import fastest, of_threads
+from benchmarks.loadgen.recording import Json
+from benchmarks.serving.suite import OVERLOAD, Results, Round, StreamRound
+
+FLAT_MIB = 8.0
+"""Growth of resident memory that counts as flat: less than the allocator's own ups and downs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a figure means and has to reach: at least, or at most; neither: it is only reported."""
+
+    key: str
+    what: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def reached(self, value: float | None) -> bool:
+        """Whether a value is good enough; None, for what could not be measured, never is."""
+        if value is None:
+            return False
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+
+GOALS = (
+    Goal("limit_tokens_s_1", "bare model, batch 1: tokens/s"),
+    Goal("limit_tokens_s_64", "bare model, batch 64: tokens/s"),
+    Goal("served_over_limit_1", "1 caller over the bare model", at_least=0.60),
+    Goal("served_over_limit_64", "64 callers over the bare model", at_least=0.60),
+    Goal("served_over_limit_64_grpc", "the same with grpc.aio as load generator"),
+    Goal("served_over_naive_64", "64 callers over the naive server", at_least=8),
+    Goal("served_256_over_64", "256 callers over 64", at_least=0.95),
+    Goal("p99_gap_over_step_64", "64 callers: p99 gap over a bare step", at_most=6),
+    Goal(
+        "long_prompt_pause_over_gap", "2,000-token prompt among 32 streams: longest pause over median gap", at_most=10
+    ),
+    Goal("overload_goodput", "3 x capacity: goodput over peak", at_least=0.9),
+    Goal("overload_refuse_p99_ms", "3 x capacity: p99 ms to refuse", at_most=50),
+    Goal("overload_rss_growth_mib", "3 x capacity: growth of memory, MiB", at_most=FLAT_MIB),
+    Goal("cancel_rss_growth_mib", "cancelled streams: growth of memory, MiB", at_most=FLAT_MIB),
+    Goal("cpu_ms_per_token_64", "64 callers: CPU ms a token of the server"),
+    Goal("cpu_over_limit_64", "the same over the bare model's", at_most=1.8),
+    Goal("cpu_over_limit_64_one_thread", "the same over the bare model's on one thread"),
+    Goal("python_us_per_token_64", "64 callers: CPU us a token outside the graph"),
+    Goal("event_loop_us_per_token_64", "of that, on the event loop's thread"),
+    Goal("engine_us_per_token_64", "of that, on all other threads: the engine, and gRPC's own"),
+    Goal("client_us_per_message_64", "64 callers: CPU us a message of the load generator"),
+    Goal("tag_stream_over_echo_64", "64 streams, a token a message: tags/s over a bare gRPC echo", at_least=0.5),
+    Goal("score_stream_over_echo_64", "the same of scores", at_least=0.5),
+    Goal("tag_stream_over_echo_64_http2", "tags/s over the echo where the callers speak HTTP/2 by hand"),
+    Goal("score_stream_over_echo_64_http2", "the same of scores"),
+    Goal("stream_over_naive_64", "such streams over the naive server with states; the lower of both", at_least=3),
+    Goal("tag_stream_cpu_us_64", "the same: CPU us a tag of the server"),
+    Goal("score_stream_cpu_us_64", "the same: CPU us a score"),
+    Goal("echo_cpu_us_64", "the same: CPU us a message of the echo"),
+    Goal("tag_stream_p99_ms_64", "the same: p99 ms from a token to its tag"),
+    Goal("tag_whole_over_limit", "whole sentences/s over the bare model's in batches of like length", at_least=0.7),
+    Goal("tag_whole_over_single", "the same over the bare model's one by one", at_least=3),
+)
+"""Those of int8 are in `precision`."""
+
+
+def figures(results: Results) -> Json:
+    """Every figure of GOALS; ratios are taken within a round, and the median over rounds counts."""
+    overload, cancelled = results.offered[OVERLOAD], results.cancelled
+
+    def median(figure: Callable[[Round], float]) -> float:
+        return statistics.median(figure(one) for one in results.rounds)
+
+    def gap_over_step() -> float | None:
+        """None if every answer was one message, as those of tiny models are: no gaps."""
+        gaps = [(one.served[64]["gap_ms"], fastest(one.limits, 64).step_us) for one in results.rounds]
+        known = [1e3 * gap_ms["p99"] / step_us for gap_ms, step_us in gaps if gap_ms]
+        return statistics.median(known) if known else None
+
+    def served(one: Round, callers: int) -> float:
+        return float(one.served[callers]["tokens_s"])
+
+    def limit(one: Round, batch: int) -> float:
+        return fastest(one.limits, batch).tokens_s
+
+    def cpu_us(one: Round) -> float:
+        return float(one.served[64]["server"]["cpu_us_per_token"])
+
+    return {
+        "limit_tokens_s_1": median(lambda one: limit(one, 1)),
+        "limit_tokens_s_64": median(lambda one: limit(one, 64)),
+        "served_over_limit_1": median(lambda one: served(one, 1) / limit(one, 1)),
+        "served_over_limit_64": median(lambda one: served(one, 64) / limit(one, 64)),
+        "served_over_limit_64_grpc": median(lambda one: one.served_grpc["tokens_s"] / limit(one, 64)),
+        "served_over_naive_64": median(lambda one: served(one, 64) / one.naive["tokens_s"]),
+        "served_256_over_64": median(lambda one: served(one, 256) / served(one, 64)),
+        "p99_gap_over_step_64": gap_over_step(),
+        "long_prompt_pause_over_gap": statistics.median(pause["pause_over_gap"] for pause in results.pauses["pauses"]),
+        "overload_goodput": overload["goodput_tokens_s"] / overload["peak_tokens_s"],
+        "overload_refuse_p99_ms": overload["refuse_ms"].get("p99"),
+        "overload_rss_growth_mib": _growth_mib(overload),
+        "cancel_rss_growth_mib": _growth_mib(cancelled),
+        "cpu_ms_per_token_64": median(cpu_us) / 1e3,
+        "cpu_over_limit_64": median(lambda one: cpu_us(one) / fastest(one.limits, 64).cpu_us_per_token),
+        "cpu_over_limit_64_one_thread": median(
+            lambda one: cpu_us(one) / of_threads(one.limits, 64, 1).cpu_us_per_token
+        ),
+        "python_us_per_token_64": median(lambda one: cpu_us(one) - of_threads(one.limits, 64, 1).cpu_us_per_token),
+        "event_loop_us_per_token_64": median(lambda one: one.served[64]["server"]["main_thread_us_per_token"]),
+        "engine_us_per_token_64": median(
+            lambda one: (
+                cpu_us(one)
+                - one.served[64]["server"]["main_thread_us_per_token"]
+                - of_threads(one.limits, 64, 1).cpu_us_per_token
+            )
+        ),
+        "client_us_per_message_64": median(lambda one: one.served[64]["client_cpu_us_per_message"]),
+        **_of_streams(results.streams),
+        "tag_whole_over_limit": statistics.median(one.served / one.limit for one in results.wholes),
+        "tag_whole_over_single": statistics.median(one.served / one.single for one in results.wholes),
+    }
+
+
+def _of_streams(rounds: Sequence[StreamRound]) -> Json:
+    """The figures of streams that both sides feed."""
+
+    def median(figure: Callable[[StreamRound], float]) -> float:
+        return statistics.median(figure(one) for one in rounds)
+
+    def over_echo(kind: str) -> float:
+        return median(lambda one: one.served_grpc[kind]["tokens_s"] / one.echo_grpc[kind]["tokens_s"])
+
+    def over_echo_http2(kind: str) -> float:
+        return median(lambda one: one.served[kind]["tokens_s"] / one.echo[kind]["tokens_s"])
+
+    def over_naive(kind: str) -> float:
+        return median(lambda one: one.served[kind]["tokens_s"] / one.naive[kind]["tokens_s"])
+
+    return {
+        "tag_stream_over_echo_64": over_echo("tag"),
+        "score_stream_over_echo_64": over_echo("score"),
+        "tag_stream_over_echo_64_http2": over_echo_http2("tag"),
+        "score_stream_over_echo_64_http2": over_echo_http2("score"),
+        "stream_over_naive_64": min(over_naive("tag"), over_naive("score")),
+        "tag_stream_cpu_us_64": median(lambda one: one.served["tag"]["server"]["cpu_us_per_token"]),
+        "score_stream_cpu_us_64": median(lambda one: one.served["score"]["server"]["cpu_us_per_token"]),
+        "echo_cpu_us_64": median(lambda one: one.echo["tag"]["server"]["cpu_us_per_token"]),
+        "tag_stream_p99_ms_64": median(lambda one: one.served["tag"]["round_trip_ms"]["p99"]),
+    }
+
+
+def table(found: Json, goals: Sequence[Goal] = GOALS) -> str:
+    """The figures, a line each: value, what it has to reach, whether it does."""
+    lines = [f"{'figure':28} {'value':>10}  {'reach':>8}  "]
+    for goal in goals:
+        reach = "" if goal.at_least is None else f">= {goal.at_least:g}"
+        reach = reach if goal.at_most is None else f"<= {goal.at_most:g}"
+        verdict = ("yes" if goal.reached(found[goal.key]) else "NO") if reach else ""
+        value = "none" if found[goal.key] is None else f"{found[goal.key]:.4g}"
+        lines.append(f"{goal.key:28} {value:>10}  {reach:>8}  {verdict:3}  {goal.what}")
+    return "\n".join(lines)
+
+
+def _growth_mib(measured: Json) -> float:
+    return float(measured["server"]["rss_mib_after"] - measured["server"]["rss_mib_before"])

@@ -1,0 +1,179 @@
+"""Float32, our int8, and ONNX Runtime's dynamic int8, side by side: the bare model, and what is served.
+
+    python -m benchmarks.serving.precision [--cell gru] [--quick]
+
+Times are taken in turns, and ratios within a round. Also counted: outputs and states whose bits depend on the batch, on
+threads, or on how time is cut, which shall be none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.baselines.bare_model import THREADS, BareModel, FloatArray
+from benchmarks.harness import machine, model
+from benchmarks.loadgen.load import Load
+from benchmarks.loadgen.recording import Json
+from benchmarks.serving.figures import Goal, table
+from benchmarks.serving.serve import apply, newest, servable, server
+
+GRAPH = "model.onnx"
+DYNAMIC = "dynamic"
+CASES = ((1, 1), (8, 1), (64, 1), (64, 2))
+"""Batch sizes and threads of steps."""
+CALLERS = 64
+BITS_BATCH, BITS_STEPS = 128, 12
+PARTS = (1, 2, 3, 5, 16, 64, BITS_BATCH)
+CUTS = ((1,) * BITS_STEPS, (5, 7), (1, 10, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often and how long to measure."""
+
+    rounds: int
+    seconds: float
+    served_rounds: int
+    served_s: float
+
+
+FULL = Plan(rounds=7, seconds=0.4, served_rounds=3, served_s=4.0)
+QUICK = Plan(rounds=1, seconds=0.1, served_rounds=1, served_s=1.0)
+
+
+def goals(cell: str) -> tuple[Goal, ...]:
+    """The figures of a cell, and what they have to reach."""
+    at_64 = {"lstm": 0.40, "gru": 0.33}[cell]
+    theirs = (
+        Goal("int8_over_dynamic_step_64_threads_2", "int8 over ONNX Runtime's: batch 64, 2 threads", None, 0.7),
+        Goal("dynamic_bits_that_differ", "numbers whose bits so depend in ONNX Runtime's"),
+    )
+    return (
+        Goal("int8_over_fp32_step_64", "int8 over fp32: a step of the bare model, batch 64, 1 thread", None, at_64),
+        Goal("int8_over_fp32_step_8", "the same at batch 8"),
+        Goal("int8_over_fp32_step_1", "the same at batch 1", None, 0.65),
+        Goal("int8_bits_that_differ", "numbers whose bits depend on batch, threads or cuts", None, 0),
+        *(theirs if cell == "lstm" else ()),
+        Goal("int8_size_over_fp32", "int8 over fp32: size of the graph", None, 0.3),
+        Goal("int8_served_over_fp32_64", "int8 over fp32: tokens/s served to 64 callers", 1.6),
+    )
+
+
+def measure(spec: model.ModelSpec, plain: Path, plan: Plan) -> Json:
+    """The figures of ``goals``. Args: plain: the benchmarks' servable in float32."""
+    with tempfile.TemporaryDirectory(prefix="seqserve-int8-") as folder:
+        model.build(Path(folder), replace(spec, precision=model.INT8))
+        ours = newest(Path(folder))
+        graphs = {model.FP32: plain / GRAPH, model.INT8: ours / GRAPH}
+        theirs: Json = {}
+        if spec.cell == "lstm":  # GRUs it leaves in float32
+            graphs[DYNAMIC] = dynamic(plain / GRAPH, Path(folder) / "dynamic.onnx")
+            theirs["dynamic_bits_that_differ"] = float(bits_that_differ(plain, graphs[DYNAMIC]))
+        return theirs | {
+            "int8_size_over_fp32": graphs[model.INT8].stat().st_size / graphs[model.FP32].stat().st_size,
+            "int8_bits_that_differ": float(bits_that_differ(ours)),
+            **_steps(plain, graphs, plan),
+            "int8_served_over_fp32_64": _served(plain, ours, plan),
+        }
+
+
+def bits_that_differ(servable: Path, graph: Path | None = None) -> int:
+    """Numbers that are not the same for parts of a batch, for one thread or two, or for cuts in time.
+
+    Args: graph: in place of the servable's own.
+    """
+    bare = [BareModel(servable, threads, spin=False, graph=graph) for threads in THREADS]
+    manifest, generator = bare[0].manifest, np.random.default_rng(model.SEED)
+    tokens = generator.integers(0, manifest.vocabulary.size, (BITS_STEPS, BITS_BATCH), dtype=np.int32)
+    shapes = [(spec.directions, BITS_BATCH, spec.size) for spec in manifest.states]
+    states = [generator.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+    whole, ends = bare[0].run(tokens, states)
+    differ = 0
+    for one in bare:
+        for count in PARTS:
+            for begin in {0, BITS_BATCH // 2 - count // 2, BITS_BATCH - count}:
+                rows = slice(begin, begin + count)
+                logits, finals = one.run(np.ascontiguousarray(tokens[:, rows]), [state[:, rows] for state in states])
+                differ += _differences([logits, *finals], [each[:, rows] for each in (whole, *ends)])
+        for cuts in CUTS:
+            carried, begin, pieces = states, 0, list[FloatArray]()
+            for steps in cuts:
+                logits, carried = one.run(tokens[begin : begin + steps], carried)
+                pieces.append(logits)
+                begin += steps
+            differ += _differences([np.concatenate(pieces), *carried], [whole, *ends])
+    return differ
+
+
+def _differences(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> int:
+    """Numbers whose bits differ."""
+    return sum(int((a.view(np.int32) != b.view(np.int32)).sum()) for a, b in zip(found, expected, strict=True))
+
+
+def dynamic(graph: Path, out: Path) -> Path:
+    """ONNX Runtime's own int8 of a graph; it recommends a preparation that our graphs do not need."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # imports onnx, which only this needs
+
+    quantize_dynamic(graph, out, op_types_to_quantize=["LSTM", "MatMul"], weight_type=QuantType.QInt8)
+    return out
+
+
+def _steps(servable: Path, graphs: Mapping[str, Path], plan: Plan) -> Json:
+    """Microseconds of a step by graph, batch and threads, and the ratios."""
+    bare = {
+        (kind, threads): BareModel(servable, threads, spin=threads > 1, graph=graph)
+        for kind, graph in graphs.items()
+        for threads in THREADS
+    }
+    found: dict[str, list[float]] = {}
+    for _ in range(plan.rounds):
+        for batch, threads in CASES:
+            step_us = {kind: bare[kind, threads].measure(batch, plan.seconds).step_us for kind in graphs}
+            here = f"step_{batch}" + ("" if threads == 1 else f"_threads_{threads}")
+            for kind, value in step_us.items():
+                found.setdefault(f"{kind}_{here}_us", []).append(value)
+                if kind != model.INT8:
+                    found.setdefault(f"int8_over_{kind}_{here}", []).append(step_us[model.INT8] / value)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def _served(plain: Path, ours: Path, plan: Plan) -> float:
+    """Tokens a second served in int8 over those in float32."""
+    ratios: list[float] = []
+    with server("seqserve", plain.parents[1]) as first, server("seqserve", ours.parents[1]) as second:
+        for _ in range(plan.served_rounds):
+            tokens_s: list[float] = []
+            for process in (first, second):
+                load = Load("closed", process.target, pid=process.pid, seconds=plan.served_s, callers=CALLERS)
+                tokens_s.append(apply(load)["tokens_s"])
+            print(f"served: fp32 {tokens_s[0]:.0f}, int8 {tokens_s[1]:.0f} tokens/s", file=sys.stderr, flush=True)
+            ratios.append(tokens_s[1] / tokens_s[0])
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    """Measure, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.precision", description="Compare precisions.")
+    parser.add_argument("--quick", action="store_true", help="one round, shorter")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
+    model.add_arguments(parser)
+    arguments = parser.parse_args()
+    spec = replace(model.spec_of(arguments), precision=model.FP32)
+    with servable(spec, arguments.models) as plain:
+        found = measure(spec, plain, QUICK if arguments.quick else FULL)
+    print(table(found, goals(spec.cell)), file=sys.stderr)
+    about = {"cell": spec.cell, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
+    print(json.dumps({"benchmark": "precision", **found, **about}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The bare model over batch sizes and threads: a table, and a JSON line for each.
+
+python -m benchmarks.serving.step [--batches 1 2 4 8 16 32 64 128] [--seconds 1] [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.baselines import bare_model
+from benchmarks.baselines.bare_model import Limit
+from benchmarks.harness import machine, model
+from benchmarks.serving.serve import servable
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def medians(repeats: list[list[Limit]]) -> list[Limit]:
+    """For each batch size and number of threads, the repeat with the median step time."""
+    return [sorted(same, key=lambda one: one.step_us)[(len(same) - 1) // 2] for same in zip(*repeats, strict=True)]
+
+
+def table(limits: list[Limit]) -> str:
+    """Step time, throughput and processor time, a line each."""
+    lines = [f"{'batch':>5} {'threads':>7} {'us/step':>9} {'tokens/s':>9} {'cpu us/token':>12}"]
+    lines += [
+        f"{one.batch:5} {one.threads:7} {one.step_us:9.0f} {one.tokens_s:9.0f} {one.cpu_us_per_token:12.1f}"
+        for one in limits
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.step", description="Step the bare model.")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--seconds", type=float, default=1.0, help="each (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="the median of them counts (%(default)s)")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
+    model.add_arguments(parser)
+    arguments = parser.parse_args()
+    with servable(model.spec_of(arguments), arguments.models) as folder:
+        repeats = [
+            bare_model.measure_apart(folder, arguments.batches, arguments.seconds) for _ in range(arguments.repeats)
+        ]
+    limits = medians(repeats)
+    print(table(limits), file=sys.stderr)
+    about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
+    for one in limits:
+        print(json.dumps({"benchmark": "step", **asdict(one), **about}))
+
+
+if __name__ == "__main__":
+    main()

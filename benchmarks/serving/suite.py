@@ -1,0 +1,217 @@
+"""All measurements of one run, in an order that lets the sides of a ratio meet the same machine.
+
+Machines drift, so whatever is compared is measured in turns, round after round, and ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from benchmarks.baselines import bare_model
+from benchmarks.baselines.bare_model import Limit
+from benchmarks.harness import machine, model
+from benchmarks.harness.processes import ServerProcess
+from benchmarks.loadgen.load import Load
+from benchmarks.loadgen.recording import Json
+from benchmarks.loadgen.stream_messages import STREAMS
+from benchmarks.serving import tagging
+from benchmarks.serving.serve import apply, newest, server
+from benchmarks.serving.tagging import Whole
+
+CLOSED = "closed"
+GRPC_AIO = "closed, grpc.aio callers"
+NAIVE = "naive"
+PAUSE = "pause"
+PEAK = "peak"
+OFFERED = "offered"
+CANCEL = "cancel"
+ECHO_STREAM = "streams, echo"
+NAIVE_STREAM = "streams, naive"
+STREAM = "streams"
+ECHO_STREAM_GRPC = "streams, echo, grpc.aio callers"
+STREAM_GRPC = "streams, grpc.aio callers"
+WHOLE = "whole sentences"
+
+OVERLOAD = 3.0
+"""Times the capacity that is offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how often to measure."""
+
+    rounds: int
+    limit_s: float
+    closed_s: float
+    loads: tuple[float, ...]
+    offered_s: float
+    overload_s: float
+    long_prompts: int
+    cancels: int
+    stream_s: float
+    tag_s: float
+    tag_sentences: int
+    warmup_s: float = 1.0
+    tokens: int = 200
+    requests: int = 0
+    """Ends closed and open loops after so many requests, for tests; 0: time alone does."""
+
+
+FULL = Plan(
+    rounds=5,
+    limit_s=1.0,
+    closed_s=6.0,
+    loads=(0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0),
+    offered_s=6.0,
+    overload_s=20.0,
+    long_prompts=7,
+    cancels=10_000,
+    stream_s=4.0,
+    tag_s=4.0,
+    tag_sentences=0,
+)
+QUICK = Plan(
+    rounds=1,
+    limit_s=0.4,
+    closed_s=1.5,
+    loads=(0.5, 0.9),
+    offered_s=1.5,
+    overload_s=3.0,
+    long_prompts=2,
+    cancels=300,
+    stream_s=0.5,
+    tag_s=1.0,
+    tag_sentences=96,
+    warmup_s=0.7,
+)
+"""Everything once, within the two minutes of ``make bench-quick``, half of which start servers and warm them up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was measured in turns. served: by callers."""
+
+    limits: list[Limit]
+    served: dict[int, Json]
+    served_grpc: Json
+    naive: Json
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRound:
+    """Streams of a token a message, measured in turns, each by its kind: "tag" and "score".
+
+    echo_grpc, served_grpc: with grpc.aio callers.
+    """
+
+    echo: dict[str, Json] = field(default_factory=dict[str, Json])
+    served: dict[str, Json] = field(default_factory=dict[str, Json])
+    naive: dict[str, Json] = field(default_factory=dict[str, Json])
+    echo_grpc: dict[str, Json] = field(default_factory=dict[str, Json])
+    served_grpc: dict[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All of it. offered: by share of the capacity, each with the closed loop right before as its peak."""
+
+    rounds: list[Round]
+    streams: list[StreamRound]
+    wholes: list[Whole]
+    pauses: Json
+    offered: dict[float, Json]
+    cancelled: Json
+
+
+class Campaign:
+    """Runs a plan on one servable."""
+
+    def __init__(self, plan: Plan, servable: Path, lines: Path) -> None:
+        """Args: lines: file that takes a JSON line for each measurement."""
+        self._plan = plan
+        self._servable = servable
+        self._models = servable.parents[1]
+        self._lines = lines
+        self._start_s = time.monotonic()
+        self._about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
+        lines.parent.mkdir(parents=True, exist_ok=True)
+        lines.write_text("", encoding="utf-8")
+
+    def run(self) -> Results:
+        """Measure everything."""
+        with server("seqserve", self._models) as ours:
+            with server("naive", self._models) as naive:
+                rounds = [self._round(index, ours, naive) for index in range(self._plan.rounds)]
+                with server("naive-tagger", self._models) as tagger, server("echo", self._models) as echo:
+                    naives = {"tag": tagger, "score": naive}
+                    streams = [self._stream_round(ours, naives, echo) for _ in range(self._plan.rounds)]
+            wholes = [self._whole(ours) for _ in range(self._plan.rounds)]
+            pauses = self._load(PAUSE, ours, mode="pause", callers=32, count=self._plan.long_prompts)
+            offered = {share: self._offered(ours, share) for share in (*self._plan.loads, OVERLOAD)}
+            cancelled = self._load(CANCEL, ours, mode="cancel", count=self._plan.cancels)
+        return Results(rounds, streams, wholes, pauses, offered, cancelled)
+
+    def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
+        limits = bare_model.measure_apart(self._servable, [1, 64], self._plan.limit_s)
+        for one in limits:
+            self._note({"measurement": "limit", "round": index, **asdict(one)}, f"limit {one.batch}", one.tokens_s)
+        served = {callers: self._load(CLOSED, ours, callers=callers) for callers in (1, 64, 256)}
+        served_grpc = self._load(GRPC_AIO, ours, client="grpc")
+        return Round(limits, served, served_grpc, self._load(NAIVE, naive))
+
+    def _stream_round(
+        self, ours: ServerProcess, naives: Mapping[str, ServerProcess], echo: ServerProcess
+    ) -> StreamRound:
+        found = StreamRound()
+        for mode in STREAMS:
+            turn: dict[str, object] = {"mode": mode, "seconds": self._plan.stream_s}
+            turn["warmup_s"] = min(self._plan.warmup_s, self._plan.stream_s)
+            found.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
+            found.served[mode] = self._load(STREAM, ours, **turn)
+            found.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
+            found.echo_grpc[mode] = self._load(ECHO_STREAM_GRPC, echo, client="grpc", **turn)
+            found.served_grpc[mode] = self._load(STREAM_GRPC, ours, client="grpc", **turn)
+        return found
+
+    def _whole(self, ours: ServerProcess) -> Whole:
+        tagger = newest(self._models, model.TAGGER)
+        found = tagging.measure(ours.target, tagger, self._plan.tag_sentences, self._plan.tag_s)
+        self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
+        return found
+
+    def _offered(self, ours: ServerProcess, share: float) -> Json:
+        """Poisson arrivals at a share of what a closed loop gets at the same time."""
+        plan = self._plan
+        overload = share == OVERLOAD
+        seconds = plan.overload_s if overload else plan.offered_s
+        peak: float = self._load(PEAK, ours, callers=256, seconds=plan.offered_s)["tokens_s"]
+        rate = share * peak / plan.tokens
+        found = self._load(OFFERED, ours, mode="open", rate=rate, seconds=seconds, fill=overload)
+        return found | {"share": share, "peak_tokens_s": peak}
+
+    def _load(self, name: str, process: ServerProcess, **changes: object) -> Json:
+        plan = self._plan
+        load = Load(
+            mode="closed",
+            target=process.target,
+            pid=process.pid,
+            seconds=plan.closed_s,
+            warmup_s=plan.warmup_s,
+            tokens=plan.tokens,
+            limit=plan.requests,
+        )
+        load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
+        result = apply(load)
+        self._note({"measurement": name, **result}, f"{name} {load.mode} {load.callers}", result["tokens_s"])
+        return result
+
+    def _note(self, measurement: Json, title: str, rate: float, unit: str = "tokens/s") -> None:
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(measurement | self._about) + "\n")
+        elapsed_s = time.monotonic() - self._start_s
+        print(f"{elapsed_s:6.0f} s  {title:28} {rate:9.0f} {unit}", file=sys.stderr, flush=True)

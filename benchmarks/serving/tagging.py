@@ -1,0 +1,220 @@
+"""Whole sentences through Tag, against the bare graph: the dev part of EWT as words, 256 sentences a request.
+
+    python -m benchmarks.serving.tagging                                              (LSTM 2 x 512, random weights)
+    python -m benchmarks.serving.tagging --models models --model english-pos
+
+Measured in turns, in processes of their own: the graph in a loop over batches of sentences in order of length, at the
+batch size and the number of threads that are best for it; the graph in a loop over sentences, one by one; the server,
+with several requests on their way. Words are looked up before the bare graph's clock starts, and on the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import grpc.aio
+import numpy as np
+
+from benchmarks.baselines.bare_model import THREADS
+from benchmarks.harness import model
+from benchmarks.loadgen.recording import Json
+from benchmarks.serving.serve import newest, server
+from benchmarks.serving.serve import servable as bench_servable
+from seqserve.server.model.inputs import Array, Inputs, IntArray, pad
+from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.servable import Servable, ServableId
+from seqserve.server.settings import RuntimeSettings
+from seqserve.server.text.tokenization import Tokenization
+from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
+
+SENTENCES_A_REQUEST = 256
+REQUESTS_IN_FLIGHT = 4
+BATCHES = (8, 16, 32, 64)
+EWT, MADE_UP = "EWT dev", "made up"
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+T = TypeVar("T")
+Padded = tuple[dict[manifest_pb2.TensorRole, Array], IntArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Sentences a second: of the bare graph in the best batches, of the bare graph one by one, and served.
+
+    source: what the sentences were.
+    """
+
+    limit: float
+    single: float
+    served: float
+    source: str
+
+
+def measure(target: str, servable: Path, sentences: int, seconds: float) -> Whole:
+    """One turn of each. Args: sentences: how many of the data's are taken; 0: all. seconds: for the server."""
+    source = EWT if _data().is_file() else MADE_UP
+    if source != EWT:
+        print(f"benchmarks.serving.tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
+    bare = _apart("bare", str(servable), str(sentences))
+    served = _apart("served", target, servable.parent.name, str(sentences), str(seconds))
+    return Whole(bare["limit"], bare["single"], served["sentences_s"], source)
+
+
+def texts(count: int) -> list[list[str]]:
+    """Sentences as words: those of EWT's dev part in the folder of data sets, or made up with lengths much like theirs.
+
+    Args: count: how many, spread over all; 0: all.
+    """
+    if (file := _data()).is_file():
+        from seqserve.training.data.conllu import read_conllu
+
+        found = [list(sentence.words) for sentence in read_conllu(file)]
+    else:
+        drawn = random.Random(model.SEED)
+        found = [
+            ["x" * drawn.randint(1, 9) for _ in range(min(75, 1 + int(drawn.expovariate(1 / 11.5))))]
+            for _ in range(2001)
+        ]
+    return found[:: max(1, len(found) // count)] if count else found
+
+
+def _data() -> Path:
+    """Where EWT's dev part should be."""
+    return Path(os.environ.get("SEQSERVE_DATA", DATA)) / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz"
+
+
+def bare(servable: Path, count: int) -> Json:
+    """Sentences a second of the graph alone."""
+    manifest = read_manifest(servable)
+    tokenization = Tokenization(manifest, servable)
+    inputs = [tokenization.tokenize_words(words, "words").inputs for words in texts(count)]
+    in_order = sorted(inputs, key=len)
+    rates: dict[str, list[float]] = {"limit": [], "single": []}
+    for threads in THREADS:
+        graph = Servable(
+            ServableId(servable.parent.name, int(servable.name), manifest.graph.sha256),
+            manifest,
+            servable,
+            RuntimeSettings(provider="cpu", threads=threads),
+        )
+        rates["limit"] += [_rate(graph, in_order, size) for size in BATCHES]
+        rates["single"].append(_rate(graph, inputs, 1))
+    return {name: max(found) for name, found in rates.items()}
+
+
+def _rate(graph: Servable, inputs: list[Inputs], size: int) -> float:
+    """Sentences a second in batches of so many."""
+    batches: list[Padded] = [pad(batch) for batch in _cut(inputs, size)]
+    state = graph.initial_state()
+    states = {rows: tuple(np.repeat(tensor, rows, axis=1) for tensor in state) for rows in {size, len(batches[-1][1])}}
+    for arrays, lengths in batches[:2]:
+        graph.run_arrays(arrays, lengths, states[len(lengths)])
+    start_s = time.perf_counter()
+    for arrays, lengths in batches:
+        graph.run_arrays(arrays, lengths, states[len(lengths)])
+    return len(inputs) / (time.perf_counter() - start_s)
+
+
+async def served(target: str, name: str, count: int, seconds: float) -> Json:
+    """Sentences a second of a server, each caller asking again as soon as it has its answer."""
+    sentences = texts(count)
+    requests = itertools.cycle(
+        [
+            (
+                len(batch),
+                tagging_pb2.TagRequest(
+                    model=common_pb2.ModelRef(name=name),
+                    inputs=[tagging_pb2.TagInput(words=common_pb2.Words(words=words)) for words in batch],
+                ).SerializeToString(),
+            )
+            for batch in _cut(sentences, SENTENCES_A_REQUEST)
+        ]
+    )
+    ends: list[tuple[float, int]] = []
+    async with grpc.aio.insecure_channel(target, [("grpc.max_receive_message_length", -1)]) as channel:
+        tag: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/seqserve.v1.TaggingService/Tag")
+        await tag(next(requests)[1])
+        stop_s = time.perf_counter() + seconds
+
+        async def ask() -> None:
+            while time.perf_counter() < stop_s or len(ends) < 2 * REQUESTS_IN_FLIGHT:
+                size, request = next(requests)
+                await tag(request)
+                ends.append((time.perf_counter(), size))
+
+        await asyncio.gather(*(ask() for _ in range(REQUESTS_IN_FLIGHT)))
+    first_s, last_s = ends[REQUESTS_IN_FLIGHT - 1][0], ends[-REQUESTS_IN_FLIGHT][0]  # all of them are on their way
+    done = sum(size for end_s, size in ends if first_s < end_s <= last_s)
+    return {"sentences_s": done / (last_s - first_s)}
+
+
+def _cut(items: list[T], size: int) -> list[list[T]]:
+    """So many at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _apart(*arguments: str) -> Json:
+    """A part of the measurement in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serving.tagging", "--part", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+def _part(what: str, *arguments: str) -> Json:
+    if what == "bare":
+        servable, count = arguments
+        return bare(Path(servable), int(count))
+    target, name, count, seconds = arguments
+    return asyncio.run(served(target, name, int(count), float(seconds)))
+
+
+def main() -> None:
+    """Several turns, from the command line; prints one JSON object."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving.tagging", description="Measure whole sentences."
+    )
+    parser.add_argument("--models", type=Path, help="model repository (default: one with the benchmarks' servables)")
+    parser.add_argument("--model", default=model.TAGGER, help="name of the tagger (%(default)s)")
+    parser.add_argument("--sentences", type=int, default=0, help="how many of the data's; 0: all (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for the server, a turn (%(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        print(json.dumps(_part(*arguments.part)))
+        return
+    if arguments.models is None:
+        with bench_servable(model.ModelSpec()) as folder:
+            turns = _turns(folder.parents[1], arguments)
+    else:
+        turns = _turns(arguments.models, arguments)
+    found = {
+        "tag_whole_over_limit": statistics.median(turn.served / turn.limit for turn in turns),
+        "tag_whole_over_single": statistics.median(turn.served / turn.single for turn in turns),
+    }
+    print(json.dumps(found | {"model": arguments.model, "turns": [asdict(turn) for turn in turns]}))
+
+
+def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
+    servable = newest(models, arguments.model)
+    with server("seqserve", models) as process:
+        return [
+            measure(process.target, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
+        ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""HTTP/2 spoken by hand, against a real gRPC server: what is sent arrives, however much, and answers are heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from benchmarks.loadgen import http2
+
+METHOD = "/bench.Test/Stream"
+OK, ABORTED, UNIMPLEMENTED = 0, 10, 12
+
+
+class Heard:
+    """What a call told."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.status = asyncio.get_running_loop().create_future()
+        self._more = asyncio.Event()
+
+    def message(self, payload: bytes, now_s: float) -> None:  # noqa: ARG002 - as every handler
+        self.messages.append(payload)
+        self._more.set()
+
+    def ended(self, status: int, now_s: float) -> None:  # noqa: ARG002
+        self.status.set_result(status)
+
+    async def until(self, count: int) -> None:
+        """Wait for so many messages."""
+        while len(self.messages) < count:
+            self._more.clear()
+            await self._more.wait()
+
+
+class Server:
+    """Answers each message with itself; "hold" stops the reading until it is let go, "fail" ends the call."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.go_on = asyncio.Event()
+        self.holding = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)])
+
+    async def start(self) -> None:
+        handler: Any = grpc.stream_stream_rpc_method_handler(self._answer)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("bench.Test", {"Stream": handler}),)
+        )
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(None)
+
+    async def _answer(self, messages: AsyncIterator[bytes], context: Any) -> None:
+        try:
+            async for message in messages:
+                if message == b"hold":
+                    self.holding.set()
+                    await self.go_on.wait()
+                if message == b"fail":
+                    await context.abort(grpc.StatusCode.ABORTED, "as asked")
+                await context.write(message)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    found = Server()
+    await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def connection(server: Server) -> AsyncIterator[http2.Connection]:
+    found = await http2.connect(server.address, METHOD)
+    yield found
+    found.close()
+    await asyncio.sleep(0)
+
+
+async def test_messages_go_back_and_forth_on_open_streams(connection: http2.Connection) -> None:
+    heard = [Heard() for _ in range(5)]
+    senders = [connection.open(one) for one in heard]
+    for turn in range(1, 20):
+        for index, sender in enumerate(senders):
+            sender.send(f"{index} {turn}".encode())
+        for one in heard:
+            await one.until(turn)
+    for index, (sender, one) in enumerate(zip(senders, heard, strict=True)):
+        sender.send(b"last", ends=True)
+        assert await one.status == OK
+        assert one.messages == [*(f"{index} {turn}".encode() for turn in range(1, 20)), b"last"]
+
+
+@pytest.mark.parametrize("size", [0, 16_379, 16_380, 65_530, 65_531, 3_000_000])
+async def test_a_message_of_any_size_comes_back_whole(connection: http2.Connection, size: int) -> None:
+    """At and beyond the size of a frame, and of a window."""
+    heard, message = Heard(), bytes(range(256)) * (size // 256) + bytes(size % 256)
+    connection.start(message, heard)
+    assert await heard.status == OK
+    assert heard.messages == [message]
+
+
+async def test_a_server_that_does_not_read_makes_what_is_sent_wait_and_harms_no_neighbour(
+    server: Server, connection: http2.Connection
+) -> None:
+    held, other = Heard(), Heard()
+    slow, quick = connection.open(held), connection.open(other)
+    slow.send(b"hold")
+    sent = [bytes([index % 256]) * 50_000 for index in range(200)]  # 10 MB, far more than a window
+    for message in sent:
+        slow.send(message)
+    quick.send(b"still here", ends=True)
+    assert await other.status == OK
+    assert other.messages == [b"still here"]
+    assert held.messages == []
+    server.go_on.set()
+    slow.send(b"end", ends=True)
+    assert await held.status == OK
+    assert held.messages == [b"hold", *sent, b"end"]
+
+
+async def test_a_call_that_has_ended_sends_nothing_more(connection: http2.Connection) -> None:
+    heard, other = Heard(), Heard()
+    sender = connection.open(heard)
+    sender.send(b"fail")
+    assert await heard.status == ABORTED
+    sender.send(b"too late")
+    sender.cancel()
+    connection.start(b"the connection lives", other)
+    assert await other.status == OK
+
+
+async def test_a_cancel_reaches_the_server_and_nothing_is_heard_after_it(
+    server: Server, connection: http2.Connection
+) -> None:
+    heard, other = Heard(), Heard()
+    sender = connection.open(heard)
+    sender.send(b"one")
+    await heard.until(1)
+    sender.send(b"hold")
+    await server.holding.wait()
+    sender.cancel()
+    await server.cancelled.wait()
+    connection.start(b"next", other)
+    assert await other.status == OK
+    assert heard.messages == [b"one"]
+    assert not heard.status.done()
+
+
+async def test_a_method_that_is_not_there_is_a_status(server: Server) -> None:
+    connection, heard = await http2.connect(server.address, "/bench.Test/Other"), Heard()
+    connection.start(b"", heard)
+    assert await heard.status == UNIMPLEMENTED
+    connection.close()
+    await asyncio.sleep(0)

@@ -1,0 +1,30 @@
+"""The comparison of precisions at a tiny size: that it runs, never how fast."""
+
+from pathlib import Path
+
+from benchmarks.harness import model
+from benchmarks.serving import figures, precision, serve
+from benchmarks.serving.precision import Plan, bits_that_differ
+
+TINY = Plan(rounds=1, seconds=0.01, served_rounds=1, served_s=0.2)
+
+
+def test_every_figure_of_int8_is_there(tmp_path: Path) -> None:
+    spec = model.ModelSpec(hidden=16, layers=1)
+    model.write(tmp_path, spec)
+    found = precision.measure(spec, serve.newest(tmp_path), TINY)
+    goals = precision.goals("lstm")
+    assert {goal.key for goal in goals} <= set(found)
+    assert all(isinstance(value, float) for value in found.values())
+    assert found["int8_bits_that_differ"] == 0
+    table = figures.table(found, goals)
+    assert all(goal.key in table for goal in goals)
+
+
+def test_bits_that_differ_are_seen(tmp_path: Path) -> None:
+    """In the dynamic int8 of ONNX Runtime rows share a scale."""
+    model.write(tmp_path, model.ModelSpec(hidden=16, layers=1))
+    servable = serve.newest(tmp_path)
+    assert bits_that_differ(servable) == 0
+    dynamic = precision.dynamic(servable / precision.GRAPH, tmp_path / "dynamic.onnx")
+    assert bits_that_differ(servable, dynamic) > 1000
