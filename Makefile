@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest bench bench-quick proto proto-check settings clean
+.PHONY: help demo test lint types pytest bench bench-quick soak proto proto-check settings clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -29,10 +29,15 @@ pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, and JSON on the last line
-	.venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks suite
 
 bench-quick: .venv/ready ## the same once and shorter, in under two minutes
-	.venv/bin/python -m benchmarks --quick
+	.venv/bin/python -m benchmarks suite --quick
+
+soak: .venv/ready ## the soak tests at full length: sessions survive kill -9 of servers and replicas
+	.venv/bin/python -m tests.soak kill --store sqlite
+	.venv/bin/python -m tests.soak kill --store redis
+	.venv/bin/python -m tests.soak replicas
 
 proto: .venv-proto/ready ## regenerate the code of the contracts
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/generate.sh

@@ -1,1 +1,1 @@
-"""Benchmarks: the bare model (`step`), the model through the wire (`serve`), and all of it in one run (`__main__`)."""
+"""Benchmarks of seqserve; ``python -m benchmarks`` lists them."""

@@ -112,7 +112,8 @@ def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> lis
     command = [
         sys.executable,
         "-m",
-        "benchmarks.baselines.bare_model",
+        "benchmarks",
+        "bare-model",
         str(servable),
         f"--seconds={seconds}",
         "--batches",
@@ -131,13 +132,12 @@ def of_threads(limits: Sequence[Limit], batch: int, threads: int) -> Limit:
     return next(limit for limit in limits if limit.batch == batch and limit.threads == threads)
 
 
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.baselines.bare_model", description="Step the bare model."
-    )
-    _parser.add_argument("servable", type=Path)
-    _parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
-    _parser.add_argument("--seconds", type=float, default=1.0, help="a batch size and number of threads (%(default)s)")
-    _arguments = _parser.parse_args()
-    for _limit in measure(_arguments.servable, _arguments.batches, _arguments.seconds):
-        print(json.dumps(asdict(_limit)))
+def main(argv: Sequence[str]) -> None:
+    """Step the bare model, from the command line; a JSON line for each batch size and number of threads."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks bare-model", description="Step the bare model.")
+    parser.add_argument("servable", type=Path)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--seconds", type=float, default=1.0, help="a batch size and number of threads (%(default)s)")
+    arguments = parser.parse_args(argv)
+    for limit in measure(arguments.servable, arguments.batches, arguments.seconds):
+        print(json.dumps(asdict(limit)))

@@ -7,7 +7,7 @@ the real one. Nothing is parsed and nothing is built.
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -52,6 +52,7 @@ async def serve() -> None:
     await server.wait_for_termination()
 
 
-if __name__ == "__main__":
-    argparse.ArgumentParser(prog="python -m benchmarks.baselines.echo", description="The bare echo.").parse_args()
+def main(argv: Sequence[str]) -> None:
+    """Serve, from the command line."""
+    argparse.ArgumentParser(prog="python -m benchmarks echo", description="The bare echo.").parse_args(argv)
     uvloop.run(serve())

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,11 @@ async def serve(model: NaiveModel) -> None:
     await server.wait_for_termination()
 
 
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.baselines.naive", description="The server most would write."
-    )
-    _parser.add_argument("servable", type=Path)
-    _parser.add_argument(
-        "--threads", type=int, default=1, help="inside one run; 0: ONNX Runtime's choice (%(default)s)"
-    )
-    _parser.add_argument("--executor", action=argparse.BooleanOptionalAction, default=True)
-    _arguments = _parser.parse_args()
-    asyncio.run(serve(NaiveModel(_arguments.servable, _arguments.threads, executor=_arguments.executor)))
+def main(argv: Sequence[str]) -> None:
+    """Serve, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks naive", description="The server most would write.")
+    parser.add_argument("servable", type=Path)
+    parser.add_argument("--threads", type=int, default=1, help="inside one run; 0: ONNX Runtime's choice (%(default)s)")
+    parser.add_argument("--executor", action=argparse.BooleanOptionalAction, default=True)
+    arguments = parser.parse_args(argv)
+    asyncio.run(serve(NaiveModel(arguments.servable, arguments.threads, executor=arguments.executor)))

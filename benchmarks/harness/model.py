@@ -3,7 +3,7 @@
 A language model, and a one-directional tagger of the same size, so that a step of both costs the same. Weights do not
 matter for speed, so nothing is trained. There is no end token: every request runs to its full length.
 
-    python -m benchmarks.harness.model --out FOLDER [--cell gru] [--hidden 512] [--layers 2] [--precision int8]
+    python -m benchmarks model --out FOLDER [--cell gru] [--hidden 512] [--layers 2] [--precision int8]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ DEFAULT = ModelSpec()
 def build(root: Path, spec: ModelSpec) -> None:
     """Write the servables into the model repository ``root``, in a process of its own: torch stays out of this one."""
     arguments = [f"--{name}={value}" for name, value in asdict(spec).items()]
-    subprocess.run([sys.executable, "-m", "benchmarks.harness.model", f"--out={root}", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks", "model", f"--out={root}", *arguments], check=True)
 
 
 def write(root: Path, spec: ModelSpec) -> None:
@@ -97,7 +98,7 @@ def _export(
     from seqserve.training import checkpoint, run
     from seqserve.training.config.optimisation import Precision
 
-    record = manifest_pb2.TrainingRecord(command="python -m benchmarks.harness.model", device="cpu")
+    record = manifest_pb2.TrainingRecord(command="python -m benchmarks model", device="cpu")
     random = checkpoint.Checkpoint(
         task=task,
         config=config.model_dump_json(),
@@ -128,11 +129,10 @@ def spec_of(arguments: argparse.Namespace) -> ModelSpec:
     return ModelSpec(arguments.cell, arguments.hidden, arguments.layers, arguments.precision)
 
 
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.harness.model", description="Write the benchmarks' servables."
-    )
-    _parser.add_argument("--out", type=Path, required=True, help="model repository to write into")
-    add_arguments(_parser)
-    _arguments = _parser.parse_args()
-    write(_arguments.out, spec_of(_arguments))
+def main(argv: Sequence[str]) -> None:
+    """Write the servables, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks model", description="Write the benchmarks' servables.")
+    parser.add_argument("--out", type=Path, required=True, help="model repository to write into")
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    write(arguments.out, spec_of(arguments))

@@ -1,4 +1,4 @@
-"""Streams that both sides feed, by grpc.aio as people use it: the other wire of `benchmarks.loadgen.round_trips`."""
+"""Streams that both sides feed, by grpc.aio as people use it: the other wire of `loadgen.round_trips`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The server streams its answers; the caller sends one message (`Connection.start`
 (`Connection.open`).
 
 A load generator on the server's own cores takes from the server what it uses itself; this uses a quarter of what
-grpc.aio does for a message (figures in `benchmarks.loadgen.load`). It leaves out what a benchmark on loopback does not need:
+grpc.aio does for a message (figures in `loadgen.load`). It leaves out what a benchmark on loopback does not need:
 TLS, compression, keepalive, flow control of what it receives (windows are as wide as they get: 2 GiB a connection) and
 HPACK (the table is set to size 0, and only grpc-status is looked for). The server's windows are honoured (`sending`).
 

@@ -1,11 +1,11 @@
 """The load generator: a process of its own that calls a server and prints one JSON line.
 
-python -m benchmarks.loadgen.load closed --target HOST:PORT --callers 64 --seconds 5
-python -m benchmarks.loadgen.load open --target HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
-python -m benchmarks.loadgen.load cancel --target HOST:PORT --callers 64 --count 10000
-python -m benchmarks.loadgen.load pause --target HOST:PORT --callers 32 --count 5     a long prompt among running streams
-python -m benchmarks.loadgen.load tag --target HOST:PORT --callers 64 --seconds 5     open streams, a token a message each way
-python -m benchmarks.loadgen.load score --target HOST:PORT --callers 64 --seconds 5   the same of scores
+python -m benchmarks load closed --target HOST:PORT --callers 64 --seconds 5
+python -m benchmarks load open --target HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
+python -m benchmarks load cancel --target HOST:PORT --callers 64 --count 10000
+python -m benchmarks load pause --target HOST:PORT --callers 32 --count 5     a long prompt among running streams
+python -m benchmarks load tag --target HOST:PORT --callers 64 --seconds 5     open streams, a token a message each way
+python -m benchmarks load score --target HOST:PORT --callers 64 --seconds 5   the same of scores
 
 It runs on the server's own cores, so what it uses it takes from the server. Processor time a message, in us
 (64 callers, a model so small that messages dominate, 2 cores that others used too, two rounds; connections in
@@ -28,7 +28,7 @@ import asyncio
 import gc
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.loadgen import wires, workloads
@@ -111,11 +111,9 @@ async def _streams(load: Load, recorder: Recorder, kind: StreamKind) -> Json:
         await wire.close()
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """The command line; its flags are the fields of `Load`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.loadgen.load", description="Call a server, many times at once."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks load", description="Call a server, many times at once.")
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("--target", required=True, metavar="HOST:PORT")
     parser.add_argument("--pid", type=int, help="the server's process: its processor time and memory are reported")
@@ -127,7 +125,7 @@ def main() -> None:
     parser.add_argument("--fill", action="store_true", help="open: begin with a full line")
     parser.add_argument("--in-sessions", action="store_true", help="closed: each request leaves a session")
     parser.add_argument("--client", choices=wires.KINDS, default=defaults.client)
-    load = Load(**vars(parser.parse_args()))
+    load = Load(**vars(parser.parse_args(argv)))
     gc.freeze()  # what is there now stays: do not look through it again and again
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         print(json.dumps(runner.run(run(load))), flush=True)
@@ -139,7 +137,3 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
     return factory
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,12 @@
 """Cells: how near torch and ONNX Runtime are to their formulas, and what a step costs; writes docs/cells.md's tables.
 
-    python -m benchmarks.quality.cells
+    python -m benchmarks cells
 
 Errors: two layers of 32 units in both directions, 16 rows of up to 33 steps, weights uniform within 1/sqrt(32), against
 NumPy in float64; the greatest of three seeds. Times: one layer of 256 units over 4 steps, one thread, fastest run.
 """
 
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from seqserve.training.layers import STATE_KINDS
 from seqserve.training.runner import Array, GraphRunner
 from tests.training.stacks import a_stack
 
-PAGE = Path(__file__).parent.parent / "docs" / "cells.md"
+PAGE = Path(__file__).parents[2] / "docs" / "cells.md"
 FORMULAS = {
     CellKind.RNN: "h' = tanh(W x + R h + b)",
     CellKind.RNN_RELU: "h' = max(W x + R h + b, 0)",
@@ -155,13 +156,10 @@ def put(page: str, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{after}"
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, and write the page."""
+    argparse.ArgumentParser(prog="python -m benchmarks cells", description="Measure the cells.").parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
     page = put(page, "cells", cells_table())
     page = put(page, "times", times_table())
     PAGE.write_text(page, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

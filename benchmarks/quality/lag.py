@@ -43,7 +43,7 @@ as all surviving paths agree on it. Without a limit, its labels equal those of V
 
 {table}
 ```
-python -m benchmarks.quality.lag --data {command} {folder}
+python -m benchmarks lag --data {command} {folder}
 ```
 """
 
@@ -57,13 +57,13 @@ class Limited:
     mean: float
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, and write the page, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.lag", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks lag", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="REPO/MODEL/VERSION", help="a tagger with a CRF")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="tagged sentences")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where to write; default: docs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     model = servable(arguments.folder)
     chain = chain_of(model.manifest.labels)
     if chain is None:
@@ -134,7 +134,3 @@ def table(limited: Sequence[Limited]) -> str:
     lines = ["| `decision_lag_max` | labels that differ from Viterbi's | mean lag |", "|---|---|---|"]
     lines += [f"| {each.lag_max} | {each.changed:.3%} | {each.mean:.2f} |" for each in limited]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

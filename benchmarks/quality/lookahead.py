@@ -50,7 +50,7 @@ The models: {models}. A
 unidirectional model doesn't wait for later words.
 
 ```
-python -m benchmarks.quality.lookahead --data {command} {folders}
+python -m benchmarks lookahead --data {command} {folders}
 ```
 """
 
@@ -72,13 +72,13 @@ class Point:
     changed: float
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, and write the page, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.lookahead", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks lookahead", description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="REPO/MODEL/VERSION", help="taggers")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="CoNLL-U; UPOS is compared")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where to write; default: docs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     sentences = read_conllu(arguments.data)
     models = [servable(folder) for folder in arguments.folders]
     points: list[Point] = []
@@ -184,7 +184,3 @@ def draw(points: Sequence[Point], path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
-
-
-if __name__ == "__main__":
-    main()

@@ -123,7 +123,7 @@ def measure(data: Path, work: Path) -> Outcome:
         table=table,
         reached=shown,
         passed=passed,
-        commands=["python -m benchmarks.results adding --data DATA"],
+        commands=["python -m benchmarks results adding --data DATA"],
         cpu_s=time.process_time() - start_s,
         notes=[
             f"Mean squared error on {TEST} unseen sequences; hidden {HIDDEN}, batch {BATCH}, Adam at {RATE},"

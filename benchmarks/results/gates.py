@@ -84,7 +84,7 @@ def measure(data: Path, work: Path) -> Outcome:
         table=table,
         reached=" > ".join(order),
         passed=True,
-        commands=["python -m benchmarks.results gates --data DATA"],
+        commands=["python -m benchmarks results gates --data DATA"],
         cpu_s=time.process_time() - start_s,
         notes=[
             f"LSTM 1 x {HIDDEN}, {EPOCHS} passes over tiny_shakespeare, nats per character on its last tenth, seed"

@@ -1,9 +1,10 @@
-"""Measure rows of the results and write the page: ``python -m benchmarks.results --data DATA ROW ...``."""
+"""Measure rows of the results and write the page: ``python -m benchmarks results --data DATA ROW ...``."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.results import page
@@ -14,13 +15,13 @@ RESULTS = Path("docs/results")
 PAGE = Path("docs/results.md")
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure what is named, in the order given; the page is written after each row, so that nothing is lost."""
     by_name = {row.name: row for row in ROWS}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks results", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to measure: {', '.join(by_name)}")
     parser.add_argument("--data", type=Path, metavar="DATA", help="folder of the data sets; needed to measure")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if unknown := [name for name in arguments.rows if name not in by_name]:
         parser.error(f"there is no row {', '.join(unknown)}; there are: {', '.join(by_name)}")
     if arguments.rows and arguments.data is None:
@@ -31,7 +32,3 @@ def main() -> None:
         page.write(ROWS, RESULTS, PAGE)
         print(f"measured {name}; see {PAGE}", flush=True)
     page.write(ROWS, RESULTS, PAGE)
-
-
-if __name__ == "__main__":
-    main()

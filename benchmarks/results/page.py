@@ -11,7 +11,7 @@ from benchmarks.results.row import Outcome, Row, kept
 _HEAD = """\
 # Results
 
-This page reports the accuracy of trained models on public data, on a CPU with two cores. `python -m benchmarks.results
+This page reports the accuracy of trained models on public data, on a CPU with two cores. `python -m benchmarks results
 --data DATA ROW` measures rows again and writes this page; without a row it only writes the page. `DATA` is the folder
 of the data sets, and `OUT` is any folder. Minutes are processor time of all commands of a row, on a machine with other
 load. Parity is the maximum difference of logits between torch and ONNX Runtime over the grid of the proof. {parity}.

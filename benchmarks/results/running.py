@@ -22,7 +22,7 @@ def speed(data: Path, work: Path) -> Outcome:
     del data, work
     before = os.times()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.results.training_speed"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "benchmarks", "training"], stdout=subprocess.PIPE, text=True, check=True
     )
     after = os.times()
     found = json.loads(done.stdout.splitlines()[-1])
@@ -31,7 +31,7 @@ def speed(data: Path, work: Path) -> Outcome:
         table=[{"figure": key, "value": value} for key, value in found.items() if isinstance(value, float)],
         reached=f"{ratio:.2f}",
         passed=ratio >= 0.9,
-        commands=["python -m benchmarks.results.training_speed"],
+        commands=["python -m benchmarks training"],
         cpu_s=after.children_user + after.children_system - before.children_user - before.children_system,
     )
 
@@ -57,7 +57,7 @@ def resume(data: Path, work: Path) -> Outcome:
         table=[{"stopped": sittings, "weights": "equal to the bit" if equal else "different"}],
         reached=f"bit-equal after {sittings} stops" if equal else "different",
         passed=equal and sittings == len(_STOP_AFTER),
-        commands=["python -m benchmarks.results resume --data DATA"],
+        commands=["python -m benchmarks results resume --data DATA"],
         cpu_s=0.0,
     )
 

@@ -1,6 +1,6 @@
 """The training loop against bare torch: tokens a second of both, in turns, on the same model and the same text.
 
-python -m benchmarks.results.training_speed [--rounds 9] [--steps 20] [--hidden-size 256] [--batch-size 64] [--window 64]
+python -m benchmarks training [--rounds 9] [--steps 20] [--hidden-size 256] [--batch-size 64] [--window 64]
 
 Bare is the forward pass, the backward pass and the step of the optimizer on tensors that are ready; the loop adds what
 a run needs: windows of the text, clipping with the norm, schedule, checks of the loss, progress bar, history. The ratio
@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
@@ -88,18 +89,16 @@ def bare_tokens_s(
     return tokens / (time.monotonic() - start_s), time.process_time() - start_cpu_s
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.results.training_speed", description="The loop against bare torch."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks training", description="The loop against bare torch.")
     parser.add_argument("--rounds", type=int, default=9, help="of each, in turns; medians count (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="in a round (%(default)s)")
     parser.add_argument("--hidden-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--threads", type=int)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     learner, config = learner_of(arguments)
     generator = torch.Generator().manual_seed(SEED)
     size = (2, arguments.window, arguments.batch_size)
@@ -125,7 +124,3 @@ def main() -> None:
         "seed": SEED,
     }
     print(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()

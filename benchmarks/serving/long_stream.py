@@ -1,6 +1,6 @@
 """One stream of a million tokens: what the server and the client hold on the way, and how fast it goes at its end.
 
-    python -m benchmarks.serving.long_stream [--tokens 1000000] [--at-a-time 50]
+    python -m benchmarks long-stream [--tokens 1000000] [--at-a-time 50]
 
 Text goes in through the Python client, and a tag or a score for every character comes back. The network is small: what
 a stream costs beside it shall show. The last line is JSON.
@@ -15,7 +15,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -117,15 +117,13 @@ def measured(models: Path, tokens: int, at_a_time: int) -> dict[str, list[Tenth]
     return found
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serving.long_stream", description="A stream that is long."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks long-stream", description="A stream that is long.")
     parser.add_argument("--tokens", type=int, default=1_000_000, help="of each stream (%(default)s)")
     parser.add_argument("--at-a-time", type=int, default=50, help="tokens a message (%(default)s)")
     model.add_arguments(parser, SMALL)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as name:
         model.build(Path(name), model.spec_of(given))
         found = measured(Path(name), given.tokens, given.at_a_time)
@@ -133,7 +131,3 @@ def main() -> None:
         print(table(kind, tenths), file=sys.stderr)
     about = {"machine": machine.machine(), "versions": machine.versions(), "at_a_time": given.at_a_time}
     print(json.dumps({kind: summary(tenths) for kind, tenths in found.items()} | about))
-
-
-if __name__ == "__main__":
-    main()

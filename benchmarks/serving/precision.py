@@ -1,6 +1,6 @@
 """Float32, our int8, and ONNX Runtime's dynamic int8, side by side: the bare model, and what is served.
 
-    python -m benchmarks.serving.precision [--cell gru] [--quick]
+    python -m benchmarks precision [--cell gru] [--quick]
 
 Times are taken in turns, and ratios within a round. Also counted: outputs and states whose bits depend on the batch, on
 threads, or on how time is cut, which shall be none.
@@ -160,20 +160,16 @@ def _served(plain: Path, ours: Path, plan: Plan) -> float:
     return statistics.median(ratios)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.precision", description="Compare precisions.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks precision", description="Compare precisions.")
     parser.add_argument("--quick", action="store_true", help="one round, shorter")
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     spec = replace(model.spec_of(arguments), precision=model.FP32)
     with servable(spec, arguments.models) as plain:
         found = measure(spec, plain, QUICK if arguments.quick else FULL)
     print(table(found, goals(spec.cell)), file=sys.stderr)
     about = {"cell": spec.cell, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     print(json.dumps({"benchmark": "precision", **found, **about}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """The model through the wire: a server process, and a load generator process on the same machine.
 
-    python -m benchmarks.serving.serve --callers 64 --seconds 5
-    python -m benchmarks.serving.serve --callers 64 --server naive
-    SEQSERVE_BATCH__SIZE_MAX=128 python -m benchmarks.serving.serve --callers 256
+    python -m benchmarks serve --callers 64 --seconds 5
+    python -m benchmarks serve --callers 64 --server naive
+    SEQSERVE_BATCH__SIZE_MAX=128 python -m benchmarks serve --callers 256
 
 Prints the in-process limit of the same minute, what was served, and the one over the other; the last line is JSON.
 """
@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,11 +35,11 @@ def server(kind: str, models: Path, settings: Mapping[str, str] | None = None) -
     """A server of one of the SERVERS on a free port; SEQSERVE_* variables and ``settings``, more of them, reach it."""
     log = OUTPUT / f"{kind}.log"
     if kind == "echo":
-        with running("benchmarks.baselines.echo", [], log) as process:
+        with running("benchmarks", ["echo"], log) as process:
             yield process
     elif kind.startswith("naive"):
         servable = newest(models, model.TAGGER if kind == "naive-tagger" else model.NAME)
-        with running("benchmarks.baselines.naive", [str(servable)], log) as process:
+        with running("benchmarks", ["naive", str(servable)], log) as process:
             yield process
     else:
         arguments = ["--models", str(models), "--listen", "127.0.0.1:0", "--log-level", "warning"]
@@ -52,7 +52,7 @@ def apply(load: Load) -> Json:
     given = {name.replace("_", "-"): value for name, value in asdict(load).items() if value is not None}
     flags = [f"--{name}={value}" for name, value in given.items() if name not in ("mode", "fill", "in-sessions")]
     flags += ["--fill"] * load.fill + ["--in-sessions"] * load.in_sessions
-    command = [sys.executable, "-m", "benchmarks.loadgen.load", load.mode, *flags]
+    command = [sys.executable, "-m", "benchmarks", "load", load.mode, *flags]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: Json = json.loads(done.stdout)
     return result
@@ -74,9 +74,9 @@ def newest(models: Path, name: str = model.NAME) -> Path:
     return max((models / name).iterdir(), key=lambda version: int(version.name))
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """One measurement, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.serve", description="Measure a server.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks serve", description="Measure a server.")
     parser.add_argument("--mode", choices=MODES, default="closed")
     parser.add_argument("--server", choices=SERVERS, default="seqserve")
     parser.add_argument("--callers", type=int, default=64)
@@ -86,9 +86,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10, help="for --mode cancel and pause (%(default)s)")
     parser.add_argument("--client", choices=wires.KINDS, default=Load("", "").client)
     parser.add_argument("--connections", type=int, default=Load("", "").connections)
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     with servable(model.spec_of(arguments), arguments.models) as folder:
         batch = min(arguments.callers, 64)
         limits = bare_model.measure_apart(folder, [batch], 1.0)
@@ -103,7 +103,3 @@ def main() -> None:
     result["python_us_per_token"] = result["server"]["cpu_us_per_token"] - bare.cpu_us_per_token
     print(json.dumps(result, indent=2), file=sys.stderr)
     print(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()

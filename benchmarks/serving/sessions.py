@@ -1,7 +1,7 @@
 """What sessions cost: tokens/s with one a request, bytes of a snapshot, export and import, a million in a file.
 
-    python -m benchmarks.serving.sessions                      all of it; some 15 minutes
-    python -m benchmarks.serving.sessions --count 20000        the same with fewer sessions in the file
+    python -m benchmarks sessions                      all of it; some 15 minutes
+    python -m benchmarks sessions --count 20000        the same with fewer sessions in the file
 
 The last line is JSON. `session_over_plain_memory` and `_sqlite`: tokens/s of 64 callers whose every request creates a
 session and leaves its state there, over those of 64 callers who want none, in turns on the same machine.
@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,13 +158,13 @@ def million(folder: Path, count: int) -> Json:
         return found | asyncio.run(expire(path, count + 1))
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.sessions", description="What sessions cost.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks sessions", description="What sessions cost.")
     parser.add_argument("--count", type=int, default=1_000_000, help="sessions in the file (%(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of tokens/s with and without (%(default)s)")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement of tokens/s (%(default)s)")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     found: Json = {}
     with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as name:
         for spec in (LARGE, SMALL):
@@ -179,7 +179,3 @@ def main() -> None:
     for key, value in found.items():
         print(f"{key:32} {value:.4g}" if isinstance(value, float) else f"{key:32} {value}", file=sys.stderr)
     print(json.dumps(found | {"machine": machine.machine(), "versions": machine.versions()}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The bare model over batch sizes and threads: a table, and a JSON line for each.
 
-python -m benchmarks.serving.step [--batches 1 2 4 8 16 32 64 128] [--seconds 1] [--repeats 3]
+python -m benchmarks step [--batches 1 2 4 8 16 32 64 128] [--seconds 1] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,15 +35,15 @@ def table(limits: list[Limit]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.step", description="Step the bare model.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks step", description="Step the bare model.")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--seconds", type=float, default=1.0, help="each (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="the median of them counts (%(default)s)")
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks.harness.model --out` wrote")
+    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     with servable(model.spec_of(arguments), arguments.models) as folder:
         repeats = [
             bare_model.measure_apart(folder, arguments.batches, arguments.seconds) for _ in range(arguments.repeats)
@@ -52,7 +53,3 @@ def main() -> None:
     about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     for one in limits:
         print(json.dumps({"benchmark": "step", **asdict(one), **about}))
-
-
-if __name__ == "__main__":
-    main()

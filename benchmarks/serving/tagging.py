@@ -1,7 +1,7 @@
 """Whole sentences through Tag, against the bare graph: the dev part of EWT as words, 256 sentences a request.
 
-    python -m benchmarks.serving.tagging                                              (LSTM 2 x 512, random weights)
-    python -m benchmarks.serving.tagging --models models --model english-pos
+    python -m benchmarks tagging                                              (LSTM 2 x 512, random weights)
+    python -m benchmarks tagging --models models --model english-pos
 
 Measured in turns, in processes of their own: the graph in a loop over batches of sentences in order of length, at the
 batch size and the number of threads that are best for it; the graph in a loop over sentences, one by one; the server,
@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -43,7 +44,7 @@ SENTENCES_A_REQUEST = 256
 REQUESTS_IN_FLIGHT = 4
 BATCHES = (8, 16, 32, 64)
 EWT, MADE_UP = "EWT dev", "made up"
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 T = TypeVar("T")
 Padded = tuple[dict[manifest_pb2.TensorRole, Array], IntArray]
@@ -66,7 +67,7 @@ def measure(target: str, servable: Path, sentences: int, seconds: float) -> Whol
     """One turn of each. Args: sentences: how many of the data's are taken; 0: all. seconds: for the server."""
     source = EWT if _data().is_file() else MADE_UP
     if source != EWT:
-        print(f"benchmarks.serving.tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
+        print(f"benchmarks tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
     bare = _apart("bare", str(servable), str(sentences))
     served = _apart("served", target, servable.parent.name, str(sentences), str(seconds))
     return Whole(bare["limit"], bare["single"], served["sentences_s"], source)
@@ -167,7 +168,7 @@ def _cut(items: list[T], size: int) -> list[list[T]]:
 
 def _apart(*arguments: str) -> Json:
     """A part of the measurement in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.serving.tagging", "--part", *arguments]
+    command = [sys.executable, "-m", "benchmarks", "tagging", "--part", *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: Json = json.loads(done.stdout)
     return found
@@ -181,18 +182,16 @@ def _part(what: str, *arguments: str) -> Json:
     return asyncio.run(served(target, name, int(count), float(seconds)))
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Several turns, from the command line; prints one JSON object."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serving.tagging", description="Measure whole sentences."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks tagging", description="Measure whole sentences.")
     parser.add_argument("--models", type=Path, help="model repository (default: one with the benchmarks' servables)")
     parser.add_argument("--model", default=model.TAGGER, help="name of the tagger (%(default)s)")
     parser.add_argument("--sentences", type=int, default=0, help="how many of the data's; 0: all (%(default)s)")
     parser.add_argument("--seconds", type=float, default=4.0, help="for the server, a turn (%(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.part:
         print(json.dumps(_part(*arguments.part)))
         return
@@ -214,7 +213,3 @@ def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
         return [
             measure(process.target, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
         ]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """Kill -9 of the server at random moments, with sessions under way, and what came of them.
 
-    python -m tests.soak.kill --store sqlite --kills 200
-    python -m tests.soak.kill --store redis --kills 200
+    python -m tests.soak kill --store sqlite --kills 200
+    python -m tests.soak kill --store redis --kills 200
 
 Every session tells a story whose course is known beforehand. After each restart every session that was acknowledged has
 to be there, at or after the position that its caller knows; at the end all answers are compared with those of a server
@@ -17,7 +17,7 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.loadgen.recording import Json
@@ -98,16 +98,12 @@ async def measure(kind: str, kills: int, sessions: int, seed: int) -> Json:
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.kill", description="Kill a server at random moments.")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak kill", description="Kill a server at random moments.")
     parser.add_argument("--store", choices=STORES, default="sqlite")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--sessions", type=int, default=8, help="sessions under way at a time (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     print(json.dumps(asyncio.run(measure(given.store, given.kills, given.sessions, given.seed))))
-
-
-if __name__ == "__main__":
-    main()

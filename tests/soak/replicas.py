@@ -1,6 +1,6 @@
 """Three replicas over one Redis behind HAProxy, one killed every few seconds, and many callers who should not notice.
 
-    python -m tests.soak.replicas --requests 1000
+    python -m tests.soak replicas --requests 1000
 
 The proxy runs deploy/haproxy.cfg. The last line is JSON: requests, failed, lost, doubled, missing, differing, kills.
 """
@@ -16,7 +16,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc.aio
@@ -129,15 +129,11 @@ async def measure(requests: int, callers: int, seed: int) -> Json:
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.replicas", description="Kill replicas behind a proxy.")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak replicas", description="Kill replicas behind a proxy.")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     print(json.dumps(asyncio.run(measure(given.requests, given.callers, given.seed))))
-
-
-if __name__ == "__main__":
-    main()

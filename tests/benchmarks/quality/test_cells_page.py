@@ -8,13 +8,13 @@ import pytest
 from benchmarks.quality.cells import described, put
 from seqserve.training.config import CellKind
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cells.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "cells.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("cell", list(CellKind))
 def test_a_cell_is_on_the_page_with_errors_below_1e_5(cell: CellKind) -> None:
     rows = [row for row in PAGE.splitlines() if row.startswith(described(cell))]
-    assert len(rows) == 1, f"run python -m benchmarks.quality.cells: {described(cell)} is not on the page"
+    assert len(rows) == 1, f"run python -m benchmarks cells: {described(cell)} is not on the page"
     errors = re.findall(r"\d\.\de-\d\d", rows[0])
     assert len(errors) == 2
     assert all(float(error) <= 1e-5 for error in errors)

@@ -46,10 +46,10 @@ def test_messages_say_what_they_should(kind: str) -> None:
 def answering(name: str, kind: str, models: Path, log: Path) -> AbstractContextManager[ServerProcess]:
     """One of the three servers, with models that the kind of stream is for."""
     if name == "echo":
-        return processes.running("benchmarks.baselines.echo", [], log)
+        return processes.running("benchmarks", ["echo"], log)
     if name == "naive":
         of_task = model.TAGGER if kind == "tag" else model.NAME
-        return processes.running("benchmarks.baselines.naive", [str(serve.newest(models, of_task))], log)
+        return processes.running("benchmarks", ["naive", str(serve.newest(models, of_task))], log)
     arguments = ["--models", str(models), "--listen", "127.0.0.1:0"]
     return processes.running("seqserve.server", arguments, log, {"SEQSERVE_DRAIN_S": "0"})
 

@@ -103,7 +103,7 @@ async def test_both_clients_see_the_same_outcomes(small_server: processes.Server
 
 async def test_a_server_that_is_gone_is_an_outcome(models: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with processes.running("benchmarks.baselines.naive", [str(serve.newest(models))], log) as server:
+    with processes.running("benchmarks", ["naive", str(serve.newest(models))], log) as server:
         pass
     with pytest.raises(OSError, match="Connect"):
         await run(Load("closed", server.target, seconds=0.0, warmup_s=0.0))
@@ -112,6 +112,6 @@ async def test_a_server_that_is_gone_is_an_outcome(models: Path, tmp_path: Path)
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="did not start"),
-        processes.running("benchmarks.baselines.naive", [str(tmp_path / "nothing")], tmp_path / "log"),
+        processes.running("benchmarks", ["naive", str(tmp_path / "nothing")], tmp_path / "log"),
     ):
         pass
