@@ -6,6 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CODE_LINES_MAX = 350
+SERVER_TOP_LEVEL_MAX = 8
 
 
 def code_lines(source: str) -> int:
@@ -26,3 +27,8 @@ def test_no_file_is_longer_than_a_sitting(package: str) -> None:
 
 def test_empty_lines_and_comments_are_free() -> None:
     assert code_lines("# why\n\nx = 1  # counts\n    \n'''text'''\n") == 2
+
+
+def test_few_modules_stand_beside_the_folders_of_the_server() -> None:
+    files = sorted(file.name for file in (ROOT / "server" / "seqserve" / "server").glob("*.py"))
+    assert len(files) <= SERVER_TOP_LEVEL_MAX, f"move one into a folder: {files}"
