@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from benchmarks.harness import machine
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import Published
-from seqserve.server.engine.output_stream import Answers, OutputStream, Steps
-from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamOutput
+from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.settings import BatchSettings, RuntimeSettings
@@ -133,16 +133,16 @@ def agreement(labels: Sequence[str], others: Sequence[str]) -> float:
 
 def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead: int | None) -> list[str]:
     """The final tag of every word, as the engine gives it."""
-    answers: defaultdict[OutputStream, list[Steps]] = defaultdict(list)
+    answers: defaultdict[OutputStream, list[StreamChunk]] = defaultdict(list)
 
-    def publish(published: Published) -> None:
+    def publish(published: StepOutputs) -> None:
         for stream, item in published:
-            if isinstance(item, Answers):
-                answers[stream] += [steps for steps in item.answers if isinstance(steps, Steps) and len(steps)]
+            if isinstance(item, StreamOutput):
+                answers[stream] += [steps for steps in item.answers if isinstance(steps, StreamChunk) and len(steps)]
 
-    engine = Engine(model, [], BatchSettings(feeds_max=len(sentences)), publish)
+    engine = Engine(model, [], BatchSettings(open_streams_max=len(sentences)), publish)
     tokenization = Tokenization(model.manifest, folder)
-    feeds = [engine.open(FeedRequest(lookahead=lookahead)) for _ in sentences]
+    feeds = [engine.open(StepStreamRequest(lookahead=lookahead)) for _ in sentences]
     for feed, sentence in zip(feeds, sentences, strict=True):
         engine.feed(feed, tokenization.tokenize_words(sentence.words, "words").inputs)
         engine.finish(feed)

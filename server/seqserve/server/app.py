@@ -20,7 +20,7 @@ from seqserve.server.api.model.servicer import ModelServicer
 from seqserve.server.api.session.servicer import SessionServicer
 from seqserve.server.api.status import StatusInterceptor
 from seqserve.server.api.tagging.servicer import TaggingServicer
-from seqserve.server.engine.output_dispatcher import Courier
+from seqserve.server.engine.output_dispatcher import OutputDispatcher
 from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
 from seqserve.server.repository import EntryState, Repository
 from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 1.0  # for the errors that tell running requests of the stop; a caller that does not read is cut off
 
-_SWITCH_INTERVAL_S = 5e-4  # a lane whose run is done waits this long for the interpreter, not Python's 5 ms
+_SWITCH_INTERVAL_S = 5e-4  # an engine whose run is done waits this long for the interpreter, not Python's 5 ms
 
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -70,8 +70,8 @@ class Server:
     def __init__(self, settings: ServerSettings) -> None:
         """Put the rooms together and open the session store. Raises: UnusableStoreError."""
         self.settings = settings
-        courier = Courier(asyncio.get_running_loop(), settings.wire)
-        self.repository = Repository(settings, courier.publish)
+        dispatcher = OutputDispatcher(asyncio.get_running_loop(), settings.wire)
+        self.repository = Repository(settings, dispatcher.publish)
         self._store = InstrumentedStore(open_store(settings.sessions))
         live_sessions = LiveSessions(self._store)
         self.sessions = Sessions(self.repository, live_sessions, settings.sessions)

@@ -10,34 +10,34 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from seqserve.server.engine.stats import Counts
+from seqserve.server.engine.stats import EngineStats
 from seqserve.server.repository import Entry, EntryState
 from seqserve.server.sessions import SessionMaintenance
 from seqserve.server.stores import InstrumentedStore
 
-_COUNTERS: dict[str, tuple[str, Callable[[Counts], int]]] = {
+_COUNTERS: dict[str, tuple[str, Callable[[EngineStats], int]]] = {
     "seqserve_requests": ("Requests admitted.", lambda counts: counts.requests),
     "seqserve_refused_requests": ("Requests refused because the queue was full.", lambda counts: counts.refused),
     "seqserve_decode_steps": ("Runs of the graph that gave one token a row.", lambda counts: counts.decode_steps),
-    "seqserve_read_steps": ("Runs of the graph over known inputs.", lambda counts: counts.read_steps),
+    "seqserve_prefill_steps": ("Runs of the graph over known inputs.", lambda counts: counts.prefill_steps),
     "seqserve_generated_tokens": ("Tokens generated.", lambda counts: counts.generated_tokens),
-    "seqserve_read_padded_tokens": (
+    "seqserve_prefill_padded_tokens": (
         "Steps times rows of these runs: what is more than the steps consumed is padding.",
-        lambda counts: counts.read_padded_tokens,
+        lambda counts: counts.prefill_padded_tokens,
     ),
-    "seqserve_read_tokens": ("Known steps consumed in runs of their own.", lambda counts: counts.read_tokens),
+    "seqserve_prefill_tokens": ("Known steps consumed in runs of their own.", lambda counts: counts.prefill_tokens),
     "seqserve_failed_steps": ("Runs of the graph that failed.", lambda counts: counts.failed_steps),
     "seqserve_prefix_hits": ("Prompts whose beginning was in the prefix cache.", lambda counts: counts.prefix_hits),
     "seqserve_prefix_misses": ("Prompts whose beginning was not.", lambda counts: counts.prefix_misses),
     "seqserve_prefix_hit_tokens": ("Prompt tokens that were not read again.", lambda counts: counts.prefix_hit_tokens),
 }
 
-_GAUGES: dict[str, tuple[str, Callable[[Counts], int]]] = {
+_GAUGES: dict[str, tuple[str, Callable[[EngineStats], int]]] = {
     "seqserve_waiting_sequences": ("Sequences in line.", lambda counts: counts.waiting),
-    "seqserve_reading_sequences": ("Sequences whose inputs are being read.", lambda counts: counts.reading),
+    "seqserve_prefilling_sequences": ("Sequences whose inputs are being read.", lambda counts: counts.prefilling),
     "seqserve_decoding_sequences": ("Sequences in the decoding batch.", lambda counts: counts.decoding),
     "seqserve_paused_sequences": ("Sequences whose readers lag behind.", lambda counts: counts.paused),
-    "seqserve_open_feeds": ("Client streams that are open, resting ones too.", lambda counts: counts.feeds),
+    "seqserve_open_streams": ("Client streams that are open, resting ones too.", lambda counts: counts.open_streams),
 }
 
 
@@ -49,7 +49,7 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
-        serving = [(entry, entry.model.engine.counts()) for entry in self._entries() if entry.model is not None]
+        serving = [(entry, entry.model.engine.stats()) for entry in self._entries() if entry.model is not None]
         labels = ["model", "version"]
         for kinds, family in ((_COUNTERS, CounterMetricFamily), (_GAUGES, GaugeMetricFamily)):
             for name, (meaning, read) in kinds.items():

@@ -29,9 +29,9 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
     """How the engine of a model forms batches."""
 
     size_max: int = Field(
-        default=128, ge=1, le=1024, description="Maximum number of sequences that run at a time, in all lanes together."
+        default=128, ge=1, le=1024, description="Maximum number of sequences that run at a time, across all engines."
     )
-    lanes: int = Field(
+    engines: int = Field(
         default=0,
         ge=0,
         le=64,
@@ -49,7 +49,7 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
         description="Maximum number of steps in one prefill run, which is how long decoding pauses. Also the block "
         "size of the prefix cache.",
     )
-    reading_max: int = Field(
+    prefilling_max: int = Field(
         default=256,
         ge=1,
         description="Maximum number of sequences among which a prefill run picks those of similar length.",
@@ -57,7 +57,7 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
     prefill_tokens_max: int = Field(
         default=512, ge=1, description="Maximum size of one prefill run: steps times sequences."
     )
-    ride_length_max: int = Field(
+    inline_prefill_tokens_max: int = Field(
         default=32,
         ge=0,
         description="Inputs up to this number of tokens are consumed step by step in the decode batch instead of in a "
@@ -71,7 +71,7 @@ class BatchSettings(BaseModel, frozen=True, extra="forbid"):
         ge=2,
         description="Maximum number of generated tokens that the caller has not read. Beyond it, the sequence pauses.",
     )
-    feeds_max: int = Field(
+    open_streams_max: int = Field(
         default=1024,
         ge=1,
         description="Maximum number of open client streams, idle ones included, before new ones fail with QUEUE_FULL.",

@@ -83,7 +83,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def address(models: Path) -> AsyncIterator[str]:
-    settings = {"limits": {"stream_unread_s": UNREAD_S}, "batch": {"feeds_max": 2}}
+    settings = {"limits": {"stream_unread_s": UNREAD_S}, "batch": {"open_streams_max": 2}}
     async with running_server(models, **settings) as address:
         yield address
 

@@ -104,11 +104,11 @@ def test_scores_are_the_probabilities_given_what_was_seen(
         found.append((place, step + 1, told))
         place += len(told)
     nothing = np.empty((0, labels), np.float32)
-    found.append((place, len(scores_TL), guessed := online.guess(nothing)))
+    found.append((place, len(scores_TL), guessed := online.provisional(nothing)))
     before = OnlineViterbi(chain, lag_max, labels)
     already = sum(len(before.push(scores_TL[step : step + 1])) for step in range(len(scores_TL) - 1))
     if already == place:  # a look ahead says the same, and decides nothing
-        assert before.guess(scores_TL[-1:]) == guessed
+        assert before.provisional(scores_TL[-1:]) == guessed
         assert len(before) == len(scores_TL) - 1 - place
     for first, seen, told in found:
         weights = row_weights(scores_TL[:seen], chain, np.zeros(labels))
@@ -127,7 +127,7 @@ def test_a_guess_changes_nothing(problem: tuple[np.ndarray, Chain], lag_max: int
     scores_TL, chain = problem
     guessing, other = OnlineViterbi(chain, lag_max), OnlineViterbi(chain, lag_max)
     for step in range(len(scores_TL)):
-        guessing.guess(scores_TL[step:])
+        guessing.provisional(scores_TL[step:])
         assert guessing.push(scores_TL[step : step + 1]) == other.push(scores_TL[step : step + 1])
     assert guessing.end() == other.end()
 
@@ -139,7 +139,7 @@ def test_a_guess_copies_no_chain() -> None:
     online.push(np.zeros((1, labels), np.float32))
     tracemalloc.start()
     try:
-        online.guess(np.empty((0, labels), np.float32))
+        online.provisional(np.empty((0, labels), np.float32))
         assert tracemalloc.get_traced_memory()[1] < chain.transitions_LL.nbytes / 4
     finally:
         tracemalloc.stop()

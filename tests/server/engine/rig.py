@@ -12,8 +12,8 @@ import pytest
 
 from seqserve.server.decoding.logprobs import StepReport
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import Published
-from seqserve.server.engine.output_stream import End, Gathered, OutputStream, Result
+from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import OutputStream, Result, SampleOutputs, SampleResult
 from seqserve.server.engine.requests import Admission, GenerationRequest, Request
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import ServeError
@@ -28,7 +28,7 @@ from tests.server.engine.reference import NOTHING, Oracle, Past
 T = TypeVar("T")
 
 
-def taken(stream: OutputStream) -> dict[int, Gathered]:
+def taken(stream: OutputStream) -> dict[int, SampleOutputs]:
     """What has gathered in a stream, for a reader that is told to look."""
     stream.wake()
     return at_once(stream.take())
@@ -86,7 +86,7 @@ class Reader:
     past: Past = NOTHING
     tokens: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     reports: dict[int, list[StepReport]] = field(default_factory=dict[int, list[StepReport]])
-    ends: dict[int, End] = field(default_factory=dict[int, End])
+    ends: dict[int, SampleResult] = field(default_factory=dict[int, SampleResult])
     error: ServeError | None = None
     stalls: bool = False
 
@@ -181,12 +181,12 @@ class Rig:
     def assert_nothing_is_left(self) -> None:
         """No sequence anywhere, nor anything that was kept for one."""
         scheduler = self.scheduler
-        assert (len(scheduler.waiting), scheduler.reading, scheduler.decoding, scheduler.paused) == (0, [], [], [])
+        assert (len(scheduler.waiting), scheduler.prefilling, scheduler.decoding, scheduler.paused) == (0, [], [], [])
         assert not scheduler._slices
         scheduler.expired(1e18)
         assert not scheduler._deadlines
 
     @staticmethod
-    def _publish(published: Published) -> None:
+    def _publish(published: StepOutputs) -> None:
         for stream, output in published:
             stream.put(output)

@@ -10,10 +10,17 @@ import numpy as np
 from seqserve.server.decoding.sampling import SamplingSpec
 from seqserve.server.engine.generation import GenerationSequence
 from seqserve.server.engine.output_stream import OutputStream
-from seqserve.server.engine.requests import Admission, BeamSpec, FeedRequest, GenerationRequest, Received, StoppingSpec
+from seqserve.server.engine.requests import (
+    Admission,
+    BeamSpec,
+    GenerationRequest,
+    Received,
+    StepStreamRequest,
+    StoppingSpec,
+)
 from seqserve.server.engine.scheduler import Scheduler
-from seqserve.server.engine.steps import DecodeStep, FeedStep, Step
-from seqserve.server.engine.streaming import Feed, StepFeed
+from seqserve.server.engine.steps import DecodeStep, Step, StreamStep
+from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
@@ -72,10 +79,12 @@ def a_generation(
     return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
 
 
-def a_feed(*, caller: str = "", deadline_s: float | None = None) -> StepFeed:
+def a_feed(*, caller: str = "", deadline_s: float | None = None) -> StepStreamSequence:
     """A feed that is not open yet."""
     state = (np.zeros((1, 1, 1), np.float32),)
-    return StepFeed(FeedRequest(), state, state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0)
+    return StepStreamSequence(
+        StepStreamRequest(), state, state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0
+    )
 
 
 def carry_out(scheduler: Scheduler, step: Step) -> int:
@@ -91,7 +100,7 @@ def carry_out(scheduler: Scheduler, step: Step) -> int:
                 _grow(member)
         scheduler.update(step)
         return 1
-    if isinstance(step, FeedStep):
+    if isinstance(step, StreamStep):
         for feed, count in step.rows:
             _answer(feed, count)
         scheduler.update(step)
@@ -108,7 +117,7 @@ def carry_out(scheduler: Scheduler, step: Step) -> int:
     return max(count for _, count in step.rows)
 
 
-def _answer(feed: Feed, count: int) -> None:
+def _answer(feed: StreamingSequence, count: int) -> None:
     if count:
         feed.take(count)
         feed.read(np.repeat(_NO_LOGITS[None], count, axis=0))

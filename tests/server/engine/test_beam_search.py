@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqserve.server.decoding.beam_search import BeamSearch, Hypothesis
-from seqserve.server.engine.output_stream import Search
+from seqserve.server.engine.output_stream import BeamResult
 from tests.server.engine.rig import LoadedModel, Rig
 from tests.server.engine.sequences import generation_request
 
@@ -147,7 +147,7 @@ def test_the_engine_finds_what_the_search_alone_finds_whoever_shares_the_batch(t
     readers = [rig.start(request) for request in asked]
     rig.run()
     for request, reader in zip(asked, readers, strict=True):
-        assert isinstance(reader.result, Search)
+        assert isinstance(reader.result, BeamResult)
         expected = tiny.oracle.search(request)
         assert [hypothesis.tokens for hypothesis in reader.result.hypotheses] == [text for text, _ in expected]
         for hypothesis, (_, logprob) in zip(reader.result.hypotheses, expected, strict=True):

@@ -26,7 +26,7 @@ def assert_as_alone(model: LoadedModel, reader: Reader) -> None:
 def test_a_cancel_while_the_graph_runs_takes_effect_after_it(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, kind: dict[str, Any], steps: int
 ) -> None:
-    rig = Rig(tiny, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, ride_length_max=0))
+    rig = Rig(tiny, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, inline_prefill_tokens_max=0))
     gone = rig.start(generation_request(tiny.prompt(10), max_tokens=30, **kind))
     stays = rig.start(generation_request(tiny.prompt(11), max_tokens=20, seed=5))
     for _ in range(steps):
@@ -46,7 +46,7 @@ def test_a_cancel_while_the_graph_runs_takes_effect_after_it(
 def test_a_step_that_fails_ends_its_sequences_and_not_the_engine(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, steps: int
 ) -> None:
-    rig = Rig(tiny, BatchSettings(size_max=3, prefill_length_max=4, prefill_tokens_max=8, ride_length_max=0))
+    rig = Rig(tiny, BatchSettings(size_max=3, prefill_length_max=4, prefill_tokens_max=8, inline_prefill_tokens_max=0))
     readers = [rig.start(generation_request(tiny.prompt(9, seed), seed=seed, max_tokens=20)) for seed in range(5)]
     for _ in range(steps):
         rig.step()
@@ -167,8 +167,8 @@ def test_what_the_engine_counts_is_what_it_did(tiny: LoadedModel) -> None:
     rig = Rig(tiny)
     reader = rig.start(generation_request(tiny.prompt(9), max_tokens=7, samples=2))
     rig.run()
-    counts = rig.engine.counts()
+    counts = rig.engine.stats()
     assert counts.requests == 1
     assert counts.generated_tokens == 14 == sum(len(tokens) for tokens in reader.tokens.values())
-    assert counts.read_tokens == 9
-    assert (counts.waiting, counts.reading, counts.decoding, counts.paused) == (0, 0, 0, 0)
+    assert counts.prefill_tokens == 9
+    assert (counts.waiting, counts.prefilling, counts.decoding, counts.paused) == (0, 0, 0, 0)

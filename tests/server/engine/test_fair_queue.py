@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.server.engine.fair_queue import Line
+from seqserve.server.engine.fair_queue import FairQueue
 
 CALLERS = st.sampled_from(["ann", "bob", "cid"])
 OPERATIONS = st.lists(
@@ -55,7 +55,7 @@ class NaiveLine:
 
 @given(OPERATIONS)
 def test_the_line_does_what_a_naive_one_does(operations: list[tuple[str, str, int]]) -> None:
-    line: Line[int] = Line()
+    line: FairQueue[int] = FairQueue()
     naive = NaiveLine()
     numbers = itertools.count()
     for what, caller, number in operations:
@@ -75,14 +75,14 @@ def test_the_line_does_what_a_naive_one_does(operations: list[tuple[str, str, in
 
 
 def test_the_higher_priority_goes_first_whoever_came_before() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for item, priority in (("low", -1), ("usual", 0), ("high", 5), ("usual too", 0)):
         line.add(item, "ann", priority)
     assert [line.pop() for _ in range(4)] == ["high", "usual", "usual too", "low"]
 
 
 def test_a_caller_with_many_does_not_keep_another_with_one_from_its_turn() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for number in range(100):
         line.add(f"greedy {number}", "greedy", 0)
     line.add("modest", "modest", 0)
@@ -90,7 +90,7 @@ def test_a_caller_with_many_does_not_keep_another_with_one_from_its_turn() -> No
 
 
 def test_an_empty_line_has_nobody_to_give() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     assert not line
     assert line.first_priority() is None
     assert not line.remove("nobody")

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqserve.server.engine.requests import FeedRequest
-from seqserve.server.engine.streaming import StepFeed
+from seqserve.server.engine.requests import StepStreamRequest
+from seqserve.server.engine.streaming import StepStreamSequence
 from seqserve.server.errors import InputTooLongError, TaskMismatchError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray
 from seqserve.server.settings import BatchSettings
-from tests.server.engine.feeders import Feeder, FeedRig
 from tests.server.engine.rig import LoadedModel
+from tests.server.engine.streams import Feeder, FeedRig
 
 LENGTH_MAX = 40
 Model = Callable[[str], LoadedModel]
@@ -103,7 +103,7 @@ STREAM = st.tuples(
 @given(streams=st.lists(STREAM, min_size=1, max_size=4))
 def test_final_outputs_depend_on_the_steps_alone(model: Model, kind: str, streams: list[Any]) -> None:
     rig = FeedRig(model(kind), BatchSettings(size_max=3, prefill_length_max=4, prefill_tokens_max=streams[0][3]))
-    feeders = [rig.open(FeedRequest(lookahead=ahead, provisional=shows)) for ahead, shows, *_ in streams]
+    feeders = [rig.open(StepStreamRequest(lookahead=ahead, provisional=shows)) for ahead, shows, *_ in streams]
     for turn in range(max(len(pieces) for _, _, pieces, _ in streams)):
         for feeder, (_, _, pieces, _) in zip(feeders, streams, strict=True):
             if turn < len(pieces):
@@ -148,7 +148,7 @@ def shown(feeder: Feeder) -> list[tuple[int, int, bool]]:
 
 def test_steps_are_final_when_their_future_is_there(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeder = rig.open(FeedRequest(lookahead=2))
+    feeder = rig.open(StepStreamRequest(lookahead=2))
     for tokens, first, count in (([1, 2], 0, 0), ([3], 0, 1), ([4, 5, 6], 1, 3)):
         feeder.give(tokens)
         rig.run()
@@ -163,7 +163,7 @@ def test_steps_are_final_when_their_future_is_there(model: Model) -> None:
 def test_steps_that_are_not_final_are_shown_if_asked_for(model: Model, lookahead: int | None) -> None:
     servable = model("gru").servable
     rig = FeedRig(model("gru"))
-    feeder = rig.open(FeedRequest(lookahead=lookahead, provisional=True))
+    feeder = rig.open(StepStreamRequest(lookahead=lookahead, provisional=True))
     feeder.give([1, 2])
     rig.run()
     np.testing.assert_array_equal(feeder.steps[0].scores, final(servable, [1, 2], None))
@@ -178,7 +178,7 @@ def test_steps_that_are_not_final_are_shown_if_asked_for(model: Model, lookahead
 
 def test_a_flush_shows_what_is_there_once(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeder = rig.open(FeedRequest(lookahead=3))
+    feeder = rig.open(StepStreamRequest(lookahead=3))
     feeder.give([1, 2])
     rig.run()
     assert shown(feeder) == []
@@ -200,7 +200,7 @@ def test_the_forward_state_of_one_layer_does_not_depend_on_the_look_ahead(model:
     rows = []
     for lookahead in (0, 1, 5):
         rig = FeedRig(model("lstm"))
-        feeder = rig.open(FeedRequest(lookahead=lookahead))
+        feeder = rig.open(StepStreamRequest(lookahead=lookahead))
         feeder.give([1, 2, 3, 4, 5] + [6] * lookahead)
         rig.run()
         rows.append(feeder.feed.row)
@@ -210,7 +210,7 @@ def test_the_forward_state_of_one_layer_does_not_depend_on_the_look_ahead(model:
 
 def test_windows_of_many_feeds_share_a_run(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeders = [rig.open(FeedRequest(lookahead=1)) for _ in range(20)]
+    feeders = [rig.open(StepStreamRequest(lookahead=1)) for _ in range(20)]
     for feeder in feeders:
         feeder.give([1, 2])
     rig.run()
@@ -220,7 +220,7 @@ def test_windows_of_many_feeds_share_a_run(model: Model) -> None:
 
 def test_a_sentence_without_end_is_refused_if_it_is_to_be_answered_as_a_whole(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeder = rig.open(FeedRequest(lookahead=None))
+    feeder = rig.open(StepStreamRequest(lookahead=None))
     feeder.give([1] * LENGTH_MAX)
     feeder.end_sentence()
     feeder.give([1] * LENGTH_MAX)
@@ -233,11 +233,11 @@ def test_a_sentence_without_end_is_refused_if_it_is_to_be_answered_as_a_whole(mo
 
 def test_a_sentence_without_end_is_read_in_little_memory_with_a_look_ahead(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeder = rig.open(FeedRequest(lookahead=2))
+    feeder = rig.open(StepStreamRequest(lookahead=2))
     for _ in range(50):
         feeder.give([1, 2, 3])
         rig.run()
-        assert isinstance(feeder.feed, StepFeed)
+        assert isinstance(feeder.feed, StepStreamSequence)
         assert sum(map(len, feeder.feed._pieces)) == 2
     feeder.finish()
     rig.run()
@@ -247,8 +247,8 @@ def test_a_sentence_without_end_is_read_in_little_memory_with_a_look_ahead(model
 def test_a_model_without_its_forward_state_answers_whole_sentences_alone(model: Model) -> None:
     rig = FeedRig(model("whole"))
     with pytest.raises(TaskMismatchError, match="exported without its forward state; for a look-ahead export it again"):
-        rig.open(FeedRequest(lookahead=1))
-    feeder = rig.open(FeedRequest(lookahead=None, provisional=True))
+        rig.open(StepStreamRequest(lookahead=1))
+    feeder = rig.open(StepStreamRequest(lookahead=None, provisional=True))
     feeder.give([1, 2, 3])
     rig.run()
     feeder.end_sentence()
@@ -260,7 +260,7 @@ def test_a_model_without_its_forward_state_answers_whole_sentences_alone(model: 
 
 def test_steps_that_are_shown_and_not_read_count_as_unanswered(model: Model) -> None:
     rig = FeedRig(model("lstm"))
-    feeder = rig.open(FeedRequest(lookahead=None, provisional=True))
+    feeder = rig.open(StepStreamRequest(lookahead=None, provisional=True))
     feeder.stalls = True
     for token in range(4):
         feeder.give([token])

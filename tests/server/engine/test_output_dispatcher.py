@@ -9,8 +9,15 @@ from typing import cast
 import pytest
 
 from seqserve.server.decoding.logprobs import Candidate, StepReport
-from seqserve.server.engine.output_dispatcher import Courier
-from seqserve.server.engine.output_stream import Answers, End, FinishReason, Output, OutputStream, Times
+from seqserve.server.engine.output_dispatcher import OutputDispatcher
+from seqserve.server.engine.output_stream import (
+    FinishReason,
+    OutputStream,
+    SampleResult,
+    StreamOutput,
+    Times,
+    TokenOutput,
+)
 from seqserve.server.errors import DeadlineError
 from seqserve.server.settings import WireSettings
 
@@ -91,39 +98,39 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> ManualLoop:
     return manual
 
 
-def courier_on(loop: ManualLoop, share: float = 0.5, pace_s: float = 0.0) -> Courier:
-    return Courier(cast("asyncio.AbstractEventLoop", loop), WireSettings(share=share, pace_s=pace_s))
+def courier_on(loop: ManualLoop, share: float = 0.5, pace_s: float = 0.0) -> OutputDispatcher:
+    return OutputDispatcher(cast("asyncio.AbstractEventLoop", loop), WireSettings(share=share, pace_s=pace_s))
 
 
-def token(number: int, *, last: bool = False) -> Output:
+def token(number: int, *, last: bool = False) -> TokenOutput:
     times = Times(0, 0, 0, 0)
-    return Output(0, number, end=End(FinishReason.LENGTH, times, number, number) if last else None)
+    return TokenOutput(0, number, end=SampleResult(FinishReason.LENGTH, times, number, number) if last else None)
 
 
 def test_the_loop_is_called_once_for_all_that_comes_before_it_turns(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop), Watched(loop)
+    dispatcher, stream = courier_on(loop), Watched(loop)
     for number in range(5):
-        courier.publish([(stream, token(number))])
+        dispatcher.publish([(stream, token(number))])
     assert loop.turn() == 1
     assert stream.messages[0][0] == 0
     assert [number for message in stream.messages for number in message] == [0, 1, 2, 3, 4]
-    courier.publish([(stream, token(5))])
+    dispatcher.publish([(stream, token(5))])
     assert loop.turn() == 1
 
 
 def test_a_lone_stream_that_costs_little_gets_every_token_at_once(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop), Watched(loop)
+    dispatcher, stream = courier_on(loop), Watched(loop)
     for number in range(10):
-        courier.publish([(stream, token(number))])
+        dispatcher.publish([(stream, token(number))])
         loop.turn()
         loop.now_s += 0.001
     assert stream.messages == [[number] for number in range(10)]
 
 
 def test_tokens_that_come_fast_share_messages_by_the_pace(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop, pace_s=0.005), Watched(loop)
+    dispatcher, stream = courier_on(loop, pace_s=0.005), Watched(loop)
     for number in range(20):
-        courier.publish([(stream, token(number, last=number == 19))])
+        dispatcher.publish([(stream, token(number, last=number == 19))])
         loop.turn()
         loop.now_s += 0.0013
     assert [len(message) for message in stream.messages] == [1, 4, 4, 4, 4, 3]
@@ -131,12 +138,12 @@ def test_tokens_that_come_fast_share_messages_by_the_pace(loop: ManualLoop) -> N
 
 
 def test_the_loop_is_not_called_for_tokens_that_it_will_look_for_by_itself(loop: ManualLoop) -> None:
-    courier, stream, newcomer = courier_on(loop, pace_s=0.005), Watched(loop), Watched(loop)
-    courier.publish([(stream, 0)])
+    dispatcher, stream, newcomer = courier_on(loop, pace_s=0.005), Watched(loop), Watched(loop)
+    dispatcher.publish([(stream, 0)])
     assert loop.turn() == 1
-    courier.publish([(stream, 1)])
+    dispatcher.publish([(stream, 1)])
     assert loop.turn() == 0
-    courier.publish([(newcomer, 0)])
+    dispatcher.publish([(newcomer, 0)])
     assert loop.turn() == 1
     assert newcomer.messages == [[0]]
     loop.now_s += 0.005
@@ -147,26 +154,26 @@ def test_the_loop_is_not_called_for_tokens_that_it_will_look_for_by_itself(loop:
 
 
 def test_tokens_that_come_slower_than_the_pace_come_at_once(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop, pace_s=0.005), Watched(loop)
+    dispatcher, stream = courier_on(loop, pace_s=0.005), Watched(loop)
     for number in range(10):
-        courier.publish([(stream, token(number))])
+        dispatcher.publish([(stream, token(number))])
         loop.turn()
         loop.now_s += 0.006
     assert stream.messages == [[number] for number in range(10)]
 
 
 def test_much_that_comes_at_once_does_not_wait_for_the_pace(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop, pace_s=1.0), Watched(loop)
+    dispatcher, stream = courier_on(loop, pace_s=1.0), Watched(loop)
     for number in range(33):
-        courier.publish([(stream, token(number))])
+        dispatcher.publish([(stream, token(number))])
         loop.turn()
     assert [len(message) for message in stream.messages] == [1, 16, 16]
 
 
-def under_load(loop: ManualLoop, courier: Courier, streams: list[Watched], steps: int) -> None:
+def under_load(loop: ManualLoop, dispatcher: OutputDispatcher, streams: list[Watched], steps: int) -> None:
     """Steps that each give every stream one token and last 10 ms."""
     for number in range(steps):
-        courier.publish([(stream, token(number)) for stream in streams])
+        dispatcher.publish([(stream, token(number)) for stream in streams])
         loop.turn()
         loop.now_s += 0.01
 
@@ -179,9 +186,9 @@ def nothing_more_comes(loop: ManualLoop) -> None:
 
 
 def test_messages_grow_while_the_loop_takes_more_than_its_share_and_nothing_is_lost(loop: ManualLoop) -> None:
-    courier = courier_on(loop)
+    dispatcher = courier_on(loop)
     streams = [Watched(loop, cost_s=0.001) for _ in range(8)]  # 8 of 10 ms a step, while messages have one token
-    under_load(loop, courier, streams, 60)
+    under_load(loop, dispatcher, streams, 60)
     nothing_more_comes(loop)
     for stream in streams:
         assert [number for message in stream.messages for number in message] == list(range(60))
@@ -190,31 +197,31 @@ def test_messages_grow_while_the_loop_takes_more_than_its_share_and_nothing_is_l
 
 
 def test_messages_grow_more_while_the_loop_is_late(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop), Watched(loop)
+    dispatcher, stream = courier_on(loop), Watched(loop)
     for number in range(30):
-        courier.publish([(stream, token(number))])
+        dispatcher.publish([(stream, token(number))])
         loop.now_s += 0.05
         loop.turn()
     assert {len(message) for message in stream.messages[-5:]} == {3}
 
 
 def test_messages_shrink_again_when_the_load_is_gone(loop: ManualLoop) -> None:
-    courier = courier_on(loop)
+    dispatcher = courier_on(loop)
     streams = [Watched(loop, cost_s=0.001) for _ in range(8)]
-    under_load(loop, courier, streams, 60)
-    under_load(loop, courier, streams[:1], 60)
+    under_load(loop, dispatcher, streams, 60)
+    under_load(loop, dispatcher, streams[:1], 60)
     assert {len(message) for message in streams[0].messages[-20:]} == {1}
 
 
 def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
-    courier = courier_on(loop, share=0.01)
+    dispatcher = courier_on(loop, share=0.01)
     crowd = [Watched(loop, cost_s=0.01) for _ in range(4)]
-    under_load(loop, courier, crowd, 41)
+    under_load(loop, dispatcher, crowd, 41)
     before = [len(stream.messages) for stream in crowd]
     assert len(crowd[2].messages[-1]) == 2
     newcomer = Watched(loop)
-    courier.publish([(newcomer, token(0))])
-    courier.publish([(crowd[0], token(41, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(41))])
+    dispatcher.publish([(newcomer, token(0))])
+    dispatcher.publish([(crowd[0], token(41, last=True)), (crowd[1], DeadlineError("late")), (crowd[2], token(41))])
     loop.turn()
     assert newcomer.messages == [[0]]
     assert crowd[0].messages[-1][-1] == 41
@@ -223,11 +230,11 @@ def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
 
 
 def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> None:
-    courier = courier_on(loop, share=0.01)
-    under_load(loop, courier, [Watched(loop, cost_s=0.01) for _ in range(4)], 41)
+    dispatcher = courier_on(loop, share=0.01)
+    under_load(loop, dispatcher, [Watched(loop, cost_s=0.01) for _ in range(4)], 41)
     feed, busy = Watched(loop), Watched(loop)
     report = StepReport(Candidate(1, -1.0, 1), ())
-    courier.publish([(feed, Answers([report], 1, rests=True)), (busy, Answers([report], 1, rests=False))])
+    dispatcher.publish([(feed, StreamOutput([report], 1, rests=True)), (busy, StreamOutput([report], 1, rests=False))])
     loop.turn()
     assert (len(feed.wakings_s), len(busy.wakings_s)) == (1, 0)
     nothing_more_comes(loop)
@@ -235,12 +242,12 @@ def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> Non
 
 
 def test_many_readers_are_woken_few_at_a_time_so_that_others_come_in_between(loop: ManualLoop) -> None:
-    courier = courier_on(loop)
+    dispatcher = courier_on(loop)
     crowd = [Watched(loop) for _ in range(10)]
-    courier.publish([(stream, token(0)) for stream in crowd])
+    dispatcher.publish([(stream, token(0)) for stream in crowd])
     loop.once()
     assert all(len(stream.messages) == 1 for stream in crowd)  # first tokens do not wait
-    courier.publish([(stream, token(1)) for stream in crowd])
+    dispatcher.publish([(stream, token(1)) for stream in crowd])
     woken = list[int]()
     for _ in range(4):
         loop.once()
@@ -249,9 +256,9 @@ def test_many_readers_are_woken_few_at_a_time_so_that_others_come_in_between(loo
 
 
 def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
-    courier = courier_on(loop, share=0.01)
+    dispatcher = courier_on(loop, share=0.01)
     streams = [Watched(loop, cost_s=0.01) for _ in range(3)]
-    under_load(loop, courier, streams, 42)
+    under_load(loop, dispatcher, streams, 42)
     told = [number for message in streams[0].messages for number in message]
     assert told != list(range(42))  # some wait
     nothing_more_comes(loop)
@@ -261,12 +268,12 @@ def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
 
 
 def test_a_stream_that_has_ended_is_not_woken_again(loop: ManualLoop) -> None:
-    courier, stream = courier_on(loop), Watched(loop, cost_s=1.0)
+    dispatcher, stream = courier_on(loop), Watched(loop, cost_s=1.0)
     other = Watched(loop, cost_s=1.0)
-    courier.publish([(stream, token(0)), (other, token(0))])
-    courier.publish([(stream, token(1)), (other, token(1))])
-    courier.publish([(stream, token(2)), (other, token(2))])
-    courier.publish([(stream, token(3, last=True))])
+    dispatcher.publish([(stream, token(0)), (other, token(0))])
+    dispatcher.publish([(stream, token(1)), (other, token(1))])
+    dispatcher.publish([(stream, token(2)), (other, token(2))])
+    dispatcher.publish([(stream, token(3, last=True))])
     loop.turn()
     count = len(stream.wakings_s)
     loop.now_s += 1.0

@@ -40,14 +40,14 @@ class Served:
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
-        counts = self.engine.counts()
-        return counts.waiting, counts.reading, counts.decoding, counts.paused
+        counts = self.engine.stats()
+        return counts.waiting, counts.prefilling, counts.decoding, counts.paused
 
     def sequence(self, place: int = 0) -> GenerationSequence:
         """One of those that the engine has: those that run before those that wait."""
         scheduler = self.engine._scheduler
         with self.engine._awake:
-            found = [*scheduler.reading, *scheduler.decoding, *scheduler.paused, *scheduler.waiting][place]
+            found = [*scheduler.prefilling, *scheduler.decoding, *scheduler.paused, *scheduler.waiting][place]
         assert isinstance(found, GenerationSequence)
         return found
 
@@ -99,7 +99,7 @@ def serve(root: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
     @asynccontextmanager
     async def serving(**batch: Any) -> AsyncIterator[Served]:
-        defaults = {"lanes": 1, "slice_tokens": ENDLESS, "tokens_ahead_max": ENDLESS}
+        defaults = {"engines": 1, "slice_tokens": ENDLESS, "tokens_ahead_max": ENDLESS}
         server = Server(
             ServerSettings(models=root, listen="127.0.0.1:0", drain_s=0, batch=defaults | batch)  # type: ignore[arg-type]
         )

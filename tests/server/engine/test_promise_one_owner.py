@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqserve.server.engine.output_stream import Scores, Search
+from seqserve.server.engine.output_stream import BeamResult, ScoreResult
 from seqserve.server.engine.requests import GenerationRequest, Received, Request, ScoringRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import DeadlineError, QueueFullError
@@ -45,12 +45,12 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 WALKS = [
-    BatchSettings(size_max=4, queue_depth_max=6, prefill_length_max=4, prefill_tokens_max=16, ride_length_max=6,
-                  slice_tokens=3, tokens_ahead_max=4),
-    BatchSettings(size_max=16, queue_depth_max=10, prefill_length_max=16, ride_length_max=0, slice_tokens=5,
+    BatchSettings(size_max=4, queue_depth_max=6, prefill_length_max=4, prefill_tokens_max=16,
+                  inline_prefill_tokens_max=6, slice_tokens=3, tokens_ahead_max=4),
+    BatchSettings(size_max=16, queue_depth_max=10, prefill_length_max=16, inline_prefill_tokens_max=0, slice_tokens=5,
                   tokens_ahead_max=3, prefix_cache_bytes_max=2000),
-    BatchSettings(size_max=3, queue_depth_max=4, prefill_length_max=3, prefill_tokens_max=7, ride_length_max=32,
-                  slice_tokens=1, tokens_ahead_max=2),
+    BatchSettings(size_max=3, queue_depth_max=4, prefill_length_max=3, prefill_tokens_max=7,
+                  inline_prefill_tokens_max=32, slice_tokens=1, tokens_ahead_max=2),
     BatchSettings(size_max=24, queue_depth_max=24, prefill_length_max=8, prefix_cache_bytes_max=0),
 ]  # fmt: skip
 
@@ -175,12 +175,12 @@ class Walk:
         """What the reader has received is what the sequence alone would have given."""
         request = reader.request
         if not isinstance(request, GenerationRequest):
-            if isinstance(reader.result, Scores):
+            if isinstance(reader.result, ScoreResult):
                 logprobs = [report.chosen.logprob for report in reader.result.reports]
                 tokens = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
                 np.testing.assert_allclose(logprobs, self.expected("score", tokens, reader.past), rtol=0, atol=1e-12)
             return
-        if isinstance(reader.result, Search):
+        if isinstance(reader.result, BeamResult):
             self.check_search(request, reader.result, reader.past)
         for sample, tokens in reader.tokens.items():
             expected = self.model.oracle.text(request, sample, reader.past)
@@ -190,7 +190,7 @@ class Walk:
                 assert had + len(tokens) == len(expected.tokens)
             self.counts["tokens"] += len(tokens)
 
-    def check_search(self, request: GenerationRequest, search: Search, past: Past) -> None:
+    def check_search(self, request: GenerationRequest, search: BeamResult, past: Past) -> None:
         expected = self.expected("search", request, past)
         assert [hypothesis.tokens for hypothesis in search.hypotheses] == [tokens for tokens, _ in expected]
         np.testing.assert_allclose(

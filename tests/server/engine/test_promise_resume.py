@@ -24,7 +24,9 @@ from tests.server.engine.conftest import Load
 from tests.server.engine.rig import LoadedModel, Rig, taken
 from tests.server.engine.sequences import generation_request
 
-CROWDED = BatchSettings(size_max=3, prefill_length_max=3, prefill_tokens_max=7, ride_length_max=6, slice_tokens=2)
+CROWDED = BatchSettings(
+    size_max=3, prefill_length_max=3, prefill_tokens_max=7, inline_prefill_tokens_max=6, slice_tokens=2
+)
 BYTES = [bytes([byte]) for byte in "é国😀ä".encode()] + [letter.encode() for letter in "\n ,.abcdefghijklmnopqré国"]
 """A table of tokens that are no whole characters by themselves, and of some that are."""
 

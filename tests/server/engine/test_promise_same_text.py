@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqserve.server.engine.output_stream import FinishReason, Scores
+from seqserve.server.engine.output_stream import FinishReason, ScoreResult
 from seqserve.server.engine.requests import GenerationRequest, ScoringRequest
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
@@ -85,7 +85,9 @@ def test_the_text_is_the_same_alone_and_among_others(model: LoadedModel, count: 
 def test_the_text_is_the_same_wherever_its_prompt_is_cut(load: Load, block: int, tokens_max: int) -> None:
     for cell in CELLS:
         model = load(cell, 2, 24)
-        rig = Rig(model, BatchSettings(prefill_length_max=block, prefill_tokens_max=tokens_max, ride_length_max=0))
+        rig = Rig(
+            model, BatchSettings(prefill_length_max=block, prefill_tokens_max=tokens_max, inline_prefill_tokens_max=0)
+        )
         running = rig.start(generation_request([1], max_tokens=100, temperature=0.0))
         for _ in range(3):
             rig.step()
@@ -99,7 +101,7 @@ def test_the_text_is_the_same_wherever_its_prompt_is_cut(load: Load, block: int,
 
 @pytest.mark.parametrize("ride", [0, 5, 32])
 def test_the_text_is_the_same_whether_its_prompt_rides_or_is_read(model: LoadedModel, ride: int) -> None:
-    rig = Rig(model, BatchSettings(ride_length_max=ride, prefix_cache_bytes_max=0))
+    rig = Rig(model, BatchSettings(inline_prefill_tokens_max=ride, prefix_cache_bytes_max=0))
     readers = [rig.start(generation_request([2], max_tokens=90))]
     for request in requests_of(model, 24):
         readers.append(rig.start(request))
@@ -111,7 +113,7 @@ def test_the_text_is_the_same_whether_its_prompt_rides_or_is_read(model: LoadedM
 
 @pytest.mark.parametrize("ride", [0, 32])
 def test_a_hit_of_the_prefix_cache_changes_no_bit(model: LoadedModel, ride: int) -> None:
-    rig = Rig(model, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, ride_length_max=ride))
+    rig = Rig(model, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, inline_prefill_tokens_max=ride))
     prompt = model.prompt(37)
     asked = [
         generation_request(prompt[:length], seed=seed, max_tokens=15)
@@ -166,7 +168,7 @@ def test_the_text_is_the_same_after_neighbours_were_cancelled(model: LoadedModel
 
 @pytest.mark.parametrize("slice_tokens", [1, 3])
 def test_the_text_is_the_same_after_it_had_to_make_room(model: LoadedModel, slice_tokens: int) -> None:
-    rig = Rig(model, BatchSettings(size_max=3, slice_tokens=slice_tokens, ride_length_max=4))
+    rig = Rig(model, BatchSettings(size_max=3, slice_tokens=slice_tokens, inline_prefill_tokens_max=4))
     readers = [
         rig.start(request, caller="ab"[number % 2], priority=number % 3 // 2)
         for number, request in enumerate(requests_of(model, 14))
@@ -229,9 +231,13 @@ def test_the_logprobs_of_a_text_are_the_same_to_the_bit_however_it_is_read(model
                 rig.run()
         rig.run()
         results = [reader.result for reader in readers]
-        assert all(isinstance(result, Scores) for result in results)
+        assert all(isinstance(result, ScoreResult) for result in results)
         found.append(
-            [[report.chosen.logprob for report in result.reports] for result in results if isinstance(result, Scores)]
+            [
+                [report.chosen.logprob for report in result.reports]
+                for result in results
+                if isinstance(result, ScoreResult)
+            ]
         )
     assert all(again == found[0] for again in found)
     for text, logprobs in zip(texts, found[0], strict=True):
@@ -243,9 +249,9 @@ def test_the_logprobs_of_a_generation_and_its_prompt_are_the_same_to_the_bit(mod
     told = []
     for settings, crowd in (
         (BatchSettings(), 0),
-        (BatchSettings(prefill_length_max=3, ride_length_max=0), 9),
-        (BatchSettings(ride_length_max=32), 5),
-        (BatchSettings(ride_length_max=32, size_max=2, slice_tokens=2), 5),
+        (BatchSettings(prefill_length_max=3, inline_prefill_tokens_max=0), 9),
+        (BatchSettings(inline_prefill_tokens_max=32), 5),
+        (BatchSettings(inline_prefill_tokens_max=32, size_max=2, slice_tokens=2), 5),
     ):
         rig = Rig(model, settings)
         for number in range(crowd):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqserve.server.engine.output_stream import Scores
+from seqserve.server.engine.output_stream import ScoreResult
 from seqserve.server.engine.requests import ScoringRequest
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
@@ -32,7 +32,9 @@ KINDS: list[dict[str, Any]] = [
     {"temperature": 0.0, "presence_penalty": 0.9, "repetition_penalty": 1.2},
     {"min_p": 0.1, "logit_bias": {3: 2.0}, "logprobs": 1},
 ]
-CROWDED = BatchSettings(size_max=3, prefill_length_max=3, prefill_tokens_max=7, ride_length_max=6, slice_tokens=2)
+CROWDED = BatchSettings(
+    size_max=3, prefill_length_max=3, prefill_tokens_max=7, inline_prefill_tokens_max=6, slice_tokens=2
+)
 NEW = SequenceState.new()
 
 
@@ -158,7 +160,7 @@ def _scores(
     reader = rig.start(ScoringRequest(token_inputs(tokens), 1, start, keeps_state))
     while not reader.done:
         rig.step()
-    assert isinstance(reader.result, Scores)
+    assert isinstance(reader.result, ScoreResult)
     counts = start.counts.plus(np.array(tokens, np.int32), np.empty(0, np.int32))
     following = SequenceState(reader.result.state, start.position + len(tokens), tokens[-1], counts)
     return [report.chosen.logprob for report in reader.result.reports], following

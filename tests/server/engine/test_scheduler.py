@@ -7,10 +7,10 @@ import pytest
 
 from seqserve.server.engine.generation import GenerationSequence
 from seqserve.server.engine.output_stream import OutputStream
-from seqserve.server.engine.requests import Admission, ReadingRequest, ScoringRequest
+from seqserve.server.engine.requests import Admission, ForwardRequest, ScoringRequest
 from seqserve.server.engine.scheduler import Scheduler
-from seqserve.server.engine.sequence import ReadingSequence, ScoringSequence
-from seqserve.server.engine.steps import DecodeStep, ReadStep
+from seqserve.server.engine.sequence import ForwardSequence, ScoringSequence
+from seqserve.server.engine.steps import DecodeStep, PrefillStep
 from seqserve.server.errors import QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
@@ -56,12 +56,12 @@ def test_a_long_prompt_delays_running_streams_by_one_bounded_piece_at_a_time(blo
     scheduler.add(a_generation(1999, caller="another"))
     clock = ManualClock()
     pause_s, decodes = 0.0, 0
-    while any(sequence.remaining for sequence in scheduler.reading) or not decodes:
+    while any(sequence.remaining for sequence in scheduler.prefilling) or not decodes:
         step = scheduler.schedule()
         assert step is not None
         steps = carry_out(scheduler, step)
         clock.advance(steps)  # a second a step of the graph
-        if isinstance(step, ReadStep):
+        if isinstance(step, PrefillStep):
             pause_s += steps
             assert pause_s <= block
         else:
@@ -76,19 +76,19 @@ def test_a_prompt_that_disturbs_nobody_is_read_in_one_piece() -> None:
     sequence = a_generation(500)
     scheduler.add(sequence)
     step = one_step(scheduler)
-    assert step == ReadStep([(sequence, 496)])  # up to a whole block, for the cache
-    assert one_step(scheduler) == ReadStep([(sequence, 4)])
+    assert step == PrefillStep([(sequence, 496)])  # up to a whole block, for the cache
+    assert one_step(scheduler) == PrefillStep([(sequence, 4)])
     assert one_step(scheduler) == DecodeStep([sequence])
 
 
 def test_a_short_prompt_rides_in_the_decoding_batch() -> None:
-    scheduler = scheduler_of(ride_length_max=8)
+    scheduler = scheduler_of(inline_prefill_tokens_max=8)
     stream, short, long = a_generation(), a_generation(8), a_generation(9)
     scheduler.add(stream)
     decode_steps(scheduler, 1)
     scheduler.add(short)
     scheduler.add(long)
-    assert one_step(scheduler) == ReadStep([(long, 9)])
+    assert one_step(scheduler) == PrefillStep([(long, 9)])
     step = scheduler.schedule()
     assert isinstance(step, DecodeStep)
     assert set(step.sequences) == {stream, short, long}
@@ -104,13 +104,13 @@ def test_prompts_of_like_length_share_a_run_within_its_limit() -> None:
     for sequence in (twenty[0], seven, ten, *twenty[1:3]):
         scheduler.add(sequence)
     step = scheduler.schedule()
-    assert isinstance(step, ReadStep)  # a block of the long ones, and no row shorter than half of it
+    assert isinstance(step, PrefillStep)  # a block of the long ones, and no row shorter than half of it
     assert dict(step.rows) == {twenty[0]: 16, ten: 10, twenty[1]: 16, twenty[2]: 16}
     scheduler = scheduler_of(prefill_tokens_max=64)
     for sequence in (twenty[0], ten, *twenty[1:]):
         scheduler.add(sequence)
     step = scheduler.schedule()
-    assert isinstance(step, ReadStep)  # where not all fit, those of the same length
+    assert isinstance(step, PrefillStep)  # where not all fit, those of the same length
     assert [count for _, count in step.rows] == [16] * 4
     assert step.rows[0][0] is twenty[0]
 
@@ -195,7 +195,7 @@ def test_a_less_important_request_waits_for_however_long() -> None:
 
 def test_a_rider_is_not_sent_back_in_line_while_its_state_is_in_the_batch() -> None:
     """Read apart later, it would go on from the state that it had before it joined."""
-    scheduler = scheduler_of(size_max=2, ride_length_max=8)
+    scheduler = scheduler_of(size_max=2, inline_prefill_tokens_max=8)
     running = a_generation(priority=1, max_tokens=ENDLESS)
     rider = a_generation(8, priority=0)
     scheduler.add(running)
@@ -242,13 +242,13 @@ def test_beams_are_never_parted() -> None:
 def test_what_cannot_be_cut_is_read_whole() -> None:
     scheduler = Scheduler(BatchSettings(prefill_length_max=4, prefill_tokens_max=100), cuts=False)
     sequences = [
-        ReadingSequence(ReadingRequest(token_inputs([0] * length)), (), OutputStream(), Admission(), 0.0)
+        ForwardSequence(ForwardRequest(token_inputs([0] * length)), (), OutputStream(), Admission(), 0.0)
         for length in (300, 20, 21, 25, 11, 50, 300)
     ]
     for sequence in sequences:
         scheduler.add(sequence)
     while (step := scheduler.schedule()) is not None:
-        assert isinstance(step, ReadStep)
+        assert isinstance(step, PrefillStep)
         counts = [count for _, count in step.rows]
         assert [sequence.remaining for sequence, _ in step.rows] == counts
         assert len(counts) == 1 or len(counts) * max(counts) <= 100
@@ -257,13 +257,13 @@ def test_what_cannot_be_cut_is_read_whole() -> None:
 
 
 def test_scores_are_read_beside_generations() -> None:
-    scheduler = scheduler_of(ride_length_max=32)
+    scheduler = scheduler_of(inline_prefill_tokens_max=32)
     stream = a_generation()
     scheduler.add(stream)
     decode_steps(scheduler, 1)
     scoring = ScoringSequence(ScoringRequest(token_inputs(np.zeros(5, np.int32))), (), OutputStream(), Admission(), 0.0)
     scheduler.add(scoring)
-    assert one_step(scheduler) == ReadStep([(scoring, 5)])
+    assert one_step(scheduler) == PrefillStep([(scoring, 5)])
     assert one_step(scheduler) == DecodeStep([stream])
     assert isinstance(stream, GenerationSequence)
     assert stream.generated == 3

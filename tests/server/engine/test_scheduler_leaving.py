@@ -23,7 +23,7 @@ def test_an_expired_sequence_is_taken_out_wherever_it_is() -> None:
     for sequence in (decoding, reading, waiting):
         scheduler.add(sequence)
     one_step(scheduler)
-    places = (scheduler.paused, scheduler.decoding, scheduler.reading, list(scheduler.waiting))
+    places = (scheduler.paused, scheduler.decoding, scheduler.prefilling, list(scheduler.waiting))
     assert sorted(len(place) for place in places) in ([0, 1, 1, 2], [1, 1, 1, 1])
     assert scheduler.expired(4.999) == []
     assert set(scheduler.expired(5.0)) == {stalled, decoding, reading, waiting}
@@ -119,7 +119,7 @@ def test_a_cancelled_sequence_takes_part_in_no_later_step(samples: int, steps: i
         if other.generated > 20:
             scheduler.remove(other)
     assert [member.generated for member in sequence.family] == generated
-    assert (len(scheduler.waiting), scheduler.reading, scheduler.decoding, scheduler.paused) == (0, [], [], [])
+    assert (len(scheduler.waiting), scheduler.prefilling, scheduler.decoding, scheduler.paused) == (0, [], [], [])
 
 
 def test_clearing_gives_back_everybody() -> None:

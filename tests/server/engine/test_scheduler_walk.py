@@ -13,7 +13,7 @@ from seqserve.server.engine.generation import GenerationSequence
 from seqserve.server.engine.requests import Received
 from seqserve.server.engine.scheduler import Scheduler
 from seqserve.server.engine.sequence import Sequence
-from seqserve.server.engine.streaming import StepFeed
+from seqserve.server.engine.streaming import StepStreamSequence
 from seqserve.server.errors import QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
@@ -26,17 +26,17 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.scheduler = Scheduler(BatchSettings(), cuts=True)
         self.now_s = 0.0
         self.live: list[GenerationSequence] = []  # first samples of those who are in, by the test's own account
-        self.feeds: list[StepFeed] = []  # the same, of those whose inputs come over time
+        self.open_streams: list[StepStreamSequence] = []  # the same, of those whose inputs come over time
 
     @initialize(
         size_max=st.integers(1, 6),
         queue_depth_max=st.integers(1, 6),
         prefill_length_max=st.integers(1, 5),
         prefill_tokens_max=st.integers(1, 12),
-        ride_length_max=st.integers(0, 6),
+        inline_prefill_tokens_max=st.integers(0, 6),
         slice_tokens=st.integers(1, 5),
         tokens_ahead_max=st.integers(2, 9),
-        feeds_max=st.integers(1, 5),
+        open_streams_max=st.integers(1, 5),
     )
     def begin(self, **chosen: int) -> None:
         self.scheduler = Scheduler(BatchSettings(**chosen), cuts=True)
@@ -86,17 +86,17 @@ class SchedulerWalk(RuleBasedStateMachine):
     @rule(caller=st.sampled_from("ab"), patience=st.sampled_from([None, None, 2]))
     def open(self, caller: str, patience: int | None) -> None:
         feed = a_feed(caller=caller, deadline_s=None if patience is None else self.now_s + patience)
-        if len(self.feeds) >= self.scheduler.settings.feeds_max:
+        if len(self.open_streams) >= self.scheduler.settings.open_streams_max:
             with pytest.raises(QueueFullError, match="client streams are open"):
                 self.scheduler.open(feed)
         else:
             self.scheduler.open(feed)
-            self.feeds.append(feed)
+            self.open_streams.append(feed)
 
     @rule(which=st.integers(0, 100), steps=st.integers(0, 9), ends=st.sampled_from(["", "", "sentence", "all"]))
-    @precondition(lambda self: self.feeds)
+    @precondition(lambda self: self.open_streams)
     def feed(self, which: int, steps: int, ends: str) -> None:
-        feed = self.feeds[which % len(self.feeds)]
+        feed = self.open_streams[which % len(self.open_streams)]
         if not feed.finished:
             if steps:
                 feed.feed(token_inputs([0] * steps))
@@ -107,9 +107,9 @@ class SchedulerWalk(RuleBasedStateMachine):
             self.scheduler.call(feed)
 
     @rule(which=st.integers(0, 100))
-    @precondition(lambda self: self.feeds)
+    @precondition(lambda self: self.open_streams)
     def close(self, which: int) -> None:
-        self.scheduler.remove(self.feeds.pop(which % len(self.feeds)))
+        self.scheduler.remove(self.open_streams.pop(which % len(self.open_streams)))
 
     @rule(count=st.integers(1, 8))
     def steps(self, count: int) -> None:
@@ -124,7 +124,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         assert len({id(member) for member in members}) == len(members)
         assert len(members) <= self.scheduler.settings.size_max
         assert not any(member.ended for member in members)
-        assert all(member in [*self.everybody(), *self.feeds] for member in members)
+        assert all(member in [*self.everybody(), *self.open_streams] for member in members)
         carry_out(self.scheduler, step)
         self.forget_the_ended()
         self.check()
@@ -143,7 +143,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         self.now_s += seconds
         due = {
             sequence
-            for sequence in (*self.live, *self.feeds)
+            for sequence in (*self.live, *self.open_streams)
             if sequence.admission.deadline_s is not None and sequence.admission.deadline_s <= self.now_s
         }
         assert set(self.scheduler.expired(self.now_s)) == due
@@ -157,7 +157,7 @@ class SchedulerWalk(RuleBasedStateMachine):
 
     def forget_the_ended(self) -> None:
         self.live = [sequence for sequence in self.live if not all(member.ended for member in sequence.family)]
-        self.feeds = [feed for feed in self.feeds if not feed.ended]
+        self.open_streams = [feed for feed in self.open_streams if not feed.ended]
 
     def everybody(self) -> list[Sequence]:
         return list(itertools.chain.from_iterable(sequence.members for sequence in self.live))
@@ -165,23 +165,25 @@ class SchedulerWalk(RuleBasedStateMachine):
     @invariant()
     def check(self) -> None:
         scheduler = self.scheduler
-        running = [*scheduler.reading, *scheduler.decoding, *scheduler.paused]
+        running = [*scheduler.prefilling, *scheduler.decoding, *scheduler.paused]
         places = [*scheduler.waiting, *running]
         assert len({id(sequence) for sequence in places}) == len(places), "in two places"
         assert not any(sequence.ended for sequence in running), "ended, but not gone"
         alive = {id(sequence) for sequence in self.everybody() if not sequence.ended}
         assert {id(sequence) for sequence in places if not sequence.ended} == alive, "lost, or nobody's"
-        rows = sum(sequence.rows_needed for sequence in scheduler.reading) + len(scheduler.decoding)
+        rows = sum(sequence.rows_needed for sequence in scheduler.prefilling) + len(scheduler.decoding)
         assert rows <= scheduler.settings.size_max, "more rows than a batch has"
         assert set(scheduler._slices) == set(scheduler.decoding)
         assert not any(sequence.remaining for sequence in scheduler.paused)
-        assert scheduler.feeds == set(self.feeds)
-        assert set(scheduler.fed) == {feed for feed in self.feeds if feed.due}, "forgotten, or in line for nothing"
+        assert scheduler.open_streams == set(self.open_streams)
+        assert set(scheduler.ready_streams) == {feed for feed in self.open_streams if feed.due}, (
+            "forgotten, or in line for nothing"
+        )
         assert all(sequence.backlog <= scheduler.settings.tokens_ahead_max for sequence in self.everybody())
 
     def teardown(self) -> None:
         """With readers that read, everybody comes to an end; and then nothing is left."""
-        for feed in self.feeds:
+        for feed in self.open_streams:
             feed.finish(None)
             self.scheduler.call(feed)
         for _ in range(10_000):
@@ -190,7 +192,7 @@ class SchedulerWalk(RuleBasedStateMachine):
             if not self.one_step():
                 break
         assert not self.live
-        assert not self.feeds
+        assert not self.open_streams
         assert self.scheduler.idle
         assert not self.scheduler._slices
         self.scheduler.expired(1e9)

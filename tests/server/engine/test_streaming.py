@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqserve.server.engine.pool import Lanes
-from seqserve.server.engine.requests import FeedRequest, ScoreFeedRequest
+from seqserve.server.engine.pool import EnginePool
+from seqserve.server.engine.requests import ScoreStreamRequest, StepStreamRequest
 from seqserve.server.errors import DeadlineError, DrainingError, InternalError, InvalidFieldError, QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from seqserve.server.testing import ManualClock
-from tests.server.engine.feeders import FeedRig
 from tests.server.engine.reference import Past
 from tests.server.engine.rig import LoadedModel, during_the_next_run
 from tests.server.engine.sequences import generation_request
+from tests.server.engine.streams import FeedRig
 
 
 def test_feeds_with_a_token_each_share_one_run(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeders = [rig.open(FeedRequest()) for _ in range(64)]
+    feeders = [rig.open(StepStreamRequest()) for _ in range(64)]
     for round_ in range(3):
         for index, feeder in enumerate(feeders):
             feeder.give([(index + round_) % 20])
@@ -34,15 +34,15 @@ def test_feeds_with_a_token_each_share_one_run(tiny: LoadedModel) -> None:
 
 def test_a_feed_that_rests_is_in_no_line_and_costs_no_step(tiny: LoadedModel) -> None:
     alone, rig = FeedRig(tiny), FeedRig(tiny, BatchSettings(queue_depth_max=1, size_max=2))
-    feeders = [rig.open(ScoreFeedRequest()) for _ in range(100)]
+    feeders = [rig.open(ScoreStreamRequest()) for _ in range(100)]
     for feeder in feeders:
         feeder.give(tiny.prompt(4))
     rig.run()
     assert rig.scheduler.idle
     before = rig.steps
     reader = rig.start(generation_request(tiny.prompt(3), max_tokens=10))
-    counts = rig.engine.counts()
-    assert (counts.waiting, counts.reading, counts.feeds) == (1, 0, 100)
+    counts = rig.engine.stats()
+    assert (counts.waiting, counts.prefilling, counts.open_streams) == (1, 0, 100)
     rig.run()
     alone.start(generation_request(tiny.prompt(3), max_tokens=10))
     alone.run()
@@ -52,7 +52,7 @@ def test_a_feed_that_rests_is_in_no_line_and_costs_no_step(tiny: LoadedModel) ->
 
 def test_the_first_token_of_a_new_sequence_is_read_when_the_second_comes(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeder = rig.open(ScoreFeedRequest())
+    feeder = rig.open(ScoreStreamRequest())
     feeder.give([5])
     rig.run()
     assert rig.steps == 0
@@ -64,7 +64,7 @@ def test_the_first_token_of_a_new_sequence_is_read_when_the_second_comes(tiny: L
 
 def test_one_who_is_fed_much_does_not_hold_up_one_who_is_fed_little(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny, BatchSettings(prefill_length_max=8, prefill_tokens_max=64))
-    much, little = rig.open(FeedRequest()), rig.open(FeedRequest())
+    much, little = rig.open(StepStreamRequest()), rig.open(StepStreamRequest())
     much.give(tiny.prompt(500))
     for count in range(1, 6):
         little.give([3])
@@ -76,23 +76,23 @@ def test_one_who_is_fed_much_does_not_hold_up_one_who_is_fed_little(tiny: Loaded
 
 
 def test_a_prompt_is_read_in_small_pieces_while_feeds_speak_and_not_while_they_rest(tiny: LoadedModel) -> None:
-    rig = FeedRig(tiny, BatchSettings(prefill_length_max=8, prefill_tokens_max=512, ride_length_max=0))
-    feeder = rig.open(FeedRequest())
+    rig = FeedRig(tiny, BatchSettings(prefill_length_max=8, prefill_tokens_max=512, inline_prefill_tokens_max=0))
+    feeder = rig.open(StepStreamRequest())
     rig.start(generation_request(tiny.prompt(400), max_tokens=2))
     rig.step()
-    assert rig.engine.counts().read_tokens == 400
+    assert rig.engine.stats().prefill_tokens == 400
     rig.start(generation_request(tiny.prompt(400), max_tokens=2))
     for _ in range(5):
         feeder.give([1])
-        before, told = rig.engine.counts().read_tokens, len(feeder.steps)
+        before, told = rig.engine.stats().prefill_tokens, len(feeder.steps)
         while len(feeder.steps) == told:
             rig.step()
-        assert rig.engine.counts().read_tokens - before <= 8 + 1
+        assert rig.engine.stats().prefill_tokens - before <= 8 + 1
 
 
 def test_the_end_of_a_sentence_is_told_with_its_last_step_or_after_it(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeder = rig.open(FeedRequest(keeps_state=True))
+    feeder = rig.open(StepStreamRequest(keeps_state=True))
     feeder.give([1, 2])
     feeder.end_sentence()
     feeder.give([3])
@@ -112,8 +112,8 @@ def test_the_end_of_a_sentence_is_told_with_its_last_step_or_after_it(tiny: Load
 @pytest.mark.parametrize("scores", [True, False])
 def test_what_was_fed_before_an_error_is_answered_before_it(tiny: LoadedModel, scores: bool) -> None:
     rig = FeedRig(tiny, BatchSettings(prefill_length_max=4, prefill_tokens_max=4))
-    feeder = rig.open(ScoreFeedRequest() if scores else FeedRequest())
-    rig.open(FeedRequest())  # somebody else, so that there are many steps
+    feeder = rig.open(ScoreStreamRequest() if scores else StepStreamRequest())
+    rig.open(StepStreamRequest())  # somebody else, so that there are many steps
     feeder.give(tiny.prompt(30))
     feeder.finish(InvalidFieldError("no such token", field="text"))
     while not feeder.done:
@@ -124,7 +124,7 @@ def test_what_was_fed_before_an_error_is_answered_before_it(tiny: LoadedModel, s
 
 def test_a_feed_without_input_ends_with_the_state_that_it_began_with(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeders = [rig.open(FeedRequest(keeps_state=True)), rig.open(ScoreFeedRequest(keeps_state=True))]
+    feeders = [rig.open(StepStreamRequest(keeps_state=True)), rig.open(ScoreStreamRequest(keeps_state=True))]
     for feeder in feeders:
         feeder.finish()
     rig.run()
@@ -145,8 +145,8 @@ def test_what_happens_while_the_graph_runs_counts_after_the_run(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, happens: str, scores: bool
 ) -> None:
     rig = FeedRig(tiny)
-    feeder = rig.open(ScoreFeedRequest() if scores else FeedRequest())
-    neighbour = rig.open(FeedRequest())
+    feeder = rig.open(ScoreStreamRequest() if scores else StepStreamRequest())
+    neighbour = rig.open(StepStreamRequest())
     feeder.give([1, 2, 3])
     neighbour.give([4, 5])
     actions: dict[str, Any] = {
@@ -170,7 +170,7 @@ def test_what_happens_while_the_graph_runs_counts_after_the_run(
 def test_a_feed_that_has_ended_takes_no_more(tiny: LoadedModel) -> None:
     """Its caller's next message may come just then."""
     rig = FeedRig(tiny)
-    feeder = rig.open(FeedRequest())
+    feeder = rig.open(StepStreamRequest())
     rig.leave(feeder)
     feeder.give([1, 2])
     feeder.finish()
@@ -181,7 +181,7 @@ def test_a_feed_that_has_ended_takes_no_more(tiny: LoadedModel) -> None:
 
 def test_a_step_that_fails_ends_its_feeds_and_no_others(tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = FeedRig(tiny)
-    broken, other = rig.open(FeedRequest()), rig.open(FeedRequest())
+    broken, other = rig.open(StepStreamRequest()), rig.open(StepStreamRequest())
 
     def fail() -> None:
         raise RuntimeError("no memory")
@@ -193,64 +193,64 @@ def test_a_step_that_fails_ends_its_feeds_and_no_others(tiny: LoadedModel, monke
     other.give([3])
     rig.run()
     assert other.check(tiny.oracle) == 1
-    assert rig.scheduler.feeds == {other.feed}
+    assert rig.scheduler.open_streams == {other.feed}
 
 
 def test_only_so_many_feeds_are_open_at_a_time(tiny: LoadedModel) -> None:
-    rig = FeedRig(tiny, BatchSettings(feeds_max=2, retry_after_s=3))
-    first = rig.open(FeedRequest())
-    rig.open(ScoreFeedRequest())
+    rig = FeedRig(tiny, BatchSettings(open_streams_max=2, retry_after_s=3))
+    first = rig.open(StepStreamRequest())
+    rig.open(ScoreStreamRequest())
     with pytest.raises(QueueFullError, match="2 client streams are open") as caught:
-        rig.open(FeedRequest())
+        rig.open(StepStreamRequest())
     assert caught.value.retry_after_s == 3
     rig.leave(first)
-    rig.open(FeedRequest())
-    assert rig.engine.counts().refused == 1
+    rig.open(StepStreamRequest())
+    assert rig.engine.stats().refused == 1
 
 
-async def test_feeds_go_together_until_a_batch_is_full_and_lanes_share_their_limit(tiny: LoadedModel) -> None:
-    settings = BatchSettings(lanes=2, feeds_max=5, size_max=4)
-    lanes = Lanes(tiny.servable, tiny.table, settings, lambda _: None, ManualClock())
-    feeds = [lanes.open(FeedRequest()) for _ in range(5)]
-    assert [feed.lane for feed in feeds] == [0, 0, 1, 1, 0]
+async def test_feeds_go_together_until_a_batch_is_full_and_engines_share_their_limit(tiny: LoadedModel) -> None:
+    settings = BatchSettings(engines=2, open_streams_max=5, size_max=4)
+    engines = EnginePool(tiny.servable, tiny.table, settings, lambda _: None, ManualClock())
+    feeds = [engines.open(StepStreamRequest()) for _ in range(5)]
+    assert [feed.engine_index for feed in feeds] == [0, 0, 1, 1, 0]
     with pytest.raises(QueueFullError, match="5 client streams"):
-        lanes.open(FeedRequest())
-    lanes.cancel(feeds.pop())
+        engines.open(StepStreamRequest())
+    engines.cancel(feeds.pop())
     for feed in feeds:
-        lanes.feed(feed, token_inputs([1, 2]))
-        lanes.finish(feed)
-    for engine in lanes.engines:
+        engines.feed(feed, token_inputs([1, 2]))
+        engines.finish(feed)
+    for engine in engines.engines:
         while engine.step():
             pass
     assert all(feed.ended for feed in feeds)
-    assert lanes.counts().feeds == 0
-    assert lanes.counts().read_steps == 2
+    assert engines.stats().open_streams == 0
+    assert engines.stats().prefill_steps == 2
 
 
-async def test_what_comes_in_one_turn_of_the_event_loop_wakes_its_lane_once_and_shares_a_run(
+async def test_what_comes_in_one_turn_of_the_event_loop_wakes_its_engine_once_and_shares_a_run(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lanes = Lanes(tiny.servable, tiny.table, BatchSettings(lanes=2, size_max=4), lambda _: None, ManualClock())
-    engine, woken = lanes.engines[0], asyncio.Event()
+    engines = EnginePool(tiny.servable, tiny.table, BatchSettings(engines=2, size_max=4), lambda _: None, ManualClock())
+    engine, woken = engines.engines[0], asyncio.Event()
 
     def wake() -> None:  # what its thread does then
         engine.step()
         woken.set()
 
     monkeypatch.setattr(engine, "wake", wake)
-    feeds = [lanes.open(FeedRequest()) for _ in range(2)]
+    feeds = [engines.open(StepStreamRequest()) for _ in range(2)]
     for turn in range(3):
         for feed in feeds:
-            lanes.feed(feed, token_inputs([turn]))
+            engines.feed(feed, token_inputs([turn]))
         assert not woken.is_set()
         await woken.wait()
         woken.clear()
-        assert lanes.counts().read_steps == turn + 1
+        assert engines.stats().prefill_steps == turn + 1
 
 
 def test_a_resting_feed_has_its_deadline_and_fails_when_the_engine_closes(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    late, left = rig.open(FeedRequest(), deadline_s=5.0), rig.open(FeedRequest())
+    late, left = rig.open(StepStreamRequest(), deadline_s=5.0), rig.open(StepStreamRequest())
     rig.clock.advance(6.0)
     rig.step()
     assert isinstance(late.error, DeadlineError)
@@ -258,12 +258,12 @@ def test_a_resting_feed_has_its_deadline_and_fails_when_the_engine_closes(tiny: 
     left.read()
     assert isinstance(left.error, DrainingError)
     with pytest.raises(DrainingError):
-        rig.open(FeedRequest())
+        rig.open(StepStreamRequest())
 
 
 async def test_one_who_feeds_waits_for_a_reader_that_lags_behind(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeder = rig.open(FeedRequest())
+    feeder = rig.open(StepStreamRequest())
     feeder.stalls = True
     feeder.give(tiny.prompt(10))
     assert feeder.feed.backlog == 10
@@ -283,7 +283,7 @@ def test_what_is_being_read_is_not_answered_yet(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, scores: bool
 ) -> None:
     rig = FeedRig(tiny)
-    feeder = rig.open(ScoreFeedRequest() if scores else FeedRequest())
+    feeder = rig.open(ScoreStreamRequest() if scores else StepStreamRequest())
     feeder.give([1, 2, 3])
     seen: list[int] = []
     during_the_next_run(monkeypatch, tiny, lambda: seen.append(feeder.feed.backlog))
@@ -297,9 +297,9 @@ def test_one_who_feeds_does_not_wait_for_tokens_that_are_only_read_again(tiny: L
     rig = FeedRig(tiny)
     replay = np.arange(9, dtype=np.int32)
     request = (
-        ScoreFeedRequest(start=SequenceState(position=10, last_token=9, replay=replay))
+        ScoreStreamRequest(start=SequenceState(position=10, last_token=9, replay=replay))
         if scores
-        else FeedRequest(start=SequenceState(position=9, replay=replay))
+        else StepStreamRequest(start=SequenceState(position=9, replay=replay))
     )
     feeder = rig.open(request, Past(tuple(range(9 + scores))))
     assert feeder.feed.backlog == 0  # nobody would ever take their answers
@@ -312,7 +312,7 @@ def test_one_who_feeds_does_not_wait_for_tokens_that_are_only_read_again(tiny: L
 
 def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
-    feeders = [rig.open(FeedRequest()), rig.open(ScoreFeedRequest(top=2))]
+    feeders = [rig.open(StepStreamRequest()), rig.open(ScoreStreamRequest(top=2))]
     for _ in range(200):
         for feeder in feeders:
             feeder.give(tiny.prompt(25))

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from seqserve.server.api.idle_timeout import Idleness
-from seqserve.server.engine.pool import Lanes
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.pool import EnginePool
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
@@ -83,7 +83,9 @@ class Incoming(Generic[MessageT]):
 
 
 @asynccontextmanager
-async def feeding(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+async def feeding(
+    engine: EnginePool, feed: StreamingSequence, reading: Coroutine[Any, Any, None]
+) -> AsyncGenerator[None]:
     """Run what reads the caller's messages and feeds the engine beside what writes its answers.
 
     The feed is finished when the reading ends; if that fails, its error comes after the answers to what was fed before.
@@ -99,7 +101,7 @@ async def feeding(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None])
         reading.close()  # which has not begun if the block was left at once
 
 
-async def _finishing(engine: Lanes, feed: Feed, reading: Coroutine[Any, Any, None]) -> None:
+async def _finishing(engine: EnginePool, feed: StreamingSequence, reading: Coroutine[Any, Any, None]) -> None:
     try:
         await reading
     except ServeError as error:

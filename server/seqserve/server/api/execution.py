@@ -9,7 +9,7 @@ from collections.abc import Sequence as Listed
 from typing import ParamSpec, TypeVar
 
 from seqserve.server.engine.output_stream import ResultT
-from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import Admission, Request
 from seqserve.server.engine.sequence import Sequence
 
@@ -27,7 +27,9 @@ async def apart(size: int, work: Callable[P, T], *given: P.args, **named: P.kwar
     return work(*given, **named) if size <= _BYTES_AT_ONCE else await asyncio.to_thread(work, *given, **named)
 
 
-async def results(engine: Lanes, requests: Listed[Request], admission: Admission, kind: type[ResultT]) -> list[ResultT]:
+async def results(
+    engine: EnginePool, requests: Listed[Request], admission: Admission, kind: type[ResultT]
+) -> list[ResultT]:
     """The results of requests, in order, and none is left behind if one fails.
 
     They run together, as many as leave others as many places in the line; the rest follow as the first are done.

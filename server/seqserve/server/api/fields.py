@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from seqserve.server.engine.output_stream import Times
-from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import Admission
 from seqserve.server.errors import InputTooLongError, InvalidFieldError, UnimplementedError
 from seqserve.server.model.servable import ServableId
@@ -150,7 +150,7 @@ def owner(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return next((str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY), "")
 
 
-def admission(context: grpc.aio.ServicerContext[Any, Any], engine: Lanes, priority: int = 0) -> Admission:
+def admission(context: grpc.aio.ServicerContext[Any, Any], engine: EnginePool, priority: int = 0) -> Admission:
     """The terms of a call: its caller (the principal of the metadata, else the connection) and its deadline."""
     left_s: Any = context.time_remaining()  # None for a call without a deadline, which the stubs forget
     deadline_s: float | None = None if left_s is None else engine.clock() + left_s

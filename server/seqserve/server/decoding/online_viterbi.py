@@ -54,7 +54,7 @@ class OnlineViterbi:
                 decided.extend(self._take(count))
         return decided
 
-    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+    def provisional(self, scores_TL: FloatArray) -> LabelChoices:
         """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
         ahead = deepcopy(self, {id(self._chain): self._chain})  # the chain is shared: nothing writes to it
         guessed = ahead.push(scores_TL)

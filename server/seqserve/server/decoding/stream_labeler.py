@@ -14,7 +14,7 @@ from seqserve.server.decoding.tagging import Chain, LabelChoices, choose_labels
 from seqserve.server.model.state import FloatArray
 
 
-class Labeller(Protocol):
+class StreamLabeler(Protocol):
     """Makes labels of scores that come over time and are final themselves."""
 
     @property
@@ -26,7 +26,7 @@ class Labeller(Protocol):
         """See further steps' scores. Returns: what is final with them, in order."""
         ...
 
-    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+    def provisional(self, scores_TL: FloatArray) -> LabelChoices:
         """For the steps that are not final, and these after them, whose scores are not final either."""
         ...
 
@@ -35,7 +35,7 @@ class Labeller(Protocol):
         ...
 
 
-class LabelsOfSentences:
+class SentenceLabeler:
     """Of sentences that are seen whole."""
 
     last_label: int | None = None
@@ -51,7 +51,7 @@ class LabelsOfSentences:
         self._parts.append(scores_TL)
         return LabelChoices([], [], [])
 
-    def guess(self, scores_TL: FloatArray) -> LabelChoices:
+    def provisional(self, scores_TL: FloatArray) -> LabelChoices:
         """The labels of the sentence, if it ended here."""
         return choose_labels([np.concatenate([*self._parts, scores_TL])], self._top, self._chain)[0]
 
@@ -63,7 +63,7 @@ class LabelsOfSentences:
         return choose_labels([np.concatenate(parts)], self._top, self._chain)[0]
 
 
-def labeller(chain: Chain, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> Labeller:
+def stream_labeler(chain: Chain, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> StreamLabeler:
     """What makes the labels of a stream.
 
     Args:
@@ -73,4 +73,4 @@ def labeller(chain: Chain, top: int, *, whole: bool, lag_max: int, last_label: i
         lag_max: Otherwise: most steps that a label waits for.
         last_label: The label before the first step, if a sentence goes on.
     """
-    return LabelsOfSentences(chain, top) if whole else OnlineViterbi(chain, lag_max, top, last_label)
+    return SentenceLabeler(chain, top) if whole else OnlineViterbi(chain, lag_max, top, last_label)

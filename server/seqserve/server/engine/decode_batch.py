@@ -1,7 +1,8 @@
 """The decoding batch: the generations that share a step, their carried state and their sampler.
 
 While the members stay the same, the state that one step returns is the next step's input, untouched, and the drawn
-tokens are its tokens. A member whose prompt is not read to its end yet (a rider) is fed its next known token instead.
+tokens are its tokens. A member whose prompt is not consumed yet (inline prefill) is fed its next known token
+instead.
 
 Axes: B sequences, S steps ahead, V vocabulary.
 """
@@ -33,7 +34,7 @@ class DecodingBatch:
         self._u_BS: DoubleArray = np.empty((0, 0))
         self._column = 0
         self.searches: list[tuple[BeamSearch, list[GenerationSequence]]] = []
-        self._riders: list[tuple[int, GenerationSequence]] = []
+        self._inline: list[tuple[int, GenerationSequence]] = []
         self._may_bar: list[tuple[int, GenerationSequence]] = []
         self._keepers: list[tuple[int, GenerationSequence]] = []
 
@@ -50,14 +51,14 @@ class DecodingBatch:
             self._change_members(sequences)
         elif self._column == _STEPS_AHEAD:
             self._look_ahead()
-        for row, sequence in self._riders:
+        for row, sequence in self._inline:
             self._tokens_B[row] = sequence.take(1, now_s).arrays[pb.TENSOR_ROLE_TOKENS][0]
         tokens_1B = self._tokens_B[None, :].astype(np.int32)
         outputs, self._state = self._servable.run_arrays({pb.TENSOR_ROLE_TOKENS: tokens_1B}, self._ones_B, self._state)
         logits_BV = outputs[0][0]
-        for row, sequence in self._riders:
+        for row, sequence in self._inline:
             sequence.read([logits_BV[row : row + 1]])
-        self._riders = [(row, sequence) for row, sequence in self._riders if sequence.remaining]
+        self._inline = [(row, sequence) for row, sequence in self._inline if sequence.remaining]
         u_B, self._column = self._u_BS[:, self._column], self._column + 1
         self._tokens_B = self._sampler.draw(logits_BV, u_B, barred(self._may_bar))
         return self._tokens_B, logits_BV
@@ -97,7 +98,7 @@ class DecodingBatch:
             for sequence in sequences
             if sequence.beams is not None and sequence.sample == 0
         ]
-        self._riders = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
+        self._inline = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.remaining]
         self._look_ahead()
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
         self._keepers = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.request.keeps_state]

@@ -17,26 +17,32 @@ from dataclasses import replace
 
 from seqserve.server.engine.feedrun import run
 from seqserve.server.engine.generation import GenerationSequence
-from seqserve.server.engine.lookahead import step_feed
-from seqserve.server.engine.output_dispatcher import Published
+from seqserve.server.engine.lookahead import step_stream_sequence
+from seqserve.server.engine.output_dispatcher import StepOutputs
 from seqserve.server.engine.output_stream import OutputStream
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.requests import (
     Admission,
     BeamSpec,
-    FeedRequest,
+    ForwardRequest,
     GenerationRequest,
-    OpenRequest,
-    ReadingRequest,
     Request,
+    StepStreamRequest,
+    StreamRequest,
 )
-from seqserve.server.engine.runner import Growth
+from seqserve.server.engine.runner import Runner
 from seqserve.server.engine.scheduler import Scheduler
-from seqserve.server.engine.scoring import ScoreFeed
-from seqserve.server.engine.sequence import KnownSequence, ReadingSequence, ResultSequence, ScoringSequence, Sequence
-from seqserve.server.engine.stats import Counts
-from seqserve.server.engine.steps import DecodeStep, ReadStep, Step
-from seqserve.server.engine.streaming import Feed, StepFeed
+from seqserve.server.engine.scoring import ScoreStreamSequence
+from seqserve.server.engine.sequence import (
+    ForwardSequence,
+    PrefillOnlySequence,
+    PrefillSequence,
+    ScoringSequence,
+    Sequence,
+)
+from seqserve.server.engine.stats import EngineStats
+from seqserve.server.engine.steps import DecodeStep, PrefillStep, Step
+from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
 from seqserve.server.errors import (
     DeadlineError,
     DrainingError,
@@ -60,7 +66,7 @@ class Engine:
         servable: Servable,
         table: Listed[bytes],
         settings: BatchSettings,
-        publish: Callable[[Published], None],
+        publish: Callable[[StepOutputs], None],
         clock: Callable[[], float] = time.monotonic,
         prefixes: PrefixCache | None = None,
     ) -> None:
@@ -77,11 +83,11 @@ class Engine:
         self.servable = servable
         self.clock = clock
         self.prefixes = prefixes or PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
-        self._counts = Counts()
+        self._stats = EngineStats()
         self._table = table
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=not servable.sees_future)
-        self._growth = Growth(servable, self.prefixes, self._fork, self._counts, clock)
+        self._runner = Runner(servable, self.prefixes, self._fork, self._stats, clock)
         self._lock = threading.RLock()  # guards the scheduler and _closing
         self._awake = threading.Condition(self._lock)
         self._closing = False
@@ -98,12 +104,14 @@ class Engine:
     def load(self) -> int:
         """Sequences in line and running, and open feeds."""
         scheduler = self._scheduler
-        return len(scheduler.waiting) + len(scheduler.reading) + len(scheduler.decoding) + len(scheduler.feeds)
+        return (
+            len(scheduler.waiting) + len(scheduler.prefilling) + len(scheduler.decoding) + len(scheduler.open_streams)
+        )
 
     @property
-    def feeds(self) -> int:
+    def open_streams(self) -> int:
         """Open feeds."""
-        return len(self._scheduler.feeds)
+        return len(self._scheduler.open_streams)
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -134,14 +142,14 @@ class Engine:
             self._check_beams(request, request.beams)
         samples = request.samples if isinstance(request, GenerationRequest) else 1
         stream = OutputStream(self._room_again, samples)
-        start = SequenceState.new() if isinstance(request, ReadingRequest) else request.start
+        start = SequenceState.new() if isinstance(request, ForwardRequest) else request.start
         state = self.servable.initial_state() if start.state is None else start.state
         common = state, stream, admission, now_s
-        sequence: KnownSequence
+        sequence: PrefillSequence
         if isinstance(request, GenerationRequest):
             sequence = GenerationSequence(request, self._table, *common)
-        elif isinstance(request, ReadingRequest):
-            sequence = ReadingSequence(request, *common)
+        elif isinstance(request, ForwardRequest):
+            sequence = ForwardSequence(request, *common)
         else:
             sequence = ScoringSequence(request, *common)
         with self._lock:
@@ -152,19 +160,19 @@ class Engine:
                 length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
                 if length:
                     sequence.skip(length, state)
-            if isinstance(sequence, ResultSequence) and not sequence.remaining:  # its state trails a single token
+            if isinstance(sequence, PrefillOnlySequence) and not sequence.remaining:  # its state trails a single token
                 self._publish([(stream, sequence.finish(now_s))])
                 return sequence
             try:
                 self._scheduler.add(sequence)
             except QueueFullError:
-                self._counts.refused += 1
+                self._stats.refused += 1
                 raise
-            self._counts.requests += 1
+            self._stats.requests += 1
             self._awake.notify()
         return sequence
 
-    def open(self, request: OpenRequest, admission: Admission = Admission()) -> Feed:  # noqa: B008 - frozen
+    def open(self, request: StreamRequest, admission: Admission = Admission()) -> StreamingSequence:  # noqa: B008 - frozen
         """Admit a request whose inputs come over time: it rests until it is fed.
 
         Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; TaskMismatchError for a
@@ -175,24 +183,24 @@ class Engine:
             raise _too_late()
         state = self.servable.initial_state() if request.start.state is None else request.start.state
         common = state, OutputStream(), admission, now_s
-        feed: Feed
-        if isinstance(request, FeedRequest):
-            feed = step_feed(request, self.servable, *common)
+        feed: StreamingSequence
+        if isinstance(request, StepStreamRequest):
+            feed = step_stream_sequence(request, self.servable, *common)
         else:
-            feed = ScoreFeed(request, *common)
+            feed = ScoreStreamSequence(request, *common)
         with self._lock:
             if self._closing:
                 raise _draining()
             try:
                 self._scheduler.open(feed)
             except QueueFullError:
-                self._counts.refused += 1
+                self._stats.refused += 1
                 raise
-            self._counts.requests += 1
+            self._stats.requests += 1
             self._awake.notify()
         return feed
 
-    def feed(self, feed: Feed, inputs: Inputs) -> None:
+    def feed(self, feed: StreamingSequence, inputs: Inputs) -> None:
         """Give a feed more steps, at least one. From the event loop, as all that is told to a feed.
 
         What a feed is told is seen when the thread looks again; `wake` lets it, if it sleeps.
@@ -203,20 +211,20 @@ class Engine:
             feed.feed(inputs)
             self._scheduler.call(feed)
 
-    def end_sentence(self, feed: StepFeed) -> None:
+    def end_sentence(self, feed: StepStreamSequence) -> None:
         """What a feed was given is a whole sentence; what comes next begins from the initial state."""
         with self._lock:
             feed.end_sentence()
             self._scheduler.call(feed)
 
-    def flush(self, feed: Feed) -> None:
+    def flush(self, feed: StreamingSequence) -> None:
         """Answer what a feed was given, now, as well as can be."""
         with self._lock:
             feed.flush()
             self._scheduler.call(feed)
 
-    def finish(self, feed: Feed, error: ServeError | None = None) -> None:
-        """Nothing more comes: when all that came is answered, its FeedEnd does, or an error for its reader."""
+    def finish(self, feed: StreamingSequence, error: ServeError | None = None) -> None:
+        """Nothing more comes: when all that came is answered, its StreamResult does, or an error for its reader."""
         with self._lock:
             feed.finish(error)
             self._scheduler.call(feed)
@@ -232,19 +240,19 @@ class Engine:
             with self._lock:
                 self._scheduler.remove(sequence)
 
-    def counts(self) -> Counts:
+    def stats(self) -> EngineStats:
         """What it has done, and what it holds. From any thread."""
         with self._lock:
             return replace(
-                self._counts,
+                self._stats,
                 prefix_hits=self.prefixes.hits,
                 prefix_misses=self.prefixes.misses,
                 prefix_hit_tokens=self.prefixes.hit_tokens,
                 waiting=len(self._scheduler.waiting),
-                reading=len(self._scheduler.reading),
+                prefilling=len(self._scheduler.prefilling),
                 decoding=len(self._scheduler.decoding),
                 paused=len(self._scheduler.paused),
-                feeds=len(self._scheduler.feeds),
+                open_streams=len(self._scheduler.open_streams),
             )
 
     def step(self) -> bool:
@@ -275,14 +283,16 @@ class Engine:
                 while not self._closing and self._scheduler.idle:
                     self._awake.wait()
 
-    def _run(self, step: Step) -> Published:
+    def _run(self, step: Step) -> StepOutputs:
         if isinstance(step, DecodeStep):
-            return self._growth.decode(step.sequences)
+            return self._runner.decode(step.sequences)
         counts = [count for _, count in step.rows if count]  # 0: only the end of a sentence, or of a feed
-        self._counts.read_steps += bool(counts)
-        self._counts.read_tokens += sum(counts)
-        self._counts.read_padded_tokens += len(counts) * max(counts, default=0)
-        return self._growth.read(step.rows) if isinstance(step, ReadStep) else run(self.servable, step.rows, self.clock)
+        self._stats.prefill_steps += bool(counts)
+        self._stats.prefill_tokens += sum(counts)
+        self._stats.prefill_padded_tokens += len(counts) * max(counts, default=0)
+        return (
+            self._runner.read(step.rows) if isinstance(step, PrefillStep) else run(self.servable, step.rows, self.clock)
+        )
 
     def _check_beams(self, request: GenerationRequest, beams: BeamSpec) -> None:
         most = min(self._scheduler.settings.size_max, len(self._table) - len(request.stopping.ends))
@@ -292,14 +302,14 @@ class Engine:
                 field="sampling.beam_width",
             )
 
-    def _fail(self, step: Step, error: Exception) -> Published:
-        self._counts.failed_steps += 1
+    def _fail(self, step: Step, error: Exception) -> StepOutputs:
+        self._stats.failed_steps += 1
         failed = [sequence for sequence in step.members if not sequence.ended]
         with self._lock:
             for sequence in failed:
                 self._scheduler.remove(sequence)
         if isinstance(step, DecodeStep):
-            self._growth.forget()  # the state of its batch is unknown now
+            self._runner.forget()  # the state of its batch is unknown now
         told = InternalError.logged(f"a step of {self._thread.name}", error)
         return [(sequence.stream, told) for sequence in failed]
 

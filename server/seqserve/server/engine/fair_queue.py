@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Line(Generic[Item]):
+class FairQueue(Generic[Item]):
     """Who waits. One caller with many items does not keep another with one from its turn."""
 
     def __init__(self) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seqserve.server.engine.output_dispatcher import Published
-from seqserve.server.engine.scoring import ScoreFeed, score
-from seqserve.server.engine.streaming import Feed, StepFeed, label
+from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.scoring import ScoreStreamSequence, score
+from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence, label
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import pack, unpack
 
 
-def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], float]) -> Published:
+def run(servable: Servable, feeds: list[tuple[StreamingSequence, int]], clock: Callable[[], float]) -> StepOutputs:
     """Read so many steps of each feed, in one run of the graph, and tell what there is to tell.
 
     Args: feeds: at least one; those with 0 steps have an end to tell, of a sentence or their own.
@@ -32,10 +32,10 @@ def run(servable: Servable, feeds: list[tuple[Feed, int]], clock: Callable[[], f
             feed.started(now_s)
             feed.carry(rows_BU[row].copy())  # its own, so that it holds nobody else's
             feed.read(scores_TBV[:count, row])
-        score([feed for feed, _ in running if isinstance(feed, ScoreFeed)])
-        label([feed for feed, _ in running if isinstance(feed, StepFeed)])
+        score([feed for feed, _ in running if isinstance(feed, ScoreStreamSequence)])
+        label([feed for feed, _ in running if isinstance(feed, StepStreamSequence)])
     now_s = clock()
-    published: Published = []
+    published: StepOutputs = []
     for feed, _ in feeds:
         if feed.ended:  # cancelled while the step ran
             continue

@@ -13,16 +13,16 @@ from seqserve.server.decoding.beam_search import BeamSearch
 from seqserve.server.decoding.logprobs import StepReport, reports
 from seqserve.server.decoding.randomness import Uniforms
 from seqserve.server.decoding.sampling import History, IdArray
-from seqserve.server.engine.output_stream import End, FinishReason, Output, OutputStream, Search
+from seqserve.server.engine.output_stream import BeamResult, FinishReason, OutputStream, SampleResult, TokenOutput
 from seqserve.server.engine.requests import Admission, GenerationRequest, with_pending
-from seqserve.server.engine.sequence import InputReports, KnownSequence
+from seqserve.server.engine.sequence import InputScorer, PrefillSequence
 from seqserve.server.model.inputs import IntArray, token_inputs
 from seqserve.server.model.state import FloatArray, State
 from seqserve.server.text.detokenization import StopMatcher
 from seqserve.v1 import manifest_pb2 as pb
 
 
-class GenerationSequence(KnownSequence):
+class GenerationSequence(PrefillSequence):
     """One sample: first it reads the prompt, then it grows. Further samples are forked from the first."""
 
     def __init__(
@@ -57,11 +57,11 @@ class GenerationSequence(KnownSequence):
         self._matcher = StopMatcher(table, stops) if stops else None
         self._ends = request.stopping.ends
         self._barred: IdArray = np.array(sorted(self._ends), np.intp)
-        self._prompt: InputReports | None = None
+        self._prompt: InputScorer | None = None
         self._plain = not (stops or request.sampling.penalises) and request.sampling.logprobs is None
         self._plain &= request.samples == 1 and request.prompt_logprobs is None
         if request.prompt_logprobs is not None:
-            self._prompt = InputReports(known, len(known) - len(request.inputs), request.prompt_logprobs)
+            self._prompt = InputScorer(known, len(known) - len(request.inputs), request.prompt_logprobs)
         if request.received:
             self._received = request.received[0].tokens
             stream.taken = [len(received.tokens) for received in request.received]
@@ -125,7 +125,7 @@ class GenerationSequence(KnownSequence):
         if self._prompt is not None and not self.generated:
             self._prompt.read(outputs[0])
 
-    def recall(self, logits_TV: FloatArray, now_s: float) -> Output | None:
+    def recall(self, logits_TV: FloatArray, now_s: float) -> TokenOutput | None:
         """Append tokens that the caller has received already: the ones after each of the steps that were just read.
 
         Once its first is there, all of them but the last are known inputs; the last is fed in the decoding batch.
@@ -134,14 +134,14 @@ class GenerationSequence(KnownSequence):
         begins, output = self.generated == 0, None
         for logits_V in logits_TV:
             output = self.accept(self._received[self.generated], logits_V, now_s)
-        if isinstance(output, Output) and output.end is not None:
+        if isinstance(output, TokenOutput) and output.end is not None:
             return replace(output, token=None, report=None)
         if begins:
             self._inputs, self.consumed, self.prefix_keys = token_inputs(self._received[:-1]), 0, []
             self._length = len(self._inputs)
         return None
 
-    def accept(self, token: int, logits_V: FloatArray, now_s: float) -> int | Output:
+    def accept(self, token: int, logits_V: FloatArray, now_s: float) -> int | TokenOutput:
         """Append a token that was drawn, and see whether it ends the text.
 
         Returns: The token alone where there is nothing else to tell: most sequences, most steps.
@@ -174,12 +174,12 @@ class GenerationSequence(KnownSequence):
                 return self._last(token, FinishReason.STOP, now_s, held, dropped, report, prompt, matched_stop=stop)
         if self.generated >= stopping.max_tokens:
             return self._last(token, FinishReason.LENGTH, now_s, held, 0, report, prompt)
-        return Output(self.sample, token, held, report, prompt=prompt)
+        return TokenOutput(self.sample, token, held, report, prompt=prompt)
 
-    def search_result(self, search: BeamSearch, now_s: float) -> Search:
+    def search_result(self, search: BeamSearch, now_s: float) -> BeamResult:
         """What its beam search found."""
         self.first_output(now_s)
-        return Search(search.results(self.request.samples), self._start, self.times(now_s))
+        return BeamResult(search.results(self.request.samples), self._start, self.times(now_s))
 
     def _last(
         self,
@@ -192,9 +192,9 @@ class GenerationSequence(KnownSequence):
         prompt: list[StepReport] | None,
         matched_stop: str | None = None,
         matched_token: int | None = None,
-    ) -> Output:
+    ) -> TokenOutput:
         self.ended = True
-        end = End(
+        end = SampleResult(
             reason,
             self.times(now_s),
             self.generated,
@@ -205,4 +205,4 @@ class GenerationSequence(KnownSequence):
             dropped,
             self._logprob,
         )
-        return Output(self.sample, token, held, report, end, prompt)
+        return TokenOutput(self.sample, token, held, report, end, prompt)

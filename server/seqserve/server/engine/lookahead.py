@@ -11,9 +11,9 @@ with what the whole sentence would give.
 
 from __future__ import annotations
 
-from seqserve.server.engine.output_stream import OutputStream, Steps
-from seqserve.server.engine.requests import Admission, FeedRequest
-from seqserve.server.engine.streaming import StepFeed
+from seqserve.server.engine.output_stream import OutputStream, StreamChunk
+from seqserve.server.engine.requests import Admission, StepStreamRequest
+from seqserve.server.engine.streaming import StepStreamSequence
 from seqserve.server.errors import InputTooLongError, TaskMismatchError
 from seqserve.server.model.inputs import Inputs, concatenate
 from seqserve.server.model.servable import Servable
@@ -22,36 +22,36 @@ from seqserve.server.model.state import FloatArray, State
 _SENTENCE_STEPS_MAX = 4096  # of models that name no limit
 
 
-def step_feed(
-    request: FeedRequest,
+def step_stream_sequence(
+    request: StepStreamRequest,
     servable: Servable,
     state: State,
     stream: OutputStream,
     admission: Admission,
     admitted_s: float,
-) -> StepFeed:
+) -> StepStreamSequence:
     """The feed that a model's steps need.
 
     Raises: TaskMismatchError for a look-ahead with a model that does not give its forward state out.
     """
     common = request, servable.initial_state(), state, stream, admission, admitted_s
     if not servable.sees_future:
-        return StepFeed(*common)
+        return StepStreamSequence(*common)
     if request.lookahead is not None and not servable.carries_forward_state:
         raise TaskMismatchError(
             f"model {servable.id.model!r} reads whole sentences alone, for it was exported without its forward state; "
             "for a look-ahead export it again (seqserve-train export CHECKPOINT), or ask for answers at the end of the "
             "sentence"
         )
-    return WindowFeed(*common, steps_max=servable.manifest.limits.tokens_max or _SENTENCE_STEPS_MAX)
+    return LookaheadSequence(*common, steps_max=servable.manifest.limits.tokens_max or _SENTENCE_STEPS_MAX)
 
 
-class WindowFeed(StepFeed):
+class LookaheadSequence(StepStreamSequence):
     """Gives the graph's outputs for each step, once the steps after it that it may see are there."""
 
     def __init__(
         self,
-        request: FeedRequest,
+        request: StepStreamRequest,
         initial: State,
         state: State,
         stream: OutputStream,
@@ -152,6 +152,6 @@ class WindowFeed(StepFeed):
             super().take(answers)
             super().read(scores_TV[:answers])
         if known > self._consumed and self._hidden and not self.ready:
-            self.steps.append(Steps(self._consumed, scores_TV[answers:].copy(), provisional=True))
+            self.steps.append(StreamChunk(self._consumed, scores_TV[answers:].copy(), provisional=True))
             self._shown = known
             self._answer_flushes(known)

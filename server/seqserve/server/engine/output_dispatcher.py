@@ -25,17 +25,17 @@ _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
 _LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
 
-Published = list[tuple[OutputStream, Item]]
+StepOutputs = list[tuple[OutputStream, Item]]
 
 
-class Courier:
+class OutputDispatcher:
     """Brings outputs to their streams, on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: WireSettings) -> None:
         """Carry into this event loop."""
         self._loop = loop
         self._share, self._pace_s = settings.share, settings.pace_s
-        self._inbox: deque[Published] = deque()
+        self._inbox: deque[StepOutputs] = deque()
         self._called = False
         self._called_s = self._lag_s = 0.0
         self._tokens = 1  # that gather before a reader is woken
@@ -46,7 +46,7 @@ class Courier:
         self._sweeping = False
         self._ticking = False  # the loop looks by itself within the pace
 
-    def publish(self, published: Published) -> None:
+    def publish(self, published: StepOutputs) -> None:
         """Hand over what a step gave. From any thread."""
         self._inbox.append(published)
         if not self._called and (not self._ticking or _hurries(published)):
@@ -135,6 +135,6 @@ class Courier:
             self._loop.call_later(_WAIT_S_MAX / 2, self._sweep)
 
 
-def _hurries(published: Published) -> bool:
+def _hurries(published: StepOutputs) -> bool:
     """Whether there is more than tokens that go on with a text."""
     return any(type(item) is not int or not stream.begun for stream, item in published)

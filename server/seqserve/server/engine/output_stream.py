@@ -39,7 +39,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class SampleResult:
     """How a generation ended.
 
     dropped_bytes: bytes at the end of its text that are not part of the answer (a stop string, a stop token).
@@ -58,7 +58,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ForwardResult:
     """What the graph gave for a whole input, or for the steps that were asked about.
 
     arrays: its outputs in the manifest's order, (T, V) each; of a classifier, which answers at the end of each run of
@@ -70,7 +70,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ScoreResult:
     """How likely each token of an input was, but a new sequence's first, which has no probability.
 
     state: after all tokens of the sequence but the last, arrays (D, 1, H), if that is wanted.
@@ -82,7 +82,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class BeamResult:
     """What a beam search found, best first. position: tokens before the first one found."""
 
     hypotheses: list[Hypothesis]
@@ -92,7 +92,7 @@ class Search:
 
 # One of each is made for each message; frozen ones would cost three times as much.
 @dataclass(slots=True, eq=False)
-class Steps:
+class StreamChunk:
     """What the graph gave for some steps of a feed, in order.
 
     first: index of the first of them, counted from the feed's beginning. scores: (T, V). labels: in their place, if the
@@ -112,17 +112,17 @@ class Steps:
 
 
 @dataclass(slots=True, eq=False)
-class Answers:
+class StreamOutput:
     """What one step gave a feed. rests: nothing is left to be read now, so the reader need not wait for more."""
 
-    answers: list[Steps] | list[StepReport]
+    answers: list[StreamChunk] | list[StepReport]
     count: int  # of steps that are answered for good
     rests: bool
     shown: int = 0  # steps that are told, and not for good
 
 
 @dataclass(frozen=True, slots=True)
-class FeedEnd:
+class StreamResult:
     """How a feed ended: everything that was fed has been answered.
 
     steps: that were fed. state: after them, arrays (D, 1, H), if that is wanted; that of a language model trails by one
@@ -135,7 +135,7 @@ class FeedEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class TokenOutput:
     """What one step gave one sequence.
 
     sample: which of the request's samples. token: None if the reader has it already, and only the end is news.
@@ -147,23 +147,23 @@ class Output:
     token: int | None
     held_bytes: int = 0
     report: StepReport | None = None
-    end: End | None = None
+    end: SampleResult | None = None
     prompt: list[StepReport] | None = None
 
 
 @dataclass(slots=True)
-class Gathered:
+class SampleOutputs:
     """One sample's outputs since the last look, in order."""
 
     tokens: list[int] = field(default_factory=list[int])
     reports: list[StepReport] = field(default_factory=list[StepReport])
     held_bytes: int = 0
-    end: End | None = None
+    end: SampleResult | None = None
 
 
-Result = Reading | Scores | Search | FeedEnd
+Result = ForwardResult | ScoreResult | BeamResult | StreamResult
 ResultT = TypeVar("ResultT", bound=Result)
-Item = int | Output | Answers | Result | ServeError
+Item = int | TokenOutput | StreamOutput | Result | ServeError
 
 
 class OutputStream:
@@ -179,7 +179,7 @@ class OutputStream:
         self.begun = False  # its first output is there
         self.woken_s = -math.inf  # when its reader was last told to look, on the event loop's clock
         self._on_take = on_take
-        self._gathered: dict[int, Gathered] = {}
+        self._gathered: dict[int, SampleOutputs] = {}
         self._answers: list[Any] = []  # Steps, or StepReports
         self._error: ServeError | None = None
         self._due = False  # the reader was told to look at tokens
@@ -194,18 +194,18 @@ class OutputStream:
         if isinstance(output, ServeError):
             self._error = output
             return True
-        if isinstance(output, Answers):
+        if isinstance(output, StreamOutput):
             self._answers += output.answers
             self.gathered += output.count
             self.shown += output.shown
             return output.rests
-        if not isinstance(output, int | Output):
+        if not isinstance(output, int | TokenOutput):
             self.result = output
             return True
         sample, token = (0, output) if isinstance(output, int) else (output.sample, output.token)
         gathered = self._gathered.get(sample)
         if gathered is None:
-            gathered = self._gathered[sample] = Gathered()
+            gathered = self._gathered[sample] = SampleOutputs()
         if token is not None:
             gathered.tokens.append(token)
             self.gathered += 1
@@ -236,7 +236,7 @@ class OutputStream:
             raise TypeError(f"a {kind.__name__} was expected, not {self.result!r}")
         return self.result
 
-    async def take(self) -> dict[int, Gathered]:
+    async def take(self) -> dict[int, SampleOutputs]:
         """Wait until told to look, and take all that there is: by sample. Empty if there is a result instead.
 
         Raises: ServeError once the sequence failed and everything before was taken.
@@ -250,15 +250,15 @@ class OutputStream:
         self._on_take()
         return gathered
 
-    def take_steps(self) -> Coroutine[None, None, list[Steps]]:
-        """Wait for what a feed gives, and take all of it. Empty once it has ended: then the result is its FeedEnd.
+    def take_chunks(self) -> Coroutine[None, None, list[StreamChunk]]:
+        """Wait for what a feed gives, and take all of it. Empty once it has ended: then the result is its StreamResult.
 
         Raises: ServeError once the feed failed and everything before was taken.
         """
         return self._take_answers()
 
     def take_reports(self) -> Coroutine[None, None, list[StepReport]]:
-        """As take_steps, of a feed that is scored."""
+        """As take_chunks, of a feed that is scored."""
         return self._take_answers()
 
     async def until_taken(self) -> None:

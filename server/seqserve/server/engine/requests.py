@@ -74,7 +74,7 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingRequest:
+class ForwardRequest:
     """Read a whole input, at least one step, and give the graph's outputs for it.
 
     steps: those whose outputs are wanted, in order; None: all.
@@ -98,7 +98,7 @@ class ScoringRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedRequest:
+class StepStreamRequest:
     """Read inputs as they come, and give the graph's outputs for each step.
 
     start: where the sequence begins. keeps_state: the final state is wanted; it has consumed everything.
@@ -115,7 +115,7 @@ class FeedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreFeedRequest:
+class ScoreStreamRequest:
     """Tell how likely each token is, as they come, with this many likeliest ones at each step.
 
     start: where the sequence begins. keeps_state: the final state is wanted; it trails the tokens by one.
@@ -126,8 +126,8 @@ class ScoreFeedRequest:
     keeps_state: bool = False
 
 
-Request = GenerationRequest | ReadingRequest | ScoringRequest
-OpenRequest = FeedRequest | ScoreFeedRequest  # their inputs come later, and over time
+Request = GenerationRequest | ForwardRequest | ScoringRequest
+StreamRequest = StepStreamRequest | ScoreStreamRequest  # their inputs come later, and over time
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from collections.abc import Callable
 
 from seqserve.server.engine.bucketing import alike
 from seqserve.server.engine.deadlines import Deadlines
-from seqserve.server.engine.fair_queue import Line
+from seqserve.server.engine.fair_queue import FairQueue
 from seqserve.server.engine.generation import GenerationSequence
-from seqserve.server.engine.sequence import KnownSequence, Sequence
-from seqserve.server.engine.steps import DecodeStep, FeedStep, ReadStep, Step
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.sequence import PrefillSequence, Sequence
+from seqserve.server.engine.steps import DecodeStep, PrefillStep, Step, StreamStep
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.errors import QueueFullError
 from seqserve.server.settings import BatchSettings
 
@@ -40,14 +40,16 @@ class Scheduler:
         """Args: cuts: whether an input may be consumed in pieces; false for bidirectional models."""
         self.settings = settings
         self.cuts = cuts
-        self.waiting: Line[KnownSequence] = Line()
-        self.reading: list[KnownSequence] = []
+        self.waiting: FairQueue[PrefillSequence] = FairQueue()
+        self.prefilling: list[PrefillSequence] = []
         self.decoding: list[GenerationSequence] = []
         self.paused: list[GenerationSequence] = []
-        self.feeds: set[Feed] = set()  # all that are open
-        self.fed: dict[Feed, None] = {}  # those that have something to do, in order
-        self._turns: deque[Callable[[], Step | None]] = deque([self._feed_step, self._read_step, self._decode_step])
-        self._feeds_spoke = False  # whether feeds had something to do since inputs were read last
+        self.open_streams: set[StreamingSequence] = set()  # all that are open
+        self.ready_streams: dict[StreamingSequence, None] = {}  # those that have something to do, in order
+        self._turns: deque[Callable[[], Step | None]] = deque(
+            [self._stream_step, self._prefill_step, self._decode_step]
+        )
+        self._streams_ran = False  # whether feeds had something to do since inputs were read last
         self._steps_to_check = 0  # decoding steps until a backlog can have reached its limit
         self._slices: dict[GenerationSequence, int] = {}  # tokens generated when it joined the decoding batch
         self._deadlines = Deadlines()
@@ -56,9 +58,9 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether there is nothing to run now; paused sequences wait for their readers, resting feeds for input."""
         self._pause_and_resume()
-        return not (self.waiting or self.reading or self.decoding or self.fed)
+        return not (self.waiting or self.prefilling or self.decoding or self.ready_streams)
 
-    def add(self, sequence: KnownSequence) -> None:
+    def add(self, sequence: PrefillSequence) -> None:
         """Put a new sequence in line.
 
         Raises: QueueFullError if the line is at its limit.
@@ -68,30 +70,30 @@ class Scheduler:
         self._wait(sequence)
         self._deadlines.add(sequence)
 
-    def open(self, feed: Feed) -> None:
+    def open(self, feed: StreamingSequence) -> None:
         """Take in a feed; it rests until it is fed.
 
         Raises: QueueFullError if as many are open as may.
         """
-        if len(self.feeds) >= self.settings.feeds_max:
-            raise too_many_feeds(len(self.feeds), self.settings)
-        self.feeds.add(feed)
+        if len(self.open_streams) >= self.settings.open_streams_max:
+            raise too_many_streams(len(self.open_streams), self.settings)
+        self.open_streams.add(feed)
         self._deadlines.add(feed)
         self.call(feed)
 
-    def call(self, feed: Feed) -> None:
+    def call(self, feed: StreamingSequence) -> None:
         """Put an open feed in line if it has something to do."""
-        if feed not in self.fed and feed.due and feed in self.feeds:
-            self.fed[feed] = None
+        if feed not in self.ready_streams and feed.due and feed in self.open_streams:
+            self.ready_streams[feed] = None
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence, and its forks, out wherever they are: they take part in no later step."""
         for member in sequence.members:
             member.ended = True
-            if isinstance(member, Feed):
+            if isinstance(member, StreamingSequence):
                 self._close(member)
-            elif isinstance(member, KnownSequence) and not self.waiting.remove(member):
-                self.reading = [other for other in self.reading if other is not member]
+            elif isinstance(member, PrefillSequence) and not self.waiting.remove(member):
+                self.prefilling = [other for other in self.prefilling if other is not member]
                 self.paused = [other for other in self.paused if other is not member]
             if isinstance(member, GenerationSequence) and member in self._slices:
                 self._leave([member])
@@ -116,16 +118,16 @@ class Scheduler:
 
     def update(self, step: Step) -> None:
         """Take note of a step that has run: what has been read decodes or rests, what has ended leaves."""
-        if isinstance(step, FeedStep):
+        if isinstance(step, StreamStep):
             for feed, _ in step.rows:
-                self.fed.pop(feed, None)
+                self.ready_streams.pop(feed, None)
                 if feed.ended:
                     self._close(feed)
                 else:
                     self.call(feed)  # at the end of the line
             return
-        if isinstance(step, ReadStep):
-            self.reading = [sequence for sequence in self.reading if sequence.remaining and not sequence.ended]
+        if isinstance(step, PrefillStep):
+            self.prefilling = [sequence for sequence in self.prefilling if sequence.remaining and not sequence.ended]
             for sequence, _ in step.rows:
                 if isinstance(sequence, GenerationSequence) and not sequence.remaining and not sequence.ended:
                     self._join(sequence.family if sequence.beams is not None else [sequence])
@@ -143,16 +145,16 @@ class Scheduler:
 
     def clear(self) -> list[Sequence]:
         """Take everything out and return it."""
-        left: list[Sequence] = [*self.waiting, *self.reading, *self.decoding, *self.paused, *self.feeds]
+        left: list[Sequence] = [*self.waiting, *self.prefilling, *self.decoding, *self.paused, *self.open_streams]
         for sequence in left:
             self.remove(sequence)
         return left
 
-    def _close(self, feed: Feed) -> None:
-        self.feeds.discard(feed)
-        self.fed.pop(feed, None)
+    def _close(self, feed: StreamingSequence) -> None:
+        self.open_streams.discard(feed)
+        self.ready_streams.pop(feed, None)
 
-    def _wait(self, sequence: KnownSequence) -> None:
+    def _wait(self, sequence: PrefillSequence) -> None:
         self.waiting.add(sequence, sequence.admission.caller, sequence.admission.priority)
 
     def _join(self, sequences: list[GenerationSequence]) -> None:
@@ -169,7 +171,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Let in who is first in line, while there is room or somebody whose slice is used up."""
-        while self.waiting and len(self.reading) < self.settings.reading_max:
+        while self.waiting and len(self.prefilling) < self.settings.prefilling_max:
             if rows_needed := self.waiting.first().rows_needed:  # a search waits until there is room for all its beams
                 while self._room < rows_needed:
                     if not self._make_room():
@@ -177,24 +179,24 @@ class Scheduler:
             sequence = self.waiting.pop()
             if sequence.ended:  # a sample that ended with its first token
                 continue
-            if isinstance(sequence, GenerationSequence) and (not sequence.remaining or self._rides(sequence)):
+            if isinstance(sequence, GenerationSequence) and (not sequence.remaining or self._prefills_inline(sequence)):
                 self._join([sequence])
             else:
-                self.reading.append(sequence)
+                self.prefilling.append(sequence)
 
     @property
     def _room(self) -> int:
         """Rows of a batch that nobody has or is going to need."""
-        return self.settings.size_max - sum(sequence.rows_needed for sequence in self.reading) - len(self.decoding)
+        return self.settings.size_max - sum(sequence.rows_needed for sequence in self.prefilling) - len(self.decoding)
 
-    def _rides(self, sequence: GenerationSequence) -> bool:
+    def _prefills_inline(self, sequence: GenerationSequence) -> bool:
         """Whether the rest of a prompt is fed in the decoding batch. What forks after its prompt is read apart.
 
         So is what its caller has received already: those tokens are to be appended, not only fed.
         """
         request = sequence.request
         alone = request.samples == 1 and sequence.beams is None and not request.received
-        return bool(self.decoding) and alone and sequence.remaining <= self.settings.ride_length_max
+        return bool(self.decoding) and alone and sequence.remaining <= self.settings.inline_prefill_tokens_max
 
     def _make_room(self) -> bool:
         """Send the sequence that used most of its slice, or a less important one, back in line."""
@@ -229,36 +231,36 @@ class Scheduler:
             for sequence in ready:
                 self._wait(sequence)
 
-    def _read_step(self) -> ReadStep | None:
-        if not self.reading:
+    def _prefill_step(self) -> PrefillStep | None:
+        if not self.prefilling:
             return None
-        longest = self._longest(alone=not (self.decoding or self.fed or self._feeds_spoke))
-        self._feeds_spoke = False
-        counts = [self._piece(sequence, longest) if self.cuts else sequence.remaining for sequence in self.reading]
+        longest = self._longest(alone=not (self.decoding or self.ready_streams or self._streams_ran))
+        self._streams_ran = False
+        counts = [self._piece(sequence, longest) if self.cuts else sequence.remaining for sequence in self.prefilling]
         together = alike(counts, self.settings.prefill_tokens_max, self.settings.size_max)
-        return ReadStep([(self.reading[place], counts[place]) for place in together])
+        return PrefillStep([(self.prefilling[place], counts[place]) for place in together])
 
-    def _feed_step(self) -> FeedStep | None:
+    def _stream_step(self) -> StreamStep | None:
         """What the first in line was fed, and what others were that is at least half as long, up to the limits."""
-        if not self.fed:
+        if not self.ready_streams:
             return None
-        self._feeds_spoke = True
-        alone = len(self.feeds) == 1 and not (self.reading or self.decoding)
+        self._streams_ran = True
+        alone = len(self.open_streams) == 1 and not (self.prefilling or self.decoding)
         longest, width = self._longest(alone=alone), 0
-        rows: list[tuple[Feed, int]] = []
-        for feed in self.fed:
+        rows: list[tuple[StreamingSequence, int]] = []
+        for feed in self.ready_streams:
             count = feed.next_run(width or longest)
             if count == 0 or not width or width <= 2 * count <= 2 * width:
                 rows.append((feed, count))
                 width = width or count
             if len(rows) >= self.settings.size_max or (len(rows) + 1) * width > self.settings.prefill_tokens_max:
                 break
-        return FeedStep(rows)
+        return StreamStep(rows)
 
     def _decode_step(self) -> DecodeStep | None:
         return DecodeStep(self.decoding) if self.decoding else None
 
-    def _piece(self, sequence: KnownSequence, longest: int) -> int:
+    def _piece(self, sequence: PrefillSequence, longest: int) -> int:
         """Steps of a sequence's next piece. Prompts are cut at multiples of the block: the cache can keep these."""
         block = self.settings.prefill_length_max
         end = sequence.consumed + min(sequence.remaining, longest)
@@ -280,7 +282,7 @@ def queue_full(waiting: int, settings: BatchSettings) -> QueueFullError:
     )
 
 
-def too_many_feeds(count: int, settings: BatchSettings) -> QueueFullError:
+def too_many_streams(count: int, settings: BatchSettings) -> QueueFullError:
     """What a caller is told when so many streams are open already."""
     return QueueFullError(
         f"{count} client streams are open for this model, the most it takes; try again later",

@@ -11,19 +11,19 @@ from itertools import islice
 import numpy as np
 
 from seqserve.server.decoding.logprobs import StepReport, reports
-from seqserve.server.engine.output_stream import Answers, OutputStream
-from seqserve.server.engine.requests import Admission, ScoreFeedRequest
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.output_stream import OutputStream, StreamOutput
+from seqserve.server.engine.requests import Admission, ScoreStreamRequest
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.model.inputs import Inputs, token_inputs
 from seqserve.server.model.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
 
 
-class ScoreFeed(Feed):
+class ScoreStreamSequence(StreamingSequence):
     """Tells how likely each token is. Its state trails by one token, which is read when the next one comes."""
 
     def __init__(
-        self, request: ScoreFeedRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+        self, request: ScoreStreamRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(request, state, stream, admission, admitted_s)
         self.top = request.top
@@ -66,15 +66,15 @@ class ScoreFeed(Feed):
         """Keep the logits until all of the step are scored."""
         self.logits = scores_TV
 
-    def settle(self) -> Answers | None:
+    def settle(self) -> StreamOutput | None:
         """The reports, but for those of the lead."""
         told, self.reports, self.logits = self.reports[self._untold :], [], None
         self._untold -= min(self._untold, len(self.targets))
         self.targets = []
-        return Answers(told, len(told), not self._tokens) if told else None
+        return StreamOutput(told, len(told), not self._tokens) if told else None
 
 
-def score(feeds: list[ScoreFeed]) -> None:
+def score(feeds: list[ScoreStreamSequence]) -> None:
     """Report the steps just read, those of all feeds together that want as many alternatives."""
     for top in {feed.top for feed in feeds}:
         alike = [feed for feed in feeds if feed.top == top]

@@ -13,8 +13,8 @@ from collections.abc import Sequence as Listed
 import numpy as np
 
 from seqserve.server.decoding.logprobs import StepReport, reports
-from seqserve.server.engine.output_stream import OutputStream, Reading, Result, Scores, Times
-from seqserve.server.engine.requests import Admission, ReadingRequest, ScoringRequest, with_pending
+from seqserve.server.engine.output_stream import ForwardResult, OutputStream, Result, ScoreResult, Times
+from seqserve.server.engine.requests import Admission, ForwardRequest, ScoringRequest, with_pending
 from seqserve.server.model.inputs import Inputs, IntArray
 from seqserve.server.model.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
@@ -32,7 +32,7 @@ class Sequence:
         self.stream = stream
         self.admission = admission
         self.ended = False
-        self.lane = 0  # which engine of its servable runs it
+        self.engine_index = 0  # which engine of its servable runs it
         self._admitted_s = admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
@@ -64,7 +64,7 @@ class Sequence:
             self._first_output_s = now_s
 
 
-class KnownSequence(Sequence):
+class PrefillSequence(Sequence):
     """A sequence whose inputs are known when it begins."""
 
     rows_needed = 1  # rows of a batch that it takes once its inputs are read
@@ -92,7 +92,7 @@ class KnownSequence(Sequence):
         """See what the graph gave for the steps just taken: (T, V) each. They are copied if they are kept."""
 
 
-class ResultSequence(KnownSequence):
+class PrefillOnlySequence(PrefillSequence):
     """A sequence that ends with a result once its inputs are read."""
 
     rows_needed = 0
@@ -102,11 +102,11 @@ class ResultSequence(KnownSequence):
         raise NotImplementedError
 
 
-class ReadingSequence(ResultSequence):
+class ForwardSequence(PrefillOnlySequence):
     """Gives the graph's outputs for its whole input."""
 
     def __init__(
-        self, request: ReadingRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+        self, request: ForwardRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(request.inputs, state, stream, admission, admitted_s)
         self._steps = request.steps
@@ -121,13 +121,15 @@ class ReadingSequence(ResultSequence):
             places = [step - start for step in self._steps if start <= step < self.consumed]
             self._pieces.append([output[places] for output in outputs])
 
-    def finish(self, now_s: float) -> Reading:
+    def finish(self, now_s: float) -> ForwardResult:
         """All pieces as one."""
         self.ended = True
-        return Reading(tuple(np.concatenate(parts) for parts in zip(*self._pieces, strict=True)), self.times(now_s))
+        return ForwardResult(
+            tuple(np.concatenate(parts) for parts in zip(*self._pieces, strict=True)), self.times(now_s)
+        )
 
 
-class InputReports:
+class InputScorer:
     """How likely the model finds its own input, piece by piece: a step's logits speak of the token after it."""
 
     def __init__(self, inputs: Inputs, first: int, top: int) -> None:
@@ -146,7 +148,7 @@ class InputReports:
         self.reports += reports(logits_TV[skipped : skipped + len(targets)], targets.tolist(), self._top)
 
 
-class ScoringSequence(ResultSequence):
+class ScoringSequence(PrefillOnlySequence):
     """Tells how likely its input is."""
 
     def __init__(
@@ -156,13 +158,13 @@ class ScoringSequence(ResultSequence):
         consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
         super().__init__(consumed, state, stream, admission, admitted_s)
         self._keeps_state = request.keeps_state
-        self._scored = InputReports(known, len(known) - len(request.inputs), request.top)
+        self._scored = InputScorer(known, len(known) - len(request.inputs), request.top)
 
     def read(self, outputs: Listed[FloatArray]) -> None:
         """Score a piece."""
         self._scored.read(outputs[0])
 
-    def finish(self, now_s: float) -> Scores:
+    def finish(self, now_s: float) -> ScoreResult:
         """All scores."""
         self.ended = True
-        return Scores(self._scored.reports, self.times(now_s), self.state if self._keeps_state else None)
+        return ScoreResult(self._scored.reports, self.times(now_s), self.state if self._keeps_state else None)

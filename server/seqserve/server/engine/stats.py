@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Counts:
+class EngineStats:
     """What an engine has done so far, and what it holds now; see `metrics` for the meanings."""
 
     requests: int = 0
     refused: int = 0
     decode_steps: int = 0
-    read_steps: int = 0
+    prefill_steps: int = 0
     generated_tokens: int = 0
-    read_tokens: int = 0
-    read_padded_tokens: int = 0
+    prefill_tokens: int = 0
+    prefill_padded_tokens: int = 0
     failed_steps: int = 0
     prefix_hits: int = 0
     prefix_misses: int = 0
     prefix_hit_tokens: int = 0
     waiting: int = 0
-    reading: int = 0
+    prefilling: int = 0
     decoding: int = 0
     paused: int = 0
-    feeds: int = 0
+    open_streams: int = 0

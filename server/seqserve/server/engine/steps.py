@@ -6,15 +6,15 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 
 from seqserve.server.engine.generation import GenerationSequence
-from seqserve.server.engine.sequence import KnownSequence, Sequence
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.sequence import PrefillSequence, Sequence
+from seqserve.server.engine.streaming import StreamingSequence
 
 
 @dataclass(frozen=True, slots=True)
-class ReadStep:
+class PrefillStep:
     """Consume known inputs: each row a sequence and how many of its steps."""
 
-    rows: list[tuple[KnownSequence, int]]
+    rows: list[tuple[PrefillSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
@@ -23,10 +23,10 @@ class ReadStep:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedStep:
+class StreamStep:
     """Consume what was fed: each row a feed and how many of its steps, 0 if it has nothing but an end to tell."""
 
-    rows: list[tuple[Feed, int]]
+    rows: list[tuple[StreamingSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
@@ -46,4 +46,4 @@ class DecodeStep:
         return self.sequences
 
 
-Step = ReadStep | FeedStep | DecodeStep
+Step = PrefillStep | StreamStep | DecodeStep

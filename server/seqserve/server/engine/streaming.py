@@ -13,19 +13,19 @@ from collections import deque
 import numpy as np
 
 from seqserve.server.decoding.tagging import LabelChoices, labels_alone
-from seqserve.server.engine.output_stream import Answers, FeedEnd, OutputStream, Steps
-from seqserve.server.engine.requests import Admission, FeedRequest, OpenRequest
+from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamOutput, StreamResult
+from seqserve.server.engine.requests import Admission, StepStreamRequest, StreamRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import ServeError
 from seqserve.server.model.inputs import Inputs, concatenate, token_inputs
 from seqserve.server.model.state import FloatArray, State, pack, unpack
 
 
-class Feed(Sequence):
+class StreamingSequence(Sequence):
     """Reads what it is fed."""
 
     def __init__(
-        self, request: OpenRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
+        self, request: StreamRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
     ) -> None:
         super().__init__(state, stream, admission, admitted_s)
         # Its state now; `state` is the one that it began with, until it ends.
@@ -96,24 +96,24 @@ class Feed(Sequence):
         """Take the state after the steps just taken: (U,)."""
         self.row = row
 
-    def settle(self) -> Answers | None:
+    def settle(self) -> StreamOutput | None:
         """What there is to tell after a step, if anything."""
         raise NotImplementedError
 
-    def end(self, now_s: float) -> FeedEnd | ServeError:
+    def end(self, now_s: float) -> StreamResult | ServeError:
         """It has ended: what its reader is told at last."""
         self.ended = True
         if self._keeps_state:
             self.state = unpack(self.row[None], self.state)
-        return self._error or FeedEnd(self.fed, self.times(now_s), self.state if self._keeps_state else None)
+        return self._error or StreamResult(self.fed, self.times(now_s), self.state if self._keeps_state else None)
 
 
-class StepFeed(Feed):
+class StepStreamSequence(StreamingSequence):
     """Gives the graph's outputs for each step."""
 
     def __init__(
         self,
-        request: FeedRequest,
+        request: StepStreamRequest,
         initial: State,
         state: State,
         stream: OutputStream,
@@ -131,7 +131,7 @@ class StepFeed(Feed):
         self._ended_at = -1 if request.start.position else 0
         self._flushes: deque[int] = deque()  # how many were known when a flush was asked for; those to answer
         self.top = request.top
-        self.steps: list[Steps] = []  # that were read and are not told
+        self.steps: list[StreamChunk] = []  # that were read and are not told
         if self._lead:
             self._add(token_inputs(request.start.pending))
 
@@ -191,7 +191,7 @@ class StepFeed(Feed):
         first = self._consumed - len(scores_TV) - self._lead
         untold = max(0, -first)
         if untold < len(scores_TV):
-            self.steps.append(Steps(first + untold, scores_TV[untold:].copy()))
+            self.steps.append(StreamChunk(first + untold, scores_TV[untold:].copy()))
 
     def _answer_flushes(self, shown: int) -> bool:
         """Whether some were asked for when so many steps were known, or fewer; they are answered now."""
@@ -200,17 +200,17 @@ class StepFeed(Feed):
             self._flushes.popleft()
         return len(self._flushes) < waiting
 
-    def settle(self) -> Answers | None:
+    def settle(self) -> StreamOutput | None:
         """Steps, and the end of a sentence."""
         steps, self.steps = self.steps, []
         if self._ends and self._ends[0] == self._consumed:
             self._ends.popleft()
             self.row = self._initial
             if not steps:
-                steps.append(Steps(self._consumed - self._lead))
+                steps.append(StreamChunk(self._consumed - self._lead))
             steps[-1].ends_sentence = True
         if self._flushes and self._answer_flushes(self._consumed):
-            steps.append(Steps(self._consumed - self._lead, provisional=True))
+            steps.append(StreamChunk(self._consumed - self._lead, provisional=True))
         if not steps:
             return None
         before, self._answered = self._answered, max(0, self._consumed - self._lead)
@@ -218,10 +218,10 @@ class StepFeed(Feed):
         for each in steps:
             if each.provisional:
                 shown += len(each)
-        return Answers(steps, self._answered - before, not self.ready, shown)
+        return StreamOutput(steps, self._answered - before, not self.ready, shown)
 
 
-def label(feeds: list[StepFeed]) -> None:
+def label(feeds: list[StepStreamSequence]) -> None:
     """Label the steps just read, those of all feeds together that want as many of the likeliest labels."""
     for top in {feed.top for feed in feeds if feed.top is not None}:
         read = [steps for feed in feeds if feed.top == top for steps in feed.steps]

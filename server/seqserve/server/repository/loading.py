@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from seqserve.server.engine.output_dispatcher import Published
-from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.pool import EnginePool
 from seqserve.server.errors import BrokenServableError, ProviderError
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import Servable, ServableId
@@ -33,7 +33,7 @@ def folders(root: Path) -> Iterator[tuple[str, int, Path]]:
 
 
 def load_version(
-    name: str, version: int, folder: Path, settings: ServerSettings, publish: Callable[[Published], None]
+    name: str, version: int, folder: Path, settings: ServerSettings, publish: Callable[[StepOutputs], None]
 ) -> Entry:
     """Load one version, warm it up and start its engine. Blocks.
 
@@ -56,7 +56,7 @@ def load_version(
         log.exception("model %s version %d does not serve", name, version)
         reason = f"it cannot be loaded: {type(error).__name__}: {error}"
         return Entry(name, version, EntryState.BROKEN, reason=reason)
-    engine = Lanes(servable, table, settings.batch, publish)
+    engine = EnginePool(servable, table, settings.batch, publish)
     engine.start()
     log.info("model %s version %d serves on %s", name, version, servable.provider)
     return Entry(name, version, EntryState.READY, Model(servable, tokenization, table, engine))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.pool import EnginePool
 from seqserve.server.model.servable import Servable
 from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
@@ -19,7 +19,7 @@ class Model:
     servable: Servable
     tokenization: Tokenization | None
     table: list[bytes]
-    engine: Lanes
+    engine: EnginePool
     load_time_s: float = field(default_factory=time.time)
 
     @property

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from seqserve.server.engine.output_dispatcher import Published
+from seqserve.server.engine.output_dispatcher import StepOutputs
 from seqserve.server.errors import ModelNotFoundError, ModelNotReadyError, ProviderError, VersionNotFoundError
 from seqserve.server.model.servable import ServableId, choose_provider
 from seqserve.server.repository.loading import folders, load_version
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Repository:
     """The versions of one root folder."""
 
-    def __init__(self, settings: ServerSettings, publish: Callable[[Published], None]) -> None:
+    def __init__(self, settings: ServerSettings, publish: Callable[[StepOutputs], None]) -> None:
         """Args: publish: where the engines' outputs go; see Engine."""
         self.changed = asyncio.Event()  # set when what serves has changed; whoever waits for it clears it
         self._settings = settings

@@ -196,7 +196,7 @@ async def test_a_caller_that_does_not_read_holds_up_nobody_and_loses_nothing(cha
 
 
 async def test_more_streams_than_may_be_open_are_told_to_come_back(models: Path) -> None:
-    async with serving(models, batch={"feeds_max": 2}) as channel:
+    async with serving(models, batch={"open_streams_max": 2}) as channel:
         streams = [Classifying(channel, "max") for _ in range(2)]
         for stream in streams:
             await stream.begin()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from seqserve.server.app import Server
-from seqserve.server.engine.stats import Counts
+from seqserve.server.engine.stats import EngineStats
 from seqserve.server.settings import BatchSettings, ServerSettings
 from seqserve.server.testing import running_server
 from seqserve.v1 import common_pb2 as common
@@ -208,14 +208,14 @@ async def test_a_cancelled_stream_leaves_nothing_behind(made: MadeRepository, re
             assert endless.cancel()
             await generated(channel, asks())  # the others do not notice
             async with asyncio.timeout(30):
-                while _held(engine_of("lstm", None).engine.counts()):  # each round is an answer of the server
+                while _held(engine_of("lstm", None).engine.stats()):  # each round is an answer of the server
                     await generated(channel, asks(model="gru", stopping={"max_tokens": 1}))
     finally:
         await server.stop()
 
 
-def _held(counts: Counts) -> int:
-    return counts.waiting + counts.reading + counts.decoding + counts.paused
+def _held(stats: EngineStats) -> int:
+    return stats.waiting + stats.prefilling + stats.decoding + stats.paused
 
 
 async def test_a_full_queue_refuses_and_tells_when_to_try_again(made: MadeRepository) -> None:

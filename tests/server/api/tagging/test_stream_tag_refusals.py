@@ -195,7 +195,7 @@ async def test_after_the_end_nothing_is_read(channel: grpc.aio.Channel) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "disconnect"])
 async def test_a_caller_that_vanishes_leaves_its_place_and_its_session_as_it_was(models: Path, way: str) -> None:
-    async with running_server(models, batch={"feeds_max": 1}) as address:
+    async with running_server(models, batch={"open_streams_max": 1}) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             await streamed(channel, "uni", [WORDS[:1]], state=SESSION)
             gone = grpc.aio.insecure_channel(address)

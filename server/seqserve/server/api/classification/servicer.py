@@ -15,10 +15,10 @@ from seqserve.server.api.client_stream import Incoming, feeding
 from seqserve.server.api.execution import apart, results
 from seqserve.server.api.response_writer import writing
 from seqserve.server.decoding.classification import label_probabilities
-from seqserve.server.engine.output_stream import FeedEnd, Reading
-from seqserve.server.engine.pool import Lanes
-from seqserve.server.engine.requests import ReadingRequest
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.output_stream import ForwardResult, StreamResult
+from seqserve.server.engine.pool import EnginePool
+from seqserve.server.engine.requests import ForwardRequest
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Repository
 from seqserve.server.sessions import Sessions
@@ -44,8 +44,8 @@ class ClassificationServicer(ClassificationServiceServicer):
         with self._repository.hold(model):
             tokenized = await apart(request.ByteSize(), lambda: convert.classify_inputs(request, model, self._limits))
             top = convert.top_labels(request, model)
-            asked = [ReadingRequest(text.inputs) for text in tokenized]
-            readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
+            asked = [ForwardRequest(text.inputs) for text in tokenized]
+            readings = await results(model.engine, asked, fields.admission(context, model.engine), ForwardResult)
         labels = model.manifest.labels
         probabilities_BL = label_probabilities(np.stack([reading.arrays[0][-1] for reading in readings]), labels)
         return pb.ClassifyResponse(
@@ -71,10 +71,10 @@ class ClassificationServicer(ClassificationServiceServicer):
             reading = self._feed(incoming, idle_s, classifying, engine, feed)
             async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
                 await write(classifying.started())
-                while steps := await feed.stream.take_steps():
+                while steps := await feed.stream.take_chunks():
                     if (update := classifying.update(steps[-1])) is not None:
                         await write(update)
-                end = await feed.stream.take_result(FeedEnd)
+                end = await feed.stream.take_result(StreamResult)
                 result = await transaction.commit(classifying.final_state(end))
                 await write(classifying.finished(end, state.state_result(result), incoming.reason))
 
@@ -83,15 +83,15 @@ class ClassificationServicer(ClassificationServiceServicer):
         incoming: Incoming[pb.StreamClassifyRequest],
         idle_s: float,
         classifying: ClassifyStream,
-        engine: Lanes,
-        feed: Feed,
+        engine: EnginePool,
+        feed: StreamingSequence,
     ) -> None:
         """Read the caller's messages and feed their tokens, one piece after the other: each gets its answer."""
         async for kind, message in incoming.input(idle_s):
             await self._piece(classifying.steps(kind, message), engine, feed)
         await self._piece(classifying.rest(), engine, feed)
 
-    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+    async def _piece(self, steps: Iterator[Inputs], engine: EnginePool, feed: StreamingSequence) -> None:
         for inputs in steps:
             engine.feed(feed, inputs)
             await feed.until_below(self._settings.batch.steps_ahead_max)

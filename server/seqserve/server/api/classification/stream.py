@@ -10,8 +10,8 @@ from seqserve.server.api.classification.convert import classification, classifie
 from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.pieces import cuts
 from seqserve.server.decoding.classification import label_probabilities
-from seqserve.server.engine.output_stream import FeedEnd, Steps
-from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.engine.output_stream import StreamChunk, StreamResult
+from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.errors import TaskMismatchError
 from seqserve.server.model.inputs import Inputs, IntArray
 from seqserve.server.model.sequence_state import FinalState, no_tokens
@@ -34,7 +34,7 @@ class ClassifyStream:
                 f"model {model.servable.id.model!r} reads its input in both directions, so each piece would change "
                 "what it made of all before; send the whole text to Classify, or choose a one-directional classifier"
             )
-        self.request = FeedRequest(transaction.initial, keeps_state=transaction.wants_state)
+        self.request = StepStreamRequest(transaction.initial, keeps_state=transaction.wants_state)
         self._servable = model.servable.id
         self._labels = model.manifest.labels
         self._top = top_labels(config, model, "config")
@@ -61,7 +61,7 @@ class ClassifyStream:
             started=pb.StreamClassifyStarted(servable=servable_id(self._servable), position=self._position)
         )
 
-    def update(self, steps: Steps) -> pb.StreamClassifyResponse | None:
+    def update(self, steps: StreamChunk) -> pb.StreamClassifyResponse | None:
         """The answer after a piece; None within one. Args: steps: those that were read last."""
         count = steps.first + len(steps)
         if count != self._due or steps.scores is None:
@@ -71,14 +71,14 @@ class ClassifyStream:
         self._last = classification(probabilities_L, self._labels, self._top, position)
         return pb.StreamClassifyResponse(update=pb.StreamClassifyUpdate(classification=self._last, position=position))
 
-    def final_state(self, end: FeedEnd) -> FinalState:
+    def final_state(self, end: StreamResult) -> FinalState:
         """What the stream leaves."""
         return FinalState(
             end.state, self._position + end.steps, None, np.concatenate([no_tokens(), *(self._kept or ())])
         )
 
     def finished(
-        self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd
+        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
     ) -> pb.StreamClassifyResponse:
         """The end."""
         return pb.StreamClassifyResponse(

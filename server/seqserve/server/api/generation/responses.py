@@ -9,7 +9,14 @@ import numpy as np
 
 from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.decoding.logprobs import Candidate, StepReport
-from seqserve.server.engine.output_stream import End, FinishReason, Gathered, Scores, Search, Times
+from seqserve.server.engine.output_stream import (
+    BeamResult,
+    FinishReason,
+    SampleOutputs,
+    SampleResult,
+    ScoreResult,
+    Times,
+)
 from seqserve.server.engine.requests import GenerationRequest, ScoringRequest
 from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.sequence_state import FinalState
@@ -55,7 +62,7 @@ class Answer:
         self._texts = [TextAssembler(table, begun) for _ in range(request.samples)]
         self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
         self._positions = [request.position] * request.samples
-        self.ends: dict[int, End] = {}
+        self.ends: dict[int, SampleResult] = {}
         for sample, received in enumerate(request.received):
             self._texts[sample].push(received.tokens, received.held_bytes)  # told already
             self._tokens[sample] += received.tokens
@@ -66,7 +73,7 @@ class Answer:
         """Whether every sample has ended."""
         return len(self.ends) == self._request.samples
 
-    def piece(self, sample: int, gathered: Gathered) -> pb.GenerateResponse | None:
+    def piece(self, sample: int, gathered: SampleOutputs) -> pb.GenerateResponse | None:
         """One sample's tokens that have gathered, and the text that may be told; None if its end alone is news."""
         keeps = self._request.keeps_state
         text = self._texts[sample].push(gathered.tokens, gathered.held_bytes)
@@ -126,7 +133,7 @@ class Answer:
 
 
 def search_events(
-    request: GenerationRequest, model: Model, search: Search, *, with_ids: bool
+    request: GenerationRequest, model: Model, search: BeamResult, *, with_ids: bool
 ) -> list[pb.GenerateResponse]:
     """All that a beam search found: a piece for each text, and the last event."""
     events: list[pb.GenerateResponse] = []
@@ -190,7 +197,7 @@ def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
     return tokens
 
 
-def sequence_score(scores: Scores, model: Model, *, with_tokens: bool) -> pb.SequenceScore:
+def sequence_score(scores: ScoreResult, model: Model, *, with_tokens: bool) -> pb.SequenceScore:
     """How likely one text is."""
     total = math.fsum(report.chosen.logprob for report in scores.reports)
     count = len(scores.reports)

@@ -13,8 +13,8 @@ from seqserve.server.api.generation.requests import LOGPROBS_MAX, language_model
 from seqserve.server.api.generation.responses import tell_step
 from seqserve.server.api.pieces import cuts
 from seqserve.server.decoding.logprobs import ExactSum, StepReport
-from seqserve.server.engine.output_stream import FeedEnd
-from seqserve.server.engine.requests import ScoreFeedRequest
+from seqserve.server.engine.output_stream import StreamResult
+from seqserve.server.engine.requests import ScoreStreamRequest
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.model.sequence_state import FinalState, no_tokens
@@ -52,7 +52,7 @@ class ScoreStream:
         self._sum = ExactSum()
         self._scored = 0
         self._remembered = _Remembered(transaction) if transaction.wants_state else None
-        self.request = ScoreFeedRequest(config.top_logprobs, transaction.initial, transaction.wants_state)
+        self.request = ScoreStreamRequest(config.top_logprobs, transaction.initial, transaction.wants_state)
 
     def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
         """The tokens that a message adds. Raises: as cuts."""
@@ -103,14 +103,16 @@ class ScoreStream:
         self._sum.add([report.chosen.logprob for report in reports])
         return response
 
-    def final_state(self, end: FeedEnd) -> FinalState:
+    def final_state(self, end: StreamResult) -> FinalState:
         """What the stream leaves."""
         position = self._start.position + end.steps
         if self._remembered is None:
             return FinalState(None, position, self._last_token, no_tokens())
         return self._remembered.final_state(end, position, self._last_token)
 
-    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamScoreResponse:
+    def finished(
+        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
+    ) -> pb.StreamScoreResponse:
         """The end."""
         total = self._sum.value
         perplexity = math.exp(-total / self._scored) if self._scored else 1.0
@@ -144,7 +146,7 @@ class _Remembered:
         if len(self._uncounted) >= _COUNT_AT:
             self._count()
 
-    def final_state(self, end: FeedEnd, position: int, last_token: int | None) -> FinalState:
+    def final_state(self, end: StreamResult, position: int, last_token: int | None) -> FinalState:
         """What the stream leaves."""
         self._count()
         kept = np.concatenate([no_tokens(), *self._kept])

@@ -13,11 +13,11 @@ from seqserve.server.api.execution import apart, results
 from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
 from seqserve.server.api.response_writer import Write, writing
-from seqserve.server.engine.output_stream import FeedEnd, Scores, Search
-from seqserve.server.engine.pool import Lanes
+from seqserve.server.engine.output_stream import BeamResult, ScoreResult, StreamResult
+from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
-from seqserve.server.engine.streaming import Feed
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Sessions, StateTransaction
@@ -70,7 +70,7 @@ class GenerationServicer(GenerationServiceServicer):
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
             asked = await apart(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
-            scores = await results(model.engine, asked, fields.admission(context, model.engine), Scores)
+            scores = await results(model.engine, asked, fields.admission(context, model.engine), ScoreResult)
             result = None
             if spec is not None:
                 final_state = await apart(
@@ -96,7 +96,7 @@ class GenerationServicer(GenerationServiceServicer):
                 await write(scoring.started())
                 while reports := await feed.stream.take_reports():
                     await write(scoring.piece(reports))
-                end = await feed.stream.take_result(FeedEnd)
+                end = await feed.stream.take_result(StreamResult)
                 result = await transaction.commit(scoring.final_state(end))
                 await write(scoring.finished(end, state.state_result(result), incoming.reason))
 
@@ -105,15 +105,15 @@ class GenerationServicer(GenerationServiceServicer):
         incoming: Incoming[pb.StreamScoreRequest],
         idle_s: float,
         scoring: ScoreStream,
-        engine: Lanes,
-        feed: Feed,
+        engine: EnginePool,
+        feed: StreamingSequence,
     ) -> None:
         """Read the caller's messages and feed their tokens."""
         async for kind, message in incoming.input(idle_s):
             await self._piece(scoring.steps(kind, message), engine, feed)
         await self._piece(scoring.rest(), engine, feed)
 
-    async def _piece(self, steps: Iterator[Inputs], engine: Lanes, feed: Feed) -> None:
+    async def _piece(self, steps: Iterator[Inputs], engine: EnginePool, feed: StreamingSequence) -> None:
         """Feed no further ahead of the caller's reading than may be."""
         for inputs in steps:
             if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
@@ -122,7 +122,7 @@ class GenerationServicer(GenerationServiceServicer):
 
 
 def _scored(
-    request: pb.ScoreRequest, model: Model, scores: list[Scores], result: state_pb2.StateResult | None
+    request: pb.ScoreRequest, model: Model, scores: list[ScoreResult], result: state_pb2.StateResult | None
 ) -> pb.ScoreResponse:
     with_tokens = request.HasField("logprobs")
     return pb.ScoreResponse(
@@ -183,7 +183,7 @@ async def _search(
     write: Write,
 ) -> None:
     """Write what a beam search found; it tells nothing before its end."""
-    search = await sequence.stream.take_result(Search)
+    search = await sequence.stream.take_result(BeamResult)
     await write(responses.started(asked, transaction.model, []))
     for event in responses.search_events(asked, transaction.model, search, with_ids=not request.outputs.omit_token_ids):
         await write(event)

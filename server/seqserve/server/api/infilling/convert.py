@@ -11,7 +11,7 @@ from seqserve.server.api.fields import check_bytes, check_inputs, integer, task_
 from seqserve.server.api.generation.responses import token_logprob
 from seqserve.server.api.texts import offsets_of
 from seqserve.server.decoding.logprobs import Candidate
-from seqserve.server.engine.requests import ReadingRequest
+from seqserve.server.engine.requests import ForwardRequest
 from seqserve.server.errors import InputTooLongError, InvalidFieldError, TaskMismatchError
 from seqserve.server.model.inputs import IntArray, token_inputs
 from seqserve.server.repository import Model
@@ -38,9 +38,9 @@ class BlankText:
     tokens: list[Token]
 
     @property
-    def request(self) -> ReadingRequest:
+    def request(self) -> ForwardRequest:
         """What the engine is asked."""
-        return ReadingRequest(token_inputs(self.ids), self.places)
+        return ForwardRequest(token_inputs(self.ids), self.places)
 
 
 def blank_texts(request: pb.FillInRequest, model: Model, limits: LimitSettings) -> list[BlankText]:

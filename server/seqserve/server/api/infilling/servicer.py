@@ -10,7 +10,7 @@ from seqserve.server.api import fields
 from seqserve.server.api.execution import apart, results
 from seqserve.server.api.infilling import convert
 from seqserve.server.decoding.infilling import candidates
-from seqserve.server.engine.output_stream import Reading
+from seqserve.server.engine.output_stream import ForwardResult
 from seqserve.server.repository import Repository
 from seqserve.server.settings import LimitSettings
 from seqserve.v1 import infilling_pb2 as pb
@@ -31,7 +31,7 @@ class InfillingServicer(InfillingServiceServicer):
         with self._repository.hold(model):
             texts = await apart(request.ByteSize(), lambda: convert.blank_texts(request, model, self._limits))
             readings = await results(
-                model.engine, [text.request for text in texts], fields.admission(context, model.engine), Reading
+                model.engine, [text.request for text in texts], fields.admission(context, model.engine), ForwardResult
             )
         vocabulary = model.manifest.vocabulary
         return await apart(

@@ -15,10 +15,10 @@ from seqserve.server.api.response_writer import Write, writing
 from seqserve.server.api.tagging import convert
 from seqserve.server.api.tagging.stream import TagStream
 from seqserve.server.decoding.tagging import chain_of, choose_labels
-from seqserve.server.engine.output_stream import FeedEnd, Reading
-from seqserve.server.engine.pool import Lanes
-from seqserve.server.engine.requests import ReadingRequest
-from seqserve.server.engine.streaming import StepFeed
+from seqserve.server.engine.output_stream import ForwardResult, StreamResult
+from seqserve.server.engine.pool import EnginePool
+from seqserve.server.engine.requests import ForwardRequest
+from seqserve.server.engine.streaming import StepStreamSequence
 from seqserve.server.errors import ServeError, StreamIdleError
 from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions import Sessions
@@ -47,8 +47,8 @@ class TaggingServicer(TaggingServiceServicer):
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
             tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
-            asked = [ReadingRequest(text.inputs) for text in tokenized if len(text.inputs)]
-            readings = await results(model.engine, asked, fields.admission(context, model.engine), Reading)
+            asked = [ForwardRequest(text.inputs) for text in tokenized if len(text.inputs)]
+            readings = await results(model.engine, asked, fields.admission(context, model.engine), ForwardResult)
         size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TAG
         return await apart(size, lambda: _answer(request, model, tokenized, readings))
 
@@ -62,12 +62,12 @@ class TaggingServicer(TaggingServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, tagging = transaction.model.engine, TagStream(config, transaction, self._limits)
-            feed = cast("StepFeed", engine.open(tagging.request, fields.admission(context, engine)))
+            feed = cast("StepStreamSequence", engine.open(tagging.request, fields.admission(context, engine)))
             reading = self._feed(incoming, idle_s, tagging, engine, feed)
             async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
                 await write(tagging.started())
                 try:
-                    while answers := await feed.stream.take_steps():
+                    while answers := await feed.stream.take_chunks():
                         piece = await apart(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
                         if piece is not None:
                             await write(piece)
@@ -77,7 +77,7 @@ class TaggingServicer(TaggingServiceServicer):
                     await self._rest(write, tagging)
                     raise
                 await self._rest(write, tagging)
-                end = await feed.stream.take_result(FeedEnd)
+                end = await feed.stream.take_result(StreamResult)
                 result = await transaction.commit(tagging.final_state(end))
                 await write(tagging.finished(end, state.state_result(result), incoming.reason))
 
@@ -91,8 +91,8 @@ class TaggingServicer(TaggingServiceServicer):
         incoming: Incoming[pb.StreamTagRequest],
         idle_s: float,
         tagging: TagStream,
-        engine: Lanes,
-        feed: StepFeed,
+        engine: EnginePool,
+        feed: StepStreamSequence,
     ) -> None:
         """Read the caller's messages and feed what they settle, while not too much is unanswered."""
         async for kind, message in incoming.input(idle_s):
@@ -101,7 +101,9 @@ class TaggingServicer(TaggingServiceServicer):
                 engine.flush(feed)
         await self._cuts(tagging.rest(), tagging, engine, feed)
 
-    async def _cuts(self, cuts: Iterable[Cut], tagging: TagStream, engine: Lanes, feed: StepFeed) -> None:
+    async def _cuts(
+        self, cuts: Iterable[Cut], tagging: TagStream, engine: EnginePool, feed: StepStreamSequence
+    ) -> None:
         for cut in cuts:
             tagging.note(cut)
             if len(cut.inputs):
@@ -113,7 +115,7 @@ class TaggingServicer(TaggingServiceServicer):
 
 
 def _answer(
-    request: pb.TagRequest, model: Model, tokenized: list[Tokenized], readings: list[Reading]
+    request: pb.TagRequest, model: Model, tokenized: list[Tokenized], readings: list[ForwardResult]
 ) -> pb.TagResponse:
     labels, scores = model.manifest.labels, iter([reading.arrays[0] for reading in readings])
     nothing = np.empty((0, len(labels.names)), np.float32)  # what a text without tokens gets

@@ -16,10 +16,10 @@ from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.pieces import cuts
 from seqserve.server.api.tagging.spans import StreamSpans
 from seqserve.server.api.tagging.stream_config import tag_plan
-from seqserve.server.decoding.stream_labeler import Labeller, labeller
+from seqserve.server.decoding.stream_labeler import StreamLabeler, stream_labeler
 from seqserve.server.decoding.tagging import LabelChoices, chain_of
-from seqserve.server.engine.output_stream import FeedEnd, Steps
-from seqserve.server.engine.requests import FeedRequest
+from seqserve.server.engine.output_stream import StreamChunk, StreamResult
+from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.sequence_state import FinalState, Sentence, no_tokens
 from seqserve.server.model.state import FloatArray
@@ -43,7 +43,7 @@ class TagStream:
         self._plan = plan = tag_plan(config, model, limits)
         labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional
         chain, top = chain_of(labels), plan.outputs.top_labels
-        self.request = FeedRequest(
+        self.request = StepStreamRequest(
             start,
             keeps_state=transaction.wants_state,
             lookahead=plan.lookahead,
@@ -61,9 +61,9 @@ class TagStream:
         self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
         whole, last = plan.lookahead is None, start.sentence.last_label
-        self._labeller: Labeller | None = None  # without a CRF each step's label comes with it
+        self._labeler: StreamLabeler | None = None  # without a CRF each step's label comes with it
         if chain is not None:
-            self._labeller = labeller(chain, top, whole=whole, lag_max=plan.lag_max, last_label=last)
+            self._labeler = stream_labeler(chain, top, whole=whole, lag_max=plan.lag_max, last_label=last)
         self._kept: list[IntArray] | None = [] if transaction.keeps_tokens else None
         self._tokens = deque[Token | None]()  # without final tags; None for ids
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
@@ -95,11 +95,11 @@ class TagStream:
             started=pb.StreamTagStarted(servable=servable_id(self._servable), position=self._begun)
         )
 
-    def work(self, answers: list[Steps]) -> int:
+    def work(self, answers: list[StreamChunk]) -> int:
         """How much there is to do for answers, counted in tags without a CRF."""
-        return sum(map(len, answers)) if self._labeller is None else _TAGS_PER_DECISION * len(self._tokens)
+        return sum(map(len, answers)) if self._labeler is None else _TAGS_PER_DECISION * len(self._tokens)
 
-    def piece(self, answers: list[Steps]) -> pb.StreamTagResponse | None:
+    def piece(self, answers: list[StreamChunk]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
         response = pb.StreamTagResponse()
         told = response.piece
@@ -107,7 +107,7 @@ class TagStream:
         for steps in answers:
             if steps.provisional:
                 self._settle(told, final)
-                self._guess(told, steps)
+                self._add_provisional(told, steps)
                 final = []
                 continue
             if steps.labels is not None:
@@ -120,7 +120,7 @@ class TagStream:
                 final = []
         self._settle(told, final)
         if self._plan.provisional and not self._bidirectional:
-            self._guess(told, Steps(0))
+            self._add_provisional(told, StreamChunk(0))
         return response if told.tags or told.spans else None
 
     def last(self) -> pb.StreamTagResponse | None:
@@ -130,13 +130,15 @@ class TagStream:
         self._end(told, sentence=not self._goes_on)
         return response if told.tags or told.spans else None
 
-    def final_state(self, end: FeedEnd) -> FinalState:
+    def final_state(self, end: StreamResult) -> FinalState:
         """What the stream leaves."""
-        sentence = Sentence(self._sentence, None if self._labeller is None else self._labeller.last_label)
+        sentence = Sentence(self._sentence, None if self._labeler is None else self._labeler.last_label)
         tokens = np.concatenate([no_tokens(), *(self._kept or ())])
         return FinalState(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
 
-    def finished(self, end: FeedEnd, result: state_pb2.StateResult, reason: common.StreamEnd) -> pb.StreamTagResponse:
+    def finished(
+        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
+    ) -> pb.StreamTagResponse:
         """The end."""
         return pb.StreamTagResponse(
             finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
@@ -144,25 +146,25 @@ class TagStream:
 
     def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
         """See final scores, of a model with a CRF."""
-        if scores and self._labeller is not None:
-            self._final(told, self._labeller.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
+        if scores and self._labeler is not None:
+            self._final(told, self._labeler.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
 
     def _end(self, told: pb.StreamTagPiece, *, sentence: bool = True) -> None:
         """The sentence ends, or the stream within it."""
-        if self._labeller is not None:
-            self._final(told, self._labeller.end(sentence=sentence))
+        if self._labeler is not None:
+            self._final(told, self._labeler.end(sentence=sentence))
         if self._spans is not None:
             told.spans.extend(self._spans.end())
         if sentence:
             self._sentence = self._position
 
-    def _guess(self, told: pb.StreamTagPiece, steps: Steps) -> None:
+    def _add_provisional(self, told: pb.StreamTagPiece, steps: StreamChunk) -> None:
         """Tell what may still change. Args: steps: perhaps none, whose scores may change too."""
-        if self._labeller is None:
+        if self._labeler is None:
             choices = steps.labels or LabelChoices([], [], [])
         else:
             nothing = np.empty((0, len(self._names)), np.float32)
-            choices = self._labeller.guess(nothing if steps.scores is None else steps.scores)
+            choices = self._labeler.provisional(nothing if steps.scores is None else steps.scores)
         self._tell(told, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
 
     def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:

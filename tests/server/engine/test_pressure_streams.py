@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def serving(root: Path, **batch: Any) -> AsyncIterator[tuple[str, Engine]]:
-    server = Server(ServerSettings(models=root, listen="127.0.0.1:0", drain_s=0, batch={"lanes": 1} | batch))  # type: ignore[arg-type]
+    server = Server(ServerSettings(models=root, listen="127.0.0.1:0", drain_s=0, batch={"engines": 1} | batch))  # type: ignore[arg-type]
     try:
         address = await server.start()
         (engine,) = server.repository.model("lstm", None).engine.engines
@@ -65,7 +65,7 @@ async def test_a_caller_that_does_not_read_is_read_no_further(root: Path) -> Non
         grpc.aio.insecure_channel(address) as others,
     ):
         stalled = await begun(channel, top_logprobs=20)  # heavy messages fill what lies between soon
-        (feed,) = engine._scheduler.feeds
+        (feed,) = engine._scheduler.open_streams
         written, most, fed = 0, 0, -1
         while feed.fed > fed:  # until nothing more fits between it and its reader
             fed = feed.fed

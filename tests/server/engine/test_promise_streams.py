@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqserve.server.engine.requests import FeedRequest, ScoreFeedRequest
+from seqserve.server.engine.requests import ScoreStreamRequest, StepStreamRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import InvalidFieldError, QueueFullError
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
 from tests.server.engine.conftest import Load
-from tests.server.engine.feeders import Feeder, FeedRig
 from tests.server.engine.reference import NOTHING, Past
 from tests.server.engine.rig import LoadedModel
 from tests.server.engine.sequences import generation_request
+from tests.server.engine.streams import Feeder, FeedRig
 
 OPERATIONS = 6_000  # in each of six walks
 
 WALKS = [
-    BatchSettings(size_max=4, queue_depth_max=6, prefill_length_max=4, prefill_tokens_max=16, ride_length_max=6,
-                  slice_tokens=3, tokens_ahead_max=4, feeds_max=8),
-    BatchSettings(size_max=16, queue_depth_max=10, prefill_length_max=3, slice_tokens=5, feeds_max=24),
-    BatchSettings(size_max=2, queue_depth_max=4, prefill_length_max=1, prefill_tokens_max=1, feeds_max=5),
+    BatchSettings(size_max=4, queue_depth_max=6, prefill_length_max=4, prefill_tokens_max=16,
+                  inline_prefill_tokens_max=6, slice_tokens=3, tokens_ahead_max=4, open_streams_max=8),
+    BatchSettings(size_max=16, queue_depth_max=10, prefill_length_max=3, slice_tokens=5, open_streams_max=24),
+    BatchSettings(size_max=2, queue_depth_max=4, prefill_length_max=1, prefill_tokens_max=1, open_streams_max=5),
 ]  # fmt: skip
 
 
@@ -95,13 +95,15 @@ class Walk:
         start, past = self.begin(trails=scores)
         keeps = bool(self.random.random() < 0.5)
         request: Any = (
-            ScoreFeedRequest(int(self.random.integers(3)), start, keeps) if scores else FeedRequest(start, keeps)
+            ScoreStreamRequest(int(self.random.integers(3)), start, keeps)
+            if scores
+            else StepStreamRequest(start, keeps)
         )
         deadline_s = self.rig.clock.now_s + float(self.random.choice([2.0, 60.0]))
         try:
             feeder = self.rig.open(request, past, deadline_s=deadline_s if self.random.random() < 0.3 else None)
         except QueueFullError:
-            assert len(self.rig.scheduler.feeds) >= self.rig.scheduler.settings.feeds_max
+            assert len(self.rig.scheduler.open_streams) >= self.rig.scheduler.settings.open_streams_max
             self.counts["refused"] += 1
         else:
             self.lost.append(weakref.ref(feeder.feed))
@@ -110,7 +112,7 @@ class Walk:
     def feed(self, feeder: Feeder) -> None:
         if count := int(self.random.choice([0, 1, 1, 1, 2, 3, 9])):
             feeder.give(self.tokens(count))
-        if isinstance(feeder.request, FeedRequest) and self.random.random() < 0.2:
+        if isinstance(feeder.request, StepStreamRequest) and self.random.random() < 0.2:
             feeder.end_sentence()
 
     def generate(self) -> None:
@@ -141,8 +143,10 @@ class Walk:
     def check(self, feeder: Feeder) -> None:
         self.answered += feeder.check(self.model.oracle)
         if isinstance(feeder.error, InvalidFieldError):  # what came before the error was answered
-            told = len(feeder.reports) if isinstance(feeder.request, ScoreFeedRequest) else sum(map(len, feeder.steps))
-            first = isinstance(feeder.request, ScoreFeedRequest) and not feeder.past.tokens
+            told = (
+                len(feeder.reports) if isinstance(feeder.request, ScoreStreamRequest) else sum(map(len, feeder.steps))
+            )
+            first = isinstance(feeder.request, ScoreStreamRequest) and not feeder.past.tokens
             assert told == max(0, len(feeder.tokens) - first)
 
     def finish_all(self) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from seqserve.server.decoding.logprobs import StepReport
-from seqserve.server.engine.output_stream import FeedEnd, Steps
-from seqserve.server.engine.requests import Admission, OpenRequest, ScoreFeedRequest
-from seqserve.server.engine.streaming import Feed, StepFeed
+from seqserve.server.engine.output_stream import StreamChunk, StreamResult
+from seqserve.server.engine.requests import Admission, ScoreStreamRequest, StreamRequest
+from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
 from seqserve.server.errors import ServeError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
@@ -25,21 +25,21 @@ class Feeder:
     """One feed, what was fed to it, and what its reader has received."""
 
     rig: Rig
-    request: OpenRequest
-    feed: Feed
+    request: StreamRequest
+    feed: StreamingSequence
     past: Past = NOTHING
     tokens: list[int] = field(default_factory=list[int])
     ends: list[int] = field(default_factory=list[int])  # tokens fed when a sentence ended
-    steps: list[Steps] = field(default_factory=list[Steps])
+    steps: list[StreamChunk] = field(default_factory=list[StreamChunk])
     reports: list[StepReport] = field(default_factory=list[StepReport])
     error: ServeError | None = None
     finished: bool = False
     stalls: bool = False
 
     @property
-    def end(self) -> FeedEnd | None:
+    def end(self) -> StreamResult | None:
         result = self.feed.stream.result
-        assert result is None or isinstance(result, FeedEnd)
+        assert result is None or isinstance(result, StreamResult)
         return result
 
     @property
@@ -51,7 +51,7 @@ class Feeder:
         self.rig.engine.feed(self.feed, token_inputs(tokens))
 
     def end_sentence(self) -> None:
-        assert isinstance(self.feed, StepFeed)
+        assert isinstance(self.feed, StepStreamSequence)
         self.ends.append(len(self.tokens))
         self.rig.engine.end_sentence(self.feed)
 
@@ -64,16 +64,16 @@ class Feeder:
         stream = self.feed.stream
         try:
             while stream._answers or (stream._error and not self.error):
-                if isinstance(self.request, ScoreFeedRequest):
+                if isinstance(self.request, ScoreStreamRequest):
                     self.reports += at_once(stream.take_reports())
                 else:
-                    self.steps += at_once(stream.take_steps())
+                    self.steps += at_once(stream.take_chunks())
         except ServeError as error:
             self.error = error
 
     def check(self, oracle: Oracle) -> int:
         """What the reader has received is what a model would say that read these tokens alone. Returns: of how many."""
-        if isinstance(self.request, ScoreFeedRequest):
+        if isinstance(self.request, ScoreStreamRequest):
             return self._check_reports(oracle)
         answered = 0
         for steps in self.steps:
@@ -117,7 +117,7 @@ class Feeder:
         """Where its sequence goes on, once it has ended and kept its state."""
         assert self.end is not None
         past = self.past.plus(self.tokens)
-        scores = isinstance(self.request, ScoreFeedRequest)
+        scores = isinstance(self.request, ScoreStreamRequest)
         return SequenceState(self.end.state, len(past.tokens), past.tokens[-1] if scores else None), past
 
 
@@ -134,7 +134,7 @@ class FeedRig(Rig):
         super().__init__(model, *args)
         self.feeders: list[Feeder] = []
 
-    def open(self, request: OpenRequest, past: Past = NOTHING, **admission: Any) -> Feeder:
+    def open(self, request: StreamRequest, past: Past = NOTHING, **admission: Any) -> Feeder:
         """Open a feed. Args: past: what its sequence holds before."""
         feeder = Feeder(self, request, self.engine.open(request, Admission(**admission)), past)
         self.feeders.append(feeder)
@@ -156,4 +156,4 @@ class FeedRig(Rig):
     def assert_nothing_is_left(self) -> None:
         """As Rig, and no feed."""
         super().assert_nothing_is_left()
-        assert (len(self.scheduler.feeds), len(self.scheduler.fed)) == (0, 0)
+        assert (len(self.scheduler.open_streams), len(self.scheduler.ready_streams)) == (0, 0)
