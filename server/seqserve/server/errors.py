@@ -1,25 +1,25 @@
-"""The errors of serving: what went wrong, for programs (kind and reason) and for people (message).
+"""The errors of serving, for programs (kind and reason) and for people (message).
 
-Knows nothing of gRPC: `status` says which status code each kind becomes.
+This module is independent of gRPC: `api.status` maps each kind to a status code.
 
     ServeError
     ├── InvalidFieldError          a field is missing, out of range or contradicts another
-    │   ├── EmptyPromptError       nothing to begin with
-    │   ├── OutOfVocabularyError   input that the vocabulary does not have
+    │   ├── EmptyPromptError       no token to begin with
+    │   ├── OutOfVocabularyError   input outside the vocabulary
     │   └── InputTooLongError      input over a limit
-    ├── TaskMismatchError          the model does something else
+    ├── TaskMismatchError          the model has another task
     ├── ModelNotFoundError, VersionNotFoundError, ModelNotReadyError
     ├── SessionNotFoundError, SessionExpiredError, SessionExistsError, CheckpointNotFoundError
     ├── SessionBusyError           another request is advancing the session
-    │   └── LeaseLostError         another took it over while this one ran
+    │   └── LeaseLostError         another request took it over while this one ran
     ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
     ├── StoreFullError, StoreUnavailableError, StoreDataLossError
     ├── QueueFullError, DrainingError, DeadlineError, StreamIdleError
-    ├── UnimplementedError         in the contract, not in this server
-    └── InternalError              a defect
+    ├── UnimplementedError         in the API, not in this server
+    └── InternalError              a defect of the server
 
-and, never sent to a caller, BrokenServableError, ProviderError and UnusableStoreError, which `repository` and `app`
-handle.
+BrokenServableError, ProviderError and UnusableStoreError are never sent to a caller: `repository` and `app` handle
+them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class ErrorKind(Enum):
-    """What sort of failure it is; each is one status code on the wire."""
+    """The category of a failure. Each category is one gRPC status code."""
 
     INVALID = "invalid"
     NOT_FOUND = "not found"
@@ -50,14 +50,14 @@ class ErrorKind(Enum):
 
 
 class ServeError(Exception):
-    """An error that a caller is told.
+    """An error that is reported to the caller.
 
     Args:
-        message: What was wrong, where, and what to do; a sentence or two without a full stop at the end.
-        field: Path of the request's field that is to blame, if one is.
-        resource: What was not found, as its sort ("model") and its name, if something was not.
+        message: What is wrong, where, and what to do, without a full stop at the end.
+        field: Path of the invalid field of the request, if there is one.
+        resource: Type and name of the resource that the error is about, for example ("model", "lstm").
         metadata: Facts for programs, as text.
-        retry_after_s: When trying again can help, in seconds; None if it cannot.
+        retry_after_s: After how many seconds a retry can help. None: a retry cannot help.
     """
 
     kind: ClassVar[ErrorKind] = ErrorKind.INTERNAL
@@ -87,31 +87,31 @@ class InvalidFieldError(ServeError):
 
 
 class EmptyPromptError(InvalidFieldError):
-    """There are no tokens to begin with: an empty prompt, a new sequence, no start token."""
+    """A new sequence has no token to begin with: the prompt is empty and the model has no start token."""
 
     reason = "EMPTY_PROMPT"
 
 
 class OutOfVocabularyError(InvalidFieldError):
-    """The input has something that the vocabulary does not, and there is no unknown token."""
+    """The input is outside the vocabulary, and the model has no unknown token."""
 
     reason = "OUT_OF_VOCABULARY"
 
 
 class InputTooLongError(InvalidFieldError):
-    """The input is over a limit, in tokens or bytes."""
+    """The input exceeds a limit, in tokens or bytes."""
 
     reason = "INPUT_TOO_LONG"
 
 
 class TaskMismatchError(ServeError):
-    """The model exists, but its task or direction does not allow the call."""
+    """The task or the direction of the model does not support the call."""
 
     kind, reason = ErrorKind.PRECONDITION, "TASK_MISMATCH"
 
 
 class ModelNotFoundError(ServeError):
-    """No model of that name."""
+    """The repository has no model with that name."""
 
     kind, reason = ErrorKind.NOT_FOUND, "MODEL_NOT_FOUND"
 
@@ -123,25 +123,25 @@ class VersionNotFoundError(ServeError):
 
 
 class ModelNotReadyError(ServeError):
-    """The version is in the repository but does not serve."""
+    """The version is in the repository but takes no requests."""
 
     kind, reason = ErrorKind.PRECONDITION, "MODEL_NOT_READY"
 
 
 class SessionNotFoundError(ServeError):
-    """No session of that id, or it is not the caller's."""
+    """The caller has no session with that id."""
 
     kind, reason = ErrorKind.NOT_FOUND, "SESSION_NOT_FOUND"
 
 
 class SessionExpiredError(ServeError):
-    """There was such a session; the metadata tell when it expired."""
+    """The session has expired. The metadata contain the time."""
 
     kind, reason = ErrorKind.NOT_FOUND, "SESSION_EXPIRED"
 
 
 class SessionExistsError(ServeError):
-    """A session of that id exists."""
+    """A session with that id exists."""
 
     kind, reason = ErrorKind.EXISTS, "SESSION_EXISTS"
 
@@ -153,29 +153,29 @@ class SessionBusyError(ServeError):
 
 
 class LeaseLostError(SessionBusyError):
-    """Another took the session over while this request advanced it; nothing of this one was kept."""
+    """Another request took the session over while this one advanced it. The result of this one is discarded."""
 
 
 class CheckpointNotFoundError(ServeError):
-    """The session keeps no checkpoint of that name."""
+    """The session has no checkpoint with that name."""
 
     kind, reason = ErrorKind.NOT_FOUND, "CHECKPOINT_NOT_FOUND"
 
 
 class PositionMismatchError(ServeError):
-    """The state is not where the caller believes it to be; the metadata tell both positions."""
+    """The state is not at the expected position. The metadata contain both positions."""
 
     kind, reason = ErrorKind.PRECONDITION, "POSITION_MISMATCH"
 
 
 class ServableMismatchError(ServeError):
-    """The state belongs to another servable than the one that would run."""
+    """The state belongs to another servable than the one that would run the request."""
 
     kind, reason = ErrorKind.PRECONDITION, "SERVABLE_MISMATCH"
 
 
 class SnapshotInvalidError(ServeError):
-    """The snapshot is broken; the message says what is."""
+    """The snapshot is invalid; the message says why."""
 
     kind, reason = ErrorKind.INVALID, "SNAPSHOT_INVALID"
 
@@ -187,65 +187,70 @@ class StoreFullError(ServeError):
 
 
 class StoreUnavailableError(ServeError):
-    """The session store did not answer. Safe to retry."""
+    """The session store failed or did not answer. Safe to retry."""
 
     kind, reason = ErrorKind.UNAVAILABLE, "STORE_FAILED"
 
 
 class StoreDataLossError(ServeError):
-    """The session store holds something that cannot be read."""
+    """The stored session cannot be read."""
 
     kind, reason = ErrorKind.DATA_LOSS, "STORE_FAILED"
 
 
 class QueueFullError(ServeError):
-    """The model's queue is at its limit; the request was not admitted. Safe to retry."""
+    """The model's queue is full and the request was not admitted. Safe to retry."""
 
     kind, reason = ErrorKind.EXHAUSTED, "QUEUE_FULL"
 
 
 class DrainingError(ServeError):
-    """The server is stopping and takes no new requests. Safe to retry elsewhere."""
+    """The server is stopping and takes no new requests. Safe to retry on another server."""
 
     kind, reason = ErrorKind.UNAVAILABLE, "DRAINING"
 
 
 class DeadlineError(ServeError):
-    """The call's deadline passed before the request was done."""
+    """The deadline of the call passed before the request was finished."""
 
     kind, reason = ErrorKind.DEADLINE, "DEADLINE"
 
 
 class StreamIdleError(ServeError):
-    """The caller of a stream did not read its answers for too long."""
+    """The caller did not read the answers of a stream in time."""
 
     kind, reason = ErrorKind.DEADLINE, "STREAM_IDLE"
 
 
 class UnimplementedError(ServeError):
-    """The contract has it, this server does not yet."""
+    """The API has it, this server does not yet."""
 
     kind, reason = ErrorKind.UNIMPLEMENTED, "UNIMPLEMENTED"
 
 
 class InternalError(ServeError):
-    """A defect of the server. The caller is told an id, the log has the cause under it."""
+    """A defect of the server. The message has an id; the log has the cause under that id."""
 
     @classmethod
     def logged(cls, what: str, cause: Exception) -> Self:
-        """Log the cause, and make the error that does not tell it. Args: what: what failed, for the log."""
+        """Logs the cause and returns an error that does not reveal it.
+
+        Args:
+            what: What failed, for the log.
+            cause: The exception.
+        """
         identifier = uuid.uuid4().hex[:12]
         log.error("%s failed (error %s)", what, identifier, exc_info=cause)
-        return cls(f"the server failed; its log has the cause under {identifier}", metadata={"error_id": identifier})
+        return cls(f"internal error (id {identifier}); see the server log", metadata={"error_id": identifier})
 
 
 class BrokenServableError(Exception):
-    """A servable's files cannot be served; the message says what is wrong with them."""
+    """The files of a servable cannot be served; the message says why."""
 
 
 class ProviderError(Exception):
-    """The execution provider that was asked for is not there; the message says what to install."""
+    """The requested execution provider is not available; the message says what to install."""
 
 
 class UnusableStoreError(Exception):
-    """The session store that was asked for cannot be opened; the message says why and what to do."""
+    """The session store cannot be opened; the message says why and what to do."""

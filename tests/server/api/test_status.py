@@ -108,7 +108,7 @@ async def test_a_defect_tells_an_id_that_the_log_has_and_nothing_of_its_cause(
             told = await call()
         assert (told.code, told.reason) == (grpc.StatusCode.INTERNAL, "ERROR_REASON_INTERNAL")
         identifier = told.metadata["error_id"]
-        assert told.message == f"the server failed; its log has the cause under {identifier}"
+        assert told.message == f"internal error (id {identifier}); see the server log"
         assert identifier in caplog.text
         assert "the secret cause" in caplog.text
 

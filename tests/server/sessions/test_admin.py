@@ -180,7 +180,7 @@ async def test_an_import_is_held_against_what_is_loaded_here(at: Rooms, models: 
     snapshot, _ = await at.admin.export(OWNER, "one", "")
     (tmp_path / "gru").symlink_to(models / "gru")
     with rooms(tmp_path) as elsewhere:
-        with pytest.raises(ServableMismatchError, match=r"belongs to lstm/1 .*, which this server has not loaded"):
+        with pytest.raises(ServableMismatchError, match=r"belongs to lstm/1 .*, which is not loaded"):
             await elsewhere.admin.import_(OWNER, "one", snapshot, None, "")
         with pytest.raises(SnapshotInvalidError):
             await elsewhere.admin.import_(OWNER, "one", snapshot[:-1], None, "")

@@ -245,7 +245,7 @@ async def test_broken_snapshots_are_refused_and_the_server_lives_on_in_the_same_
         before_mib = await refuse(broken + 20 * large)
         assert await refuse(100 * large) - before_mib < 64  # of 200 that were sent; the allocator keeps some tens
         huge = await refusal(caller.call(pb.ImportSessionRequest(snapshot=bytes((1 << 20) + 1))))
-        assert huge.message == "the snapshot has 1048577 bytes, this server takes at most 1048576"
+        assert huge.message == "the snapshot must have at most 1048576 bytes, got 1048577"
         assert (await caller.call(pb.ImportSessionRequest(snapshot=whole))).session.position == 11
         limits = (await caller.models.GetModel(model_pb2.GetModelRequest(model=LSTM))).limits
         assert limits.snapshot_bytes_max == 1 << 20

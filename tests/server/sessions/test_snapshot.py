@@ -187,29 +187,32 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
     [
         (floats(float("nan")), "tensor '.*' has numbers that are not finite"),
         (floats(float("inf"), 0.0), "tensor '.*' has numbers that are not finite"),
-        (drop_tensor, "tensors begin with"),
-        (many_tensors, "tensors begin with"),
-        (swap_tensors, "tensors begin with"),
-        (huge_shape, "has shape"),
-        (breaks("tensors.0.element_type", pb.ELEMENT_TYPE_INT64), "has element type 4, the model's has 1"),
-        (breaks("tensors.0.element_type", 99), "has element type 99"),
-        (breaks("tensors.0.data", b""), "has 0 bytes, its shape needs 96"),
-        (breaks("tensors.1.data", b"\0" * 97), "has 97 bytes, its shape needs 96"),
-        (breaks("position", -1), "is at position -1"),
-        (breaks("position", 2**62), "keeps .* tokens at position|counts .* tokens, but is at position"),
-        (go_back_to_the_beginning, "is at position 0, where there are neither tensors nor tokens"),
-        (breaks("last_token", -1), "last token is -1"),
-        (breaks("last_token", 2**31 - 1), "last token is 2147483647, the vocabulary has"),
-        (drop_last_token, "has no last token"),
-        (breaks("generation.undecoded", b"abcd"), "has 4 bytes that are not whole UTF-8"),
+        (drop_tensor, "tensors must be"),
+        (many_tensors, "tensors must be"),
+        (swap_tensors, "tensors must be"),
+        (huge_shape, "must have shape"),
+        (
+            breaks("tensors.0.element_type", pb.ELEMENT_TYPE_INT64),
+            r"must have element type 1 \(see ElementType\), got 4",
+        ),
+        (breaks("tensors.0.element_type", 99), "must have element type .*, got 99"),
+        (breaks("tensors.0.data", b""), "must have 96 bytes for its shape, got 0"),
+        (breaks("tensors.1.data", b"\0" * 97), "must have 96 bytes for its shape, got 97"),
+        (breaks("position", -1), "position must not be negative, got -1"),
+        (breaks("position", 2**62), "must keep 4611686018427387904 tokens|must add up to its position"),
+        (go_back_to_the_beginning, "is at position 0, so it must have neither tensors nor tokens"),
+        (breaks("last_token", -1), "last_token must be in .*, got -1"),
+        (breaks("last_token", 2**31 - 1), "last_token must be in .*, got 2147483647"),
+        (drop_last_token, "needs last_token"),
+        (breaks("generation.undecoded", b"abcd"), "undecoded must have at most 3 bytes, got 4"),
         (count_twice, "not in order"),
-        (count_what_is_not_there, "not in the vocabulary"),
-        (count_below_zero, "less than 0 times"),
-        (count_too_little, "but is at position"),
-        (drop_a_count, "counts of them"),
-        (change_a_token, "keeps tokens outside the vocabulary"),
-        (drop_a_token, "it keeps all or none"),
-        (end_on_another_token, "is not its last token"),
+        (count_what_is_not_there, "outside the vocabulary"),
+        (count_below_zero, "negative counts"),
+        (count_too_little, "must add up to its position"),
+        (drop_a_count, "one for each token"),
+        (change_a_token, "tokens must be in"),
+        (drop_a_token, "or none"),
+        (end_on_another_token, "must be its last_token"),
     ],
 )
 def test_what_is_broken_is_told(lstm: Servable, broken: Break, said: str) -> None:
@@ -225,7 +228,7 @@ def test_a_snapshot_of_another_model_is_refused_with_both_digests(lstm: Servable
         unpack(payload, lstm)
     assert caught.value.metadata == {"state_digest": gru.id.digest, "servable_digest": lstm.id.digest}
     payload.servable.digest = lstm.id.digest  # a lie does not help: the tensors are others
-    with pytest.raises(SnapshotInvalidError, match="tensors begin with"):
+    with pytest.raises(SnapshotInvalidError, match="tensors must be"):
         unpack(payload, lstm)
     payload = pack(a_start(lstm), lstm, now_s=0)
     payload.tokenizer_sha256 = bytes(32)
@@ -242,8 +245,8 @@ def test_a_state_of_another_precision_is_refused_with_that_reason(tmp_path: Path
     with rooms(tmp_path) as made:
         plain, small = (made.repository.model(name, None).servable for name in ("plain", "small"))
         for theirs, ours, said in (
-            (plain, small, "belongs to plain/1 .* which computes in float32, and not in int8 as small/1"),
-            (small, plain, "belongs to small/1 .* which computes in int8, and not in float32 as plain/1"),
+            (plain, small, "belongs to plain/1 .* which computes in float32, not in int8 as small/1"),
+            (small, plain, "belongs to small/1 .* which computes in int8, not in float32 as plain/1"),
         ):
             payload = unseal(seal(pack(a_start(theirs), theirs, now_s=0), KEY), KEY, BYTES_MAX)
             with pytest.raises(ServableMismatchError, match=said):
@@ -262,7 +265,7 @@ def test_only_what_the_key_signed_is_taken(lstm: Servable) -> None:
     payload = pack(a_start(lstm), lstm, now_s=0)
     for data, said in (
         (seal(payload, None), "is not signed"),
-        (seal(payload, b"another key"), "not this server's"),
+        (seal(payload, b"another key"), "signature of another server"),
     ):
         with pytest.raises(SnapshotInvalidError, match=said):
             unseal(data, KEY, BYTES_MAX)
@@ -274,9 +277,9 @@ def test_only_what_the_key_signed_is_taken(lstm: Servable) -> None:
 def test_another_format_and_a_size_over_the_limit_are_refused_first(lstm: Servable) -> None:
     snapshot = pb.Snapshot.FromString(seal(pack(a_start(lstm), lstm, now_s=0), None))
     snapshot.format_version = 2
-    with pytest.raises(SnapshotInvalidError, match="format version 2, this server reads 1"):
+    with pytest.raises(SnapshotInvalidError, match="format version must be 1, got 2"):
         unseal(snapshot.SerializeToString(), None, BYTES_MAX)
-    with pytest.raises(SnapshotInvalidError, match="has 65537 bytes, this server takes at most 65536"):
+    with pytest.raises(SnapshotInvalidError, match="must have at most 65536 bytes, got 65537"):
         unseal(bytes(BYTES_MAX + 1), None, BYTES_MAX)
 
 

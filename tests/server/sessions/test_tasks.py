@@ -134,20 +134,20 @@ def keep_a_token_that_is_not_there(payload: pb.SnapshotPayload) -> None:
 @pytest.mark.parametrize(
     ("name", "broken", "said"),
     [
-        ("classifier", end_with_a_token, "has a last token, which a model for TASK_CLASSIFICATION does not have"),
-        ("classifier", remember_a_sentence, "has a tagging, which a model for TASK_CLASSIFICATION does not have"),
-        ("classifier", count_tokens, "remembers a generation, and its model does not generate"),
-        ("classifier", keep_a_token_that_is_not_there, "keeps tokens outside the vocabulary"),
-        ("tagger", end_with_a_token, "has a last token, which a model for TASK_TAGGING does not have"),
-        ("tagger", forget_the_sentence, "has no tagging, which a model for TASK_TAGGING above position 0 needs"),
-        ("tagger", begin_the_sentence_at(4), "sentence begins at 4, but it is at position 3"),
-        ("tagger", begin_the_sentence_at(-1), "sentence begins at -1"),
-        ("tagger", label(0), "has a last label where there is none"),
-        ("chain", label(5), "last label is 5, the model has 5 labels"),
-        ("chain", label(-1), "last label is -1"),
-        ("chain", lose_the_label, "none where a CRF goes on"),
-        ("chain", begin_the_sentence_at(3), "has a last label where there is none"),
-        ("lstm", remember_a_sentence, "has a tagging, which a model for TASK_LANGUAGE_MODEL does not have"),
+        ("classifier", end_with_a_token, "TASK_CLASSIFICATION must not have last_token"),
+        ("classifier", remember_a_sentence, "TASK_CLASSIFICATION must not have tagging"),
+        ("classifier", count_tokens, "has the state of a generation, but its model does not generate"),
+        ("classifier", keep_a_token_that_is_not_there, "tokens must be in"),
+        ("tagger", end_with_a_token, "TASK_TAGGING must not have last_token"),
+        ("tagger", forget_the_sentence, "TASK_TAGGING needs tagging"),
+        ("tagger", begin_the_sentence_at(4), r"sentence_position must be in \[0, 3\], its position, got 4"),
+        ("tagger", begin_the_sentence_at(-1), "sentence_position must be in .*, got -1"),
+        ("tagger", label(0), "must have a last_label within a sentence of a CRF, and only there"),
+        ("chain", label(5), r"last_label must be in \[0, 5\), got 5"),
+        ("chain", label(-1), "last_label must be in .*, got -1"),
+        ("chain", lose_the_label, "must have a last_label within a sentence of a CRF, and only there"),
+        ("chain", begin_the_sentence_at(3), "must have a last_label within a sentence of a CRF, and only there"),
+        ("lstm", remember_a_sentence, "TASK_LANGUAGE_MODEL must not have tagging"),
     ],
 )
 def test_what_is_broken_is_told(all_rooms: Rooms, name: str, broken: Break, said: str) -> None:
@@ -165,7 +165,7 @@ def test_at_the_beginning_there_is_no_sentence_to_remember(all_rooms: Rooms) -> 
         payload = pack(SequenceState.new(), servable, now_s=0)
         assert same(unpack(payload, servable), SequenceState.new())
         broken(payload)
-        with pytest.raises(SnapshotInvalidError, match="at position 0, where there are neither"):
+        with pytest.raises(SnapshotInvalidError, match="at position 0, so it must have neither"):
             unpack(payload, servable)
 
 
@@ -185,7 +185,7 @@ async def test_tokens_are_kept_only_where_they_are_all_that_is_read(at: Rooms) -
     payload = pack(start, servable, now_s=0)
     assert unpack(payload, servable).position == 1
     payload.tokens.append(1)
-    with pytest.raises(SnapshotInvalidError, match="which are not all that its model reads"):
+    with pytest.raises(SnapshotInvalidError, match="its model reads more than token ids"):
         unpack(payload, servable)
 
 

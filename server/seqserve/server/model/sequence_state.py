@@ -1,9 +1,9 @@
-"""Where a sequence begins and what it leaves: the two ends of a request that carries state.
+"""The state of a sequence before and after a request.
 
-A language model's state trails its text by one token: it has consumed all tokens of the sequence but the last, which is
-fed first when the sequence goes on. The state of a tagger or a classifier has consumed everything.
+The state of a language model trails its text by one token: it has consumed all tokens of the sequence but the last,
+which is fed first when the sequence continues. The state of a tagger or a classifier has consumed all tokens.
 
-Axes: N distinct tokens, P prompt tokens, G generated tokens, K kept tokens, R tokens to be read again.
+Axes: N distinct tokens, P prompt tokens, G generated tokens, K kept tokens, R replayed tokens.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from seqserve.server.model.state import State
 
 
 def no_tokens() -> IntArray:
-    """An empty run of tokens."""
+    """Returns an empty array of tokens, int32 (0)."""
     return np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenCounts:
-    """How often each token occurred in a sequence; what the penalties need to know of it.
+    """How often each token occurred in a sequence, for the penalties.
 
-    ids: int32 (N,), ascending. prompt, generated: int32 (N,), times it occurred in prompts, and was generated.
+    Attributes:
+        ids: int32 (N), ascending.
+        prompt: int32 (N), occurrences in prompts.
+        generated: int32 (N), occurrences in generated text.
     """
 
     ids: IntArray = field(default_factory=no_tokens)
@@ -33,7 +36,12 @@ class TokenCounts:
     generated: IntArray = field(default_factory=no_tokens)
 
     def plus(self, prompt: IntArray, generated: IntArray) -> TokenCounts:
-        """The counts after more tokens. Args: prompt: int32 (P,). generated: int32 (G,)."""
+        """Returns the counts after more tokens.
+
+        Args:
+            prompt: int32 (P).
+            generated: int32 (G).
+        """
         size = 1 + max((int(tokens.max()) for tokens in (self.ids, prompt, generated) if len(tokens)), default=-1)
         prompts, generations = np.bincount(prompt, minlength=size), np.bincount(generated, minlength=size)
         prompts[self.ids] += self.prompt
@@ -44,10 +52,11 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Where a tagger is in its sentence; other models know none, and are always in the first.
+    """Position of a tagger in its sentence. Models without sentences are always in the first one.
 
-    position: of the sentence's first token; of what comes next, if the last sentence has ended.
-    last_label: models with a CRF: the last token's, by index; None at a sentence's beginning.
+    Attributes:
+        position: Position of the sentence's first token, or of the next token if the last sentence has ended.
+        last_label: Models with a CRF: index of the last token's label. None at the beginning of a sentence.
     """
 
     position: int = 0
@@ -56,18 +65,19 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceState:
-    """Where a sequence begins.
+    """The state from which a request continues a sequence.
 
-    state: after all tokens but last_token, arrays (D, 1, H); None: the model's initial state.
-    position: tokens in the sequence so far.
-    last_token: language models: the last of them; None at position 0.
-    counts, undecoded: language models: of all tokens so far, and bytes at their end that are not yet whole UTF-8, at
-        most 3.
-    tokens: int32 (K,), all tokens so far if they are kept, else empty.
-    sentence: where a tagger is in it.
-    replay: int32 (R,), tokens that are read from the model's initial state before all others, for the model is another
-        one than the state's; else empty. Where there are any, state is None.
-    seed: of a request that was applied before and is repeated; None: the request's own.
+    Attributes:
+        state: After all tokens but last_token, arrays (D, 1, H). None: the model's initial state.
+        position: Number of tokens in the sequence.
+        last_token: Language models: the last token. None at position 0.
+        counts: Language models: counts of all tokens.
+        undecoded: Language models: bytes at the end of the text that are not yet complete UTF-8, at most 3.
+        tokens: int32 (K), all tokens if they are kept, otherwise empty.
+        sentence: Taggers: position in the sentence.
+        replay: int32 (R), tokens that the model reads from its initial state before all others, because the state
+            belongs to another version. Otherwise empty. If not empty, state is None.
+        seed: Seed of the first try, if the request repeats one that was applied. None: the request's own seed.
     """
 
     state: State | None = None
@@ -82,27 +92,31 @@ class SequenceState:
 
     @classmethod
     def new(cls) -> SequenceState:
-        """A new sequence."""
+        """Returns the state of a new sequence."""
         return cls()
 
     @property
     def pending(self) -> IntArray:
-        """Tokens of the sequence that the model is fed before a request's own, int32: none if it is new."""
+        """Tokens of the sequence that the model consumes before those of the request, int32. A new one has none."""
         return self.replay if self.last_token is None else np.append(self.replay, np.int32(self.last_token))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinalState:
-    """What a request leaves.
+    """The state after a request.
 
-    state: after all tokens of the sequence but last_token, arrays (D, 1, H); None only where nobody wants it.
-    position: tokens in the sequence. last_token: language models: the last of them; None at position 0.
-    prompt_tokens: int32 (P,), the tokens that this request read, a model's start token included. Of streams, and models
-        that are no language models: only where tokens are kept.
-    generated_tokens: int32 (G,), the tokens that it generated after them, the ones that ended it included.
-    undecoded: bytes at the sequence's end that are not yet whole UTF-8, at most 3. seed: that it drew with; 0: it drew
-        nothing. sentence: where a tagger is in it.
-    counts: language models: of all tokens of the sequence, if they were counted as they came; None: those above tell.
+    Attributes:
+        state: After all tokens but last_token, arrays (D, 1, H). None only if it is not needed.
+        position: Number of tokens in the sequence.
+        last_token: Language models: the last token. None at position 0.
+        prompt_tokens: int32 (P), tokens that the request read, including the model's start token. Client streams, and
+            models that are not language models: only if tokens are kept.
+        generated_tokens: int32 (G), tokens that the request generated, including those that ended it.
+        undecoded: Bytes at the end of the text that are not yet complete UTF-8, at most 3.
+        seed: Seed of the request. 0: it drew nothing.
+        sentence: Taggers: position in the sentence.
+        counts: Language models: counts of all tokens, if they were counted on the way. None: they have to be counted
+            from the tokens above.
     """
 
     state: State | None

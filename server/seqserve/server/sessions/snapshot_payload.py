@@ -1,6 +1,6 @@
-"""What a snapshot holds of a sequence: written, and read against the manifest of the model that goes on with it.
+"""The payload of a snapshot: written from a state, and read against the manifest of the model that continues it.
 
-Whatever is read may come from anybody: each field is checked before it is used.
+A payload that is read is untrusted input: each field is checked before it is used.
 """
 
 from __future__ import annotations
@@ -26,39 +26,50 @@ _DTYPES: dict[pb.ElementType, np.dtype[Any]] = {
 }
 
 
-def payload_of(initial: SequenceState, manifest: manifest_pb2.Manifest) -> pb.SnapshotPayload:
-    """A state as a message, which does not say yet whose it is. Args: start: without replay or seed."""
-    payload = pb.SnapshotPayload(
-        position=initial.position, last_token=initial.last_token, tokens=initial.tokens.tolist()
-    )
-    for spec, tensor in zip(manifest.states, initial.state or (), strict=initial.state is not None):
+def write_payload(state: SequenceState, manifest: manifest_pb2.Manifest) -> pb.SnapshotPayload:
+    """Returns a state as a message that does not name its servable yet.
+
+    Args:
+        state: Without replay or seed.
+        manifest: Of the model that the state belongs to.
+    """
+    payload = pb.SnapshotPayload(position=state.position, last_token=state.last_token, tokens=state.tokens.tolist())
+    for spec, tensor in zip(manifest.states, state.state or (), strict=state.state is not None):
         data = np.ascontiguousarray(tensor[:, 0], _DTYPES[spec.element_type]).tobytes()
         payload.tensors.add(name=spec.name, element_type=spec.element_type, shape=_shape(spec), data=data)
     if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL:
-        payload.generation.undecoded = initial.undecoded
+        payload.generation.undecoded = state.undecoded
         counts = payload.generation.counts
-        counts.token_ids.extend(initial.counts.ids.tolist())
-        counts.prompt.extend(initial.counts.prompt.tolist())
-        counts.generated.extend(initial.counts.generated.tolist())
+        counts.token_ids.extend(state.counts.ids.tolist())
+        counts.prompt.extend(state.counts.prompt.tolist())
+        counts.generated.extend(state.counts.generated.tolist())
     elif manifest.task == manifest_pb2.TASK_TAGGING:
-        sentence = initial.sentence
+        sentence = state.sentence
         payload.tagging.CopyFrom(
             pb.TaggingRemainder(sentence_position=sentence.position, last_label=sentence.last_label)
         )
     return payload
 
 
-def start_of(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, *, with_state: bool) -> SequenceState:
-    """Where the sequence of a message goes on. Args: with_state: read its tensors too.
+def read_payload(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, *, with_tensors: bool) -> SequenceState:
+    """Returns the state of a message.
 
-    Returns: Its state's arrays are read-only views of the message's bytes.
-    Raises: SnapshotInvalidError saying what is broken.
+    Args:
+        payload: The message.
+        manifest: Of the model that is to continue the state.
+        with_tensors: Whether to read the tensors.
+
+    Returns:
+        The state. Its arrays are read-only views of the message's bytes.
+
+    Raises:
+        SnapshotInvalidError: A field is invalid; the message says which.
     """
-    if _begins(payload):
+    if _is_new(payload):
         return SequenceState.new()
     _check_remainders(payload, manifest)
     return SequenceState(
-        state=_state(payload.tensors, manifest.states) if with_state else None,
+        state=_state(payload.tensors, manifest.states) if with_tensors else None,
         position=payload.position,
         last_token=_last_token(payload, manifest),
         counts=_counts(payload, manifest),
@@ -69,46 +80,45 @@ def start_of(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest, *, wi
 
 
 def is_of_task(payload: pb.SnapshotPayload, task: manifest_pb2.Task) -> bool:
-    """Whether a sequence that has tokens may be of a task, by what else it remembers."""
+    """Returns whether a sequence with tokens can belong to a task, by the fields that are set."""
     return (payload.HasField("last_token"), payload.HasField("tagging")) == (
         task == manifest_pb2.TASK_LANGUAGE_MODEL,
         task == manifest_pb2.TASK_TAGGING,
     )
 
 
-def _begins(payload: pb.SnapshotPayload) -> bool:
-    """Whether it is a sequence without tokens, which has nothing else either."""
+def _is_new(payload: pb.SnapshotPayload) -> bool:
+    """Returns whether the sequence has no tokens. Nothing else may be set then."""
     if payload.position < 0:
-        raise SnapshotInvalidError(f"the snapshot is at position {payload.position}; positions begin at 0")
+        raise SnapshotInvalidError(f"the snapshot's position must not be negative, got {payload.position}")
     if payload.position:
         return False
     text, tags = payload.generation, payload.tagging
-    remembers = text.undecoded or text.counts.token_ids or tags.sentence_position or tags.HasField("last_label")
-    if payload.tensors or payload.tokens or payload.HasField("last_token") or remembers:
-        raise SnapshotInvalidError("the snapshot is at position 0, where there are neither tensors nor tokens")
+    remainder = text.undecoded or text.counts.token_ids or tags.sentence_position or tags.HasField("last_label")
+    if payload.tensors or payload.tokens or payload.HasField("last_token") or remainder:
+        raise SnapshotInvalidError("the snapshot is at position 0, so it must have neither tensors nor tokens")
     return True
 
 
 def _check_remainders(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> None:
-    """Each task has things of its own to remember, and nothing of another's."""
+    """Checks that the fields of the model's task are set, and no others."""
     generates, tags = (manifest.task == task for task in (manifest_pb2.TASK_LANGUAGE_MODEL, manifest_pb2.TASK_TAGGING))
     for name, wanted in (("last_token", generates), ("tagging", tags)):
         if payload.HasField(name) != wanted:
-            there, told = ("no", "above position 0 needs") if wanted else ("a", "does not have")
+            verb = "needs" if wanted else "must not have"
             raise SnapshotInvalidError(
-                f"the snapshot has {there} {name.replace('_', ' ')}, which a model for "
-                f"{manifest_pb2.Task.Name(manifest.task)} {told}"
+                f"above position 0, the snapshot of a model for {manifest_pb2.Task.Name(manifest.task)} {verb} {name}"
             )
     rest = payload.generation
     if not generates and (rest.undecoded or rest.counts.token_ids or rest.counts.prompt or rest.counts.generated):
-        raise SnapshotInvalidError("the snapshot remembers a generation, and its model does not generate")
+        raise SnapshotInvalidError("the snapshot has the state of a generation, but its model does not generate")
 
 
 def _state(tensors: Sequence[pb.StateTensor], specs: Sequence[manifest_pb2.StateSpec]) -> State:
     wanted = [spec.name for spec in specs]
-    names = [tensor.name for tensor in tensors[: len(wanted) + 1]]  # there may be millions
+    names = [tensor.name for tensor in tensors[: len(wanted) + 1]]  # a hostile snapshot may have millions
     if names != wanted:
-        raise SnapshotInvalidError(f"the snapshot's tensors begin with {names}, the model's are {wanted}")
+        raise SnapshotInvalidError(f"the snapshot's tensors must be {wanted}, got {names}")
     return tuple(_tensor(tensor, spec) for tensor, spec in zip(tensors, specs, strict=True))
 
 
@@ -119,14 +129,14 @@ def _tensor(tensor: pb.StateTensor, spec: manifest_pb2.StateSpec) -> npt.NDArray
         array: npt.NDArray[np.float32] = np.frombuffer(tensor.data, dtype).reshape(spec.directions, 1, spec.size)
         if np.isfinite(array).all():
             return array
-        told = "numbers that are not finite"
+        problem = "has numbers that are not finite"
     elif tensor.element_type != spec.element_type:
-        told = f"element type {tensor.element_type}, the model's has {spec.element_type} (see ElementType)"
+        problem = f"must have element type {spec.element_type} (see ElementType), got {tensor.element_type}"
     elif given != shape:
-        told = f"shape {given}, the model's has {shape}"
+        problem = f"must have shape {shape}, got {given}"
     else:
-        told = f"{len(tensor.data)} bytes, its shape needs {size}"
-    raise SnapshotInvalidError(f"the snapshot's tensor {spec.name!r} has {told}")
+        problem = f"must have {size} bytes for its shape, got {len(tensor.data)}"
+    raise SnapshotInvalidError(f"the snapshot's tensor {spec.name!r} {problem}")
 
 
 def _last_token(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> int | None:
@@ -134,7 +144,7 @@ def _last_token(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) ->
         return None
     if not 0 <= payload.last_token < manifest.vocabulary.size:
         raise SnapshotInvalidError(
-            f"the snapshot's last token is {payload.last_token}, the vocabulary has {manifest.vocabulary.size} tokens"
+            f"the snapshot's last_token must be in [0, {manifest.vocabulary.size}), got {payload.last_token}"
         )
     return payload.last_token
 
@@ -143,7 +153,7 @@ def _undecoded(payload: pb.SnapshotPayload) -> bytes:
     undecoded = payload.generation.undecoded
     if len(undecoded) > _UNDECODED_BYTES_MAX:
         raise SnapshotInvalidError(
-            f"the snapshot has {len(undecoded)} bytes that are not whole UTF-8, at most {_UNDECODED_BYTES_MAX} can be"
+            f"the snapshot's undecoded must have at most {_UNDECODED_BYTES_MAX} bytes, got {len(undecoded)}"
         )
     return undecoded
 
@@ -152,58 +162,62 @@ def _tokens(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Int
     if not payload.tokens:
         return no_tokens()
     if not reads_ids_alone(manifest):
-        raise SnapshotInvalidError("the snapshot keeps tokens, which are not all that its model reads")
+        raise SnapshotInvalidError("the snapshot keeps tokens, but its model reads more than token ids")
     if len(payload.tokens) != payload.position:
         raise SnapshotInvalidError(
-            f"the snapshot keeps {len(payload.tokens)} tokens at position {payload.position}; it keeps all or none"
+            f"the snapshot must keep {payload.position} tokens, its position, or none, got {len(payload.tokens)}"
         )
     tokens = np.array(payload.tokens, np.int32)
     if tokens.min() < 0 or tokens.max() >= manifest.vocabulary.size:
         raise SnapshotInvalidError(
-            f"the snapshot keeps tokens outside the vocabulary, which has {manifest.vocabulary.size}"
+            f"the snapshot's tokens must be in [0, {manifest.vocabulary.size}), got {tokens.min()} to {tokens.max()}"
         )
     if payload.HasField("last_token") and tokens[-1] != payload.last_token:
-        raise SnapshotInvalidError("the last of the snapshot's tokens is not its last token")
+        raise SnapshotInvalidError("the last of the snapshot's tokens must be its last_token")
     return tokens
 
 
 def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> TokenCounts:
-    told = payload.generation.counts
-    size, most = len(told.token_ids), manifest.vocabulary.size
-    if size > most:
-        raise SnapshotInvalidError(f"the snapshot counts {size} tokens, the vocabulary has {most}")
-    if not len(told.prompt) == len(told.generated) == size:
+    counts = payload.generation.counts
+    size, vocabulary_size = len(counts.token_ids), manifest.vocabulary.size
+    if size > vocabulary_size:
+        raise SnapshotInvalidError(f"the snapshot must count at most {vocabulary_size} tokens, got {size}")
+    if not len(counts.prompt) == len(counts.generated) == size:
         raise SnapshotInvalidError(
-            f"the snapshot counts {size} tokens, but has {len(told.prompt)} and {len(told.generated)} counts of them"
+            f"the snapshot must have {size} counts, one for each token, got {len(counts.prompt)} and "
+            f"{len(counts.generated)}"
         )
-    table = np.array([told.token_ids, told.prompt, told.generated], np.int32)
+    table = np.array([counts.token_ids, counts.prompt, counts.generated], np.int32)
     ids = table[0]
-    if size and (table.min() < 0 or ids[-1] >= most or (ids[1:] <= ids[:-1]).any()):
+    if size and (table.min() < 0 or ids[-1] >= vocabulary_size or (ids[1:] <= ids[:-1]).any()):
         raise SnapshotInvalidError(
-            "the snapshot counts tokens that are not in the vocabulary, not in order, or less than 0 times"
+            "the snapshot counts tokens that are outside the vocabulary or not in order, or has negative counts"
         )
     total = int(table[1:].sum(dtype=np.int64))
     if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL and total != payload.position:
-        raise SnapshotInvalidError(f"the snapshot counts {total} tokens, but is at position {payload.position}")
+        raise SnapshotInvalidError(
+            f"the snapshot's counts must add up to its position, {payload.position}, got {total}"
+        )
     return TokenCounts(ids, table[1], table[2])
 
 
 def _sentence(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Sentence:
-    """A label is there where, and only where, a CRF needs it to go on."""
-    told = payload.tagging
-    if not 0 <= told.sentence_position <= payload.position:
+    """Reads the position in the sentence. It has a label if, and only if, a CRF needs it to continue."""
+    tagging = payload.tagging
+    if not 0 <= tagging.sentence_position <= payload.position:
         raise SnapshotInvalidError(
-            f"the snapshot's sentence begins at {told.sentence_position}, but it is at position {payload.position}"
+            f"the snapshot's sentence_position must be in [0, {payload.position}], its position, got "
+            f"{tagging.sentence_position}"
         )
-    if told.HasField("last_label") != (manifest.network.crf and told.sentence_position < payload.position):
-        raise SnapshotInvalidError("the snapshot has a last label where there is none, or none where a CRF goes on")
-    if told.HasField("last_label") and not 0 <= told.last_label < len(manifest.labels.names):
+    if tagging.HasField("last_label") != (manifest.network.crf and tagging.sentence_position < payload.position):
+        raise SnapshotInvalidError("the snapshot must have a last_label within a sentence of a CRF, and only there")
+    if tagging.HasField("last_label") and not 0 <= tagging.last_label < len(manifest.labels.names):
         raise SnapshotInvalidError(
-            f"the snapshot's last label is {told.last_label}, the model has {len(manifest.labels.names)} labels"
+            f"the snapshot's last_label must be in [0, {len(manifest.labels.names)}), got {tagging.last_label}"
         )
-    return Sentence(told.sentence_position, told.last_label if told.HasField("last_label") else None)
+    return Sentence(tagging.sentence_position, tagging.last_label if tagging.HasField("last_label") else None)
 
 
 def _shape(spec: manifest_pb2.StateSpec) -> list[int]:
-    """A tensor's shape without the batch axis."""
+    """Returns the shape of a tensor without the batch axis."""
     return [spec.directions, spec.size]

@@ -1,4 +1,4 @@
-"""What a request says of its state, and what became of it."""
+"""What a request says about its state, and what happened to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Destination(Enum):
-    """Where a request's final state goes."""
+    """Where the final state of a request goes."""
 
     DISCARD = "discard"
     SESSION = "session"
@@ -16,16 +16,23 @@ class Destination(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StateSpec:
-    """Where a request's state comes from and where it goes; checked.
+    """Where the state of a request comes from and goes to. Validated.
 
-    At most one of session_id and snapshot is set; none: a new sequence. destination SESSION needs a session_id.
-    expected_position: what the caller believes the position to be; None: not checked.
-    create: make the session if it is not there. ttl_s: its new time to live; None: as it was.
-    wait: wait in line where another request advances the session; else SESSION_BUSY.
-    checkpoint: name to keep the final state under; "": none; only with destination SESSION.
-    keep_tokens: keep the tokens with the state. request_id: names the request among the session's; "": no protection.
-    request_digest: of what the request asks, the same for every try of it.
-    path: what is before the names of these fields in the caller's message, for errors.
+    At most one of session_id and snapshot is set. Without them, the request begins a new sequence.
+
+    Attributes:
+        session_id: Session that the request continues.
+        snapshot: Snapshot that the request continues.
+        destination: Destination of the final state. SESSION requires a session_id.
+        expected_position: Position that the caller expects. None: not checked.
+        create: Create the session if it does not exist.
+        ttl_s: New time to live of the session, in seconds. None: unchanged.
+        wait: Wait while another request advances the session, instead of failing with SESSION_BUSY.
+        checkpoint: Name of a checkpoint that keeps the final state, with destination SESSION. "": none.
+        keep_tokens: Keep the tokens with the state.
+        request_id: Identifies the request within the session. "": the request is not protected against repetition.
+        request_digest: Digest of the request's content, equal for each of its tries.
+        path: Path of these fields in the caller's message, a prefix for error messages.
     """
 
     session_id: str | None = None
@@ -44,12 +51,14 @@ class StateSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateResult:
-    """What became of a request's state.
+    """What happened to the state of a request.
 
-    position: tokens in the sequence; of the session where one was named as destination. session_id: the session that
-    holds the state now; "": none does. expires_s: when that one expires, unix time; None: no session.
-    snapshot: the state as bytes, if it was asked for. already_applied: the request's id had been applied before: the
-    session was not advanced again.
+    Attributes:
+        position: Number of tokens in the sequence, or in the session if one was the destination.
+        session_id: Session that stores the state. "": none.
+        expires_s: When the session expires, unix time in seconds. None: no session.
+        snapshot: The state as a snapshot, if requested.
+        already_applied: The request's id had been applied before, and the session did not advance again.
     """
 
     position: int
