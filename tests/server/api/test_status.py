@@ -18,7 +18,7 @@ from seqserve.v1.generation_pb2_grpc import GenerationServiceStub
 from seqserve.v1.model_pb2_grpc import ModelServiceStub
 from tests.calls import Refusal, read_status, refusal
 
-CONTRACT = Path(__file__).parents[4] / "proto" / "seqserve" / "v1" / "errors.proto"
+CONTRACT = Path(__file__).parents[3] / "proto" / "seqserve" / "v1" / "errors.proto"
 
 
 def family(root: type[ServeError]) -> Iterator[type[ServeError]]:
