@@ -32,7 +32,7 @@ CHUNK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class BareModelSpeed:
     """The bare model at one batch size and one number of threads.
 
     step_us: median over chunks of some 50 ms. cpu_us_per_token: of all threads of the process, spinning included.
@@ -77,7 +77,7 @@ class BareModel:
         logits, *finals = self._session.run(self._names, feed)
         return logits, finals
 
-    def measure(self, batch: int, seconds: float) -> Limit:
+    def measure(self, batch: int, seconds: float) -> BareModelSpeed:
         """Step for some time, after a warm-up of a tenth of it."""
         tokens = np.arange(batch, dtype=np.int32)[None, :] % self.manifest.vocabulary.size
         states = [np.zeros((spec.directions, batch, spec.size), np.float32) for spec in self.manifest.states]
@@ -98,16 +98,16 @@ class BareModel:
         cpu_s = time.process_time() - cpu_s
         step_s = float(np.median(chunks_s)) / chunk
         cpu_us = 1e6 * cpu_s / (len(chunks_s) * chunk * batch)
-        return Limit(batch, self.threads, self.spin, 1e6 * step_s, batch / step_s, cpu_us)
+        return BareModelSpeed(batch, self.threads, self.spin, 1e6 * step_s, batch / step_s, cpu_us)
 
 
-def measure(servable: Path, batches: Sequence[int], seconds: float) -> list[Limit]:
+def measure(servable: Path, batches: Sequence[int], seconds: float) -> list[BareModelSpeed]:
     """Every batch size with one thread, and with two that spin (which is what ONNX Runtime does unless told)."""
     models = [BareModel(servable, threads, spin=threads > 1) for threads in THREADS]
     return [model.measure(batch, seconds) for batch in batches for model in models]
 
 
-def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> list[Limit]:
+def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> list[BareModelSpeed]:
     """As `measure`, in a process of its own."""
     command = [
         sys.executable,
@@ -119,17 +119,17 @@ def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> lis
         "--batches",
     ]
     done = subprocess.run([*command, *map(str, batches)], check=True, stdout=subprocess.PIPE, text=True)
-    return [Limit(**json.loads(line)) for line in done.stdout.splitlines()]
+    return [BareModelSpeed(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def fastest(limits: Sequence[Limit], batch: int) -> Limit:
+def fastest(speeds: Sequence[BareModelSpeed], batch: int) -> BareModelSpeed:
     """The number of threads that gives the most tokens a second at a batch size."""
-    return max((limit for limit in limits if limit.batch == batch), key=lambda limit: limit.tokens_s)
+    return max((speed for speed in speeds if speed.batch == batch), key=lambda speed: speed.tokens_s)
 
 
-def of_threads(limits: Sequence[Limit], batch: int, threads: int) -> Limit:
+def of_threads(speeds: Sequence[BareModelSpeed], batch: int, threads: int) -> BareModelSpeed:
     """The limit at a batch size and a number of threads."""
-    return next(limit for limit in limits if limit.batch == batch and limit.threads == threads)
+    return next(speed for speed in speeds if speed.batch == batch and speed.threads == threads)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -139,5 +139,5 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--seconds", type=float, default=1.0, help="a batch size and number of threads (%(default)s)")
     arguments = parser.parse_args(argv)
-    for limit in measure(arguments.servable, arguments.batches, arguments.seconds):
-        print(json.dumps(asdict(limit)))
+    for speed in measure(arguments.servable, arguments.batches, arguments.seconds):
+        print(json.dumps(asdict(speed)))

@@ -22,7 +22,7 @@ class ServerProcess:
     """A running server: its process and its address."""
 
     pid: int
-    target: str
+    address: str
 
 
 @contextlib.contextmanager

@@ -18,10 +18,10 @@ MethodT = TypeVar("MethodT")
 class GrpcCalls:
     """Channels to one server, and the calls that run."""
 
-    def __init__(self, target: str, connections: int) -> None:
+    def __init__(self, address: str, connections: int) -> None:
         # Without pools of their own, channels to one address would share one connection.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        self.channels = [grpc.aio.insecure_channel(target, options) for _ in range(connections)]
+        self.channels = [grpc.aio.insecure_channel(address, options) for _ in range(connections)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0
 

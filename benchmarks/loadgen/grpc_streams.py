@@ -36,8 +36,8 @@ class GrpcSender:
 class GrpcStreams(GrpcCalls):
     """Calls of one method to one server, messages left as bytes."""
 
-    def __init__(self, target: str, connections: int, method: str) -> None:
-        super().__init__(target, connections)
+    def __init__(self, address: str, connections: int, method: str) -> None:
+        super().__init__(address, connections)
         self._methods: list[grpc.aio.StreamStreamMultiCallable[bytes, bytes]] = [
             channel.stream_stream(method) for channel in self.channels
         ]

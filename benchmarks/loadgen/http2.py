@@ -179,11 +179,11 @@ class Sender:
         self._connection.cancel(self._stream)
 
 
-async def connect(target: str, method: str) -> Connection:
+async def connect(address: str, method: str) -> Connection:
     """Open a connection to HOST:PORT for calls of one method."""
-    host, _, port = target.rpartition(":")
+    host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: Connection(method, target), host, int(port))
+    _, connection = await loop.create_connection(lambda: Connection(method, address), host, int(port))
     return connection
 
 

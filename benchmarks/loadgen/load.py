@@ -1,11 +1,11 @@
 """The load generator: a process of its own that calls a server and prints one JSON line.
 
-python -m benchmarks load closed --target HOST:PORT --callers 64 --seconds 5
-python -m benchmarks load open --target HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
-python -m benchmarks load cancel --target HOST:PORT --callers 64 --count 10000
-python -m benchmarks load pause --target HOST:PORT --callers 32 --count 5     a long prompt among running streams
-python -m benchmarks load tag --target HOST:PORT --callers 64 --seconds 5     open streams, a token a message each way
-python -m benchmarks load score --target HOST:PORT --callers 64 --seconds 5   the same of scores
+python -m benchmarks load closed --address HOST:PORT --callers 64 --seconds 5
+python -m benchmarks load open --address HOST:PORT --rate 150 --seconds 5      Poisson arrivals, requests a second
+python -m benchmarks load cancel --address HOST:PORT --callers 64 --count 10000
+python -m benchmarks load pause --address HOST:PORT --callers 32 --count 5     a long prompt among running streams
+python -m benchmarks load tag --address HOST:PORT --callers 64 --seconds 5     open streams, a token a message each way
+python -m benchmarks load score --address HOST:PORT --callers 64 --seconds 5   the same of scores
 
 It runs on the server's own cores, so what it uses it takes from the server. Processor time a message, in us
 (64 callers, a model so small that messages dominate, 2 cores that others used too, two rounds; connections in
@@ -44,7 +44,7 @@ MODES = ("closed", "open", "cancel", "pause", *STREAMS)
 class Load:
     """What to do to a server.
 
-    target: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
+    address: HOST:PORT. pid: process to read processor time and memory of. seconds: measured, after ``warmup_s``. tokens:
     a request. rate: arrivals a second (open). fill: begin with a full line (open). in_sessions: each request leaves its
     state in a session of its own (closed). count: cancelled calls (cancel), long prompts (pause). limit: end after this
     many requests, whatever the time (closed, open), or round trips (tag, score); 0: no such end. client: one of
@@ -52,7 +52,7 @@ class Load:
     """
 
     mode: str
-    target: str
+    address: str
     pid: int | None = None
     callers: int = 64
     seconds: float = 5.0
@@ -62,7 +62,7 @@ class Load:
     fill: bool = False
     in_sessions: bool = False
     count: int = 0
-    limit: int = 0
+    requests_max: int = 0
     client: str = "http2"
     connections: int = 4
     seed: int = 0
@@ -80,16 +80,16 @@ async def run(load: Load) -> Json:
 
 async def _calls(load: Load, recorder: Recorder) -> Json:
     """Calls of Generate."""
-    wire = await wires.connect(load.client, load.target, load.connections)
+    wire = await wires.connect(load.client, load.address, load.connections)
     try:
         if load.mode == "closed":
             closed = workloads.ClosedLoop(
                 wire, recorder, load.callers, load.tokens, load.seed, in_sessions=load.in_sessions
             )
-            return await closed.run(load.warmup_s, load.seconds, load.limit)
+            return await closed.run(load.warmup_s, load.seconds, load.requests_max)
         if load.mode == "open":
             arrivals = workloads.OpenLoop(wire, recorder, load.rate, load.tokens, load.seed)
-            return await arrivals.run(load.warmup_s, load.seconds, load.limit, fill=load.fill)
+            return await arrivals.run(load.warmup_s, load.seconds, load.requests_max, fill=load.fill)
         if load.mode == "cancel":
             return await workloads.Cancelling(wire, recorder, load.callers, load.seed).run(load.count)
         return await workloads.LongPrompt(wire, recorder, load.callers, load.seed).run(load.count)
@@ -100,13 +100,13 @@ async def _calls(load: Load, recorder: Recorder) -> Json:
 async def _streams(load: Load, recorder: Recorder, kind: StreamKind) -> Json:
     """Streams that both sides feed."""
     wire = (
-        GrpcStreams(load.target, load.connections, kind.method)
+        GrpcStreams(load.address, load.connections, kind.method)
         if load.client == "grpc"
-        else await wires.connect_http2(load.target, load.connections, kind.method)
+        else await wires.connect_http2(load.address, load.connections, kind.method)
     )
     try:
         trips = RoundTrips(wire, recorder, kind, load.callers, load.seed)
-        return await trips.run(load.warmup_s, load.seconds, load.limit)
+        return await trips.run(load.warmup_s, load.seconds, load.requests_max)
     finally:
         await wire.close()
 
@@ -115,10 +115,10 @@ def main(argv: Sequence[str]) -> None:
     """The command line; its flags are the fields of `Load`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks load", description="Call a server, many times at once.")
     parser.add_argument("mode", choices=MODES)
-    parser.add_argument("--target", required=True, metavar="HOST:PORT")
+    parser.add_argument("--address", required=True, metavar="HOST:PORT")
     parser.add_argument("--pid", type=int, help="the server's process: its processor time and memory are reported")
-    defaults = Load(mode="", target="")
-    for name in ("callers", "tokens", "count", "limit", "connections", "seed"):
+    defaults = Load(mode="", address="")
+    for name in ("callers", "tokens", "count", "requests_max", "connections", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name), help="%(default)s")
     for name in ("seconds", "warmup_s", "rate"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))

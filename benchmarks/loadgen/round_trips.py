@@ -44,8 +44,8 @@ class RoundTrips:
         self._enough = asyncio.Event()
         self._over = asyncio.Event()
 
-    async def run(self, warmup_s: float, seconds: float, limit: int = 0) -> Json:
-        """Measure for some seconds, or until ``limit`` round trips if that is not 0; then every stream is ended.
+    async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
+        """Measure for some seconds, or until ``requests_max`` round trips if that is not 0; then every stream is ended.
 
         Raises: RuntimeError if a stream ends before, or otherwise than well; TimeoutError if one does not end.
         """
@@ -54,7 +54,7 @@ class RoundTrips:
             _Stream(self, self._wire)
         await self._wait(warmup_s)
         self._recorder.begin()
-        self._left = limit or -1
+        self._left = requests_max or -1
         await self._wait(seconds)
         self._recorder.end()
         self._stopping = True

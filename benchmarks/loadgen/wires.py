@@ -54,8 +54,8 @@ class Http2Wire:
 class GrpcWire(GrpcCalls):
     """grpc.aio; messages left as bytes."""
 
-    def __init__(self, target: str, connections: int) -> None:
-        super().__init__(target, connections)
+    def __init__(self, address: str, connections: int) -> None:
+        super().__init__(address, connections)
         self._methods: list[grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = [
             channel.unary_stream(METHOD) for channel in self.channels
         ]
@@ -67,16 +67,16 @@ class GrpcWire(GrpcCalls):
         return lambda: _cancel(call, task)
 
 
-async def connect(kind: str, target: str, connections: int) -> Wire:
+async def connect(kind: str, address: str, connections: int) -> Wire:
     """Open connections to a server at HOST:PORT."""
     if kind == "grpc":
-        return GrpcWire(target, connections)
-    return await connect_http2(target, connections, METHOD)
+        return GrpcWire(address, connections)
+    return await connect_http2(address, connections, METHOD)
 
 
-async def connect_http2(target: str, connections: int, method: str) -> Http2Wire:
+async def connect_http2(address: str, connections: int, method: str) -> Http2Wire:
     """Open connections to a server at HOST:PORT for calls of one method, HTTP/2 spoken by hand."""
-    return Http2Wire([await http2.connect(target, method) for _ in range(connections)])
+    return Http2Wire([await http2.connect(address, method) for _ in range(connections)])
 
 
 async def _read(call: grpc.aio.UnaryStreamCall[bytes, bytes], handler: Handler) -> None:

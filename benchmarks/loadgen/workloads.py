@@ -44,13 +44,13 @@ class ClosedLoop:
         self._requests_left = -1
         self._ended = asyncio.Event()
 
-    async def run(self, warmup_s: float, seconds: float, limit: int = 0) -> Json:
-        """Measure for some seconds, or until ``limit`` requests have ended if that is not 0."""
+    async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
+        """Measure for some seconds, or until ``requests_max`` requests have ended if that is not 0."""
         for _ in range(self._callers):
             self._ask(self._random.randint(1, self._tokens))
         await asyncio.sleep(warmup_s)
         self._recorder.begin()
-        self._requests_left = limit or -1
+        self._requests_left = requests_max or -1
         await _wait(self._ended, seconds)
         self._recorder.end()
         return self._recorder.result()
@@ -86,8 +86,8 @@ class OpenLoop:
         self._late_s: list[float] = []
         self._done_s: list[float] = []
 
-    async def run(self, warmup_s: float, seconds: float, limit: int = 0, *, fill: bool = False) -> Json:
-        """Measure for some seconds, or for ``limit`` arrivals if that is not 0.
+    async def run(self, warmup_s: float, seconds: float, requests_max: int = 0, *, fill: bool = False) -> Json:
+        """Measure for some seconds, or for ``requests_max`` arrivals if that is not 0.
 
         With ``fill``, the line in front of the server is full before the first arrival: what would else take minutes.
 
@@ -96,7 +96,7 @@ class OpenLoop:
         """
         if fill:
             await self._fill()
-        arrivals = asyncio.create_task(self._arrive(limit or -1))
+        arrivals = asyncio.create_task(self._arrive(requests_max or -1))
         await asyncio.sleep(warmup_s)
         self._recorder.begin()
         await asyncio.wait([arrivals], timeout=seconds)

@@ -117,7 +117,7 @@ def _told(arguments: list[str], work: Path) -> str:
 ROW = Row(
     name="bidirectional",
     title="The Time Machine with a bidirectional model: why it cannot generate",
-    reach="refused, with that reason",
+    target="refused, with that reason",
     reference="Dive into Deep Learning, section 9.4, `time travellerererer`",
     measure=measure,
 )

@@ -97,7 +97,7 @@ def measure(data: Path, work: Path) -> Outcome:
 ROW = Row(
     name="gates",
     title="gates under the microscope: each LSTM gate fixed open in turn, loss on tiny_shakespeare",
-    reach="the order of importance, as found",
+    target="the order of importance, as found",
     reference="lecture notes say forget > input > output, after Jozefowicz et al. 2015",
     measure=measure,
 )

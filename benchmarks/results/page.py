@@ -40,7 +40,7 @@ def _parity(found: Sequence[tuple[Row, Outcome | None]]) -> str:
 
 
 def _summary(row: Row, outcome: Outcome | None) -> Json:
-    line = {"row": f"`{row.name}`", "task": row.title, "target": row.reach}
+    line = {"row": f"`{row.name}`", "task": row.title, "target": row.target}
     if outcome is None:
         return line | {"reached": "not measured yet", "met": "", "parity": "", "minutes": ""}
     return line | {
@@ -53,7 +53,7 @@ def _summary(row: Row, outcome: Outcome | None) -> Json:
 
 def _section(row: Row, outcome: Outcome) -> str:
     reference = f" Reference: {row.reference}." if row.reference else ""
-    lines = [f"## {row.name}", "", f"{row.title}. Target: {row.reach}.{reference}", ""]
+    lines = [f"## {row.name}", "", f"{row.title}. Target: {row.target}.{reference}", ""]
     lines += [_table(outcome.table)]
     for note in outcome.notes:
         lines += [note, ""]

@@ -17,8 +17,8 @@ class Outcome:
 
     Attributes:
         table: lines of figures by column name, in the order to be shown.
-        reached: what of the row's goal was reached, as a person would say it.
-        passed: whether all of the goal was.
+        reached: what of the row's target was reached, as a person would say it.
+        passed: whether all of the target was.
         commands: what was run, with DATA for the folder of the data sets and OUT for one of the reader's own.
         cpu_s: seconds of processor time of all commands together.
         parity: greatest difference of logits between torch and ONNX Runtime over all exports; None without an export.
@@ -43,7 +43,7 @@ class Row:
 
     name: str
     title: str
-    reach: str
+    target: str
     reference: str
     measure: Callable[[Path, Path], Outcome]
 

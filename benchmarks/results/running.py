@@ -77,14 +77,14 @@ ROWS = (
     Row(
         name="speed",
         title="training speed: tokens/s of the loop over bare torch forward, backward, step of the same model",
-        reach=">= 0.9",
+        target=">= 0.9",
         reference="",
         measure=speed,
     ),
     Row(
         name="resume",
         title="resume: stop at any step, resume",
-        reach="bit-equal weights",
+        target="bit-equal weights",
         reference="`tests/training/test_resume.py` stops at more steps",
         measure=resume,
     ),

@@ -112,7 +112,7 @@ def measured(models: Path, tokens: int, at_a_time: int) -> dict[str, list[Tenth]
     """A stream of each kind, on a server of its own."""
     found: dict[str, list[Tenth]] = {}
     for kind in ("tag", "score"):
-        with serve.server("seqserve", models) as server, Client(server.target) as client:
+        with serve.server("seqserve", models) as server, Client(server.address) as client:
             found[kind] = measure(server, tokens, streams(client, tokens, at_a_time)[kind]())
     return found
 

@@ -23,7 +23,7 @@ from benchmarks.baselines.bare_model import THREADS, BareModel, FloatArray
 from benchmarks.harness import machine, model
 from benchmarks.loadgen.load import Load
 from benchmarks.loadgen.recording import Json
-from benchmarks.serving.figures import Goal, table
+from benchmarks.serving.figures import Target, table
 from benchmarks.serving.serve import apply, newest, servable, server
 
 GRAPH = "model.onnx"
@@ -50,26 +50,26 @@ FULL = Plan(rounds=7, seconds=0.4, served_rounds=3, served_s=4.0)
 QUICK = Plan(rounds=1, seconds=0.1, served_rounds=1, served_s=1.0)
 
 
-def goals(cell: str) -> tuple[Goal, ...]:
+def targets(cell: str) -> tuple[Target, ...]:
     """The figures of a cell, and what they have to reach."""
     at_64 = {"lstm": 0.40, "gru": 0.33}[cell]
     theirs = (
-        Goal("int8_over_dynamic_step_64_threads_2", "int8 over ONNX Runtime's: batch 64, 2 threads", None, 0.7),
-        Goal("dynamic_bits_that_differ", "numbers whose bits so depend in ONNX Runtime's"),
+        Target("int8_over_dynamic_step_64_threads_2", "int8 over ONNX Runtime's: batch 64, 2 threads", None, 0.7),
+        Target("dynamic_bits_that_differ", "numbers whose bits so depend in ONNX Runtime's"),
     )
     return (
-        Goal("int8_over_fp32_step_64", "int8 over fp32: a step of the bare model, batch 64, 1 thread", None, at_64),
-        Goal("int8_over_fp32_step_8", "the same at batch 8"),
-        Goal("int8_over_fp32_step_1", "the same at batch 1", None, 0.65),
-        Goal("int8_bits_that_differ", "numbers whose bits depend on batch, threads or cuts", None, 0),
+        Target("int8_over_fp32_step_64", "int8 over fp32: a step of the bare model, batch 64, 1 thread", None, at_64),
+        Target("int8_over_fp32_step_8", "the same at batch 8"),
+        Target("int8_over_fp32_step_1", "the same at batch 1", None, 0.65),
+        Target("int8_bits_that_differ", "numbers whose bits depend on batch, threads or cuts", None, 0),
         *(theirs if cell == "lstm" else ()),
-        Goal("int8_size_over_fp32", "int8 over fp32: size of the graph", None, 0.3),
-        Goal("int8_served_over_fp32_64", "int8 over fp32: tokens/s served to 64 callers", 1.6),
+        Target("int8_size_over_fp32", "int8 over fp32: size of the graph", None, 0.3),
+        Target("int8_served_over_fp32_64", "int8 over fp32: tokens/s served to 64 callers", 1.6),
     )
 
 
 def measure(spec: model.ModelSpec, plain: Path, plan: Plan) -> Json:
-    """The figures of ``goals``. Args: plain: the benchmarks' servable in float32."""
+    """The figures of ``targets``. Args: plain: the benchmarks' servable in float32."""
     with tempfile.TemporaryDirectory(prefix="seqserve-int8-") as folder:
         model.build(Path(folder), replace(spec, precision=model.INT8))
         ours = newest(Path(folder))
@@ -153,7 +153,7 @@ def _served(plain: Path, ours: Path, plan: Plan) -> float:
         for _ in range(plan.served_rounds):
             tokens_s: list[float] = []
             for process in (first, second):
-                load = Load("closed", process.target, pid=process.pid, seconds=plan.served_s, callers=CALLERS)
+                load = Load("closed", process.address, pid=process.pid, seconds=plan.served_s, callers=CALLERS)
                 tokens_s.append(apply(load)["tokens_s"])
             print(f"served: fp32 {tokens_s[0]:.0f}, int8 {tokens_s[1]:.0f} tokens/s", file=sys.stderr, flush=True)
             ratios.append(tokens_s[1] / tokens_s[0])
@@ -170,6 +170,6 @@ def main(argv: Sequence[str]) -> None:
     spec = replace(model.spec_of(arguments), precision=model.FP32)
     with servable(spec, arguments.models) as plain:
         found = measure(spec, plain, QUICK if arguments.quick else FULL)
-    print(table(found, goals(spec.cell)), file=sys.stderr)
+    print(table(found, targets(spec.cell)), file=sys.stderr)
     about = {"cell": spec.cell, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     print(json.dumps({"benchmark": "precision", **found, **about}))

@@ -17,7 +17,7 @@ from benchmarks.harness import machine, model
 from benchmarks.loadgen.recording import Json
 from benchmarks.serving import figures, precision
 from benchmarks.serving.serve import OUTPUT, servable
-from benchmarks.serving.suite import FULL, QUICK, Campaign
+from benchmarks.serving.suite import FULL, QUICK, Suite
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,8 +29,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     spec = model.spec_of(arguments)
     with servable(spec, arguments.models) as folder:
-        campaign = Campaign(QUICK if arguments.quick else FULL, folder, OUTPUT / "measurements.jsonl")
-        results = campaign.run()
+        suite = Suite(QUICK if arguments.quick else FULL, folder, OUTPUT / "measurements.jsonl")
+        results = suite.run()
         in_int8 = precision.measure(spec, folder, precision.QUICK if arguments.quick else precision.FULL)
     found: Json = figures.figures(results) | in_int8
     if importlib.util.find_spec("matplotlib") is None:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
 
         plot.draw(results.offered, OUTPUT / "load.png")
         print(f"wrote {OUTPUT / 'load.png'}", file=sys.stderr)
-    print(figures.table(found, (*figures.GOALS, *precision.goals(spec.cell))))
+    print(figures.table(found, (*figures.TARGETS, *precision.targets(spec.cell))))
     about = {"quick": arguments.quick, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     last = json.dumps(found | about)
     (OUTPUT / "result.json").write_text(last + "\n", encoding="utf-8")

@@ -91,15 +91,15 @@ def main(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     with servable(model.spec_of(arguments), arguments.models) as folder:
         batch = min(arguments.callers, 64)
-        limits = bare_model.measure_apart(folder, [batch], 1.0)
+        speeds = bare_model.measure_apart(folder, [batch], 1.0)
         with server(arguments.server, folder.parents[1]) as process:
             names = ("mode", "callers", "seconds", "rate", "fill", "count", "client", "connections")
             given = {name: getattr(arguments, name) for name in names}
-            result = apply(Load(target=process.target, pid=process.pid, **given))
-    best, bare = bare_model.fastest(limits, batch), bare_model.of_threads(limits, batch, 1)
-    result["limit"] = [asdict(each) for each in limits]
-    result["served_over_limit"] = result["tokens_s"] / best.tokens_s
-    result["cpu_over_limit"] = result["server"]["cpu_us_per_token"] / best.cpu_us_per_token
+            result = apply(Load(address=process.address, pid=process.pid, **given))
+    best, bare = bare_model.fastest(speeds, batch), bare_model.of_threads(speeds, batch, 1)
+    result["bare_model"] = [asdict(each) for each in speeds]
+    result["served_over_bare_model"] = result["tokens_s"] / best.tokens_s
+    result["cpu_over_bare_model"] = result["server"]["cpu_us_per_token"] / best.cpu_us_per_token
     result["python_us_per_token"] = result["server"]["cpu_us_per_token"] - bare.cpu_us_per_token
     print(json.dumps(result, indent=2), file=sys.stderr)
     print(json.dumps(result))

@@ -46,7 +46,7 @@ def cost(folder: Path, rounds: int, seconds: float) -> Json:
                 room = {"SEQSERVE_SESSIONS__BYTES_MAX": str(4 << 30)}
                 settings = room if kind == "memory" else {"SEQSERVE_SESSIONS__PATH": str(Path(name) / "sessions.db")}
                 with serve.server("seqserve", folder, settings) as process:
-                    load = Load("closed", process.target, process.pid, callers=CALLERS, seconds=seconds)
+                    load = Load("closed", process.address, process.pid, callers=CALLERS, seconds=seconds)
                     pair = [load, replace(load, in_sessions=True, seed=1)]
                     order = pair if number % 2 else pair[::-1]  # who comes first is slower: the server is new
                     rates = {each.in_sessions: serve.apply(each)["tokens_s"] for each in order}
@@ -55,9 +55,9 @@ def cost(folder: Path, rounds: int, seconds: float) -> Json:
     return {f"session_over_plain_{kind}": statistics.median(found) for kind, found in ratios.items()}
 
 
-async def snapshots(target: str, state_bytes: int) -> Json:
+async def snapshots(address: str, state_bytes: int) -> Json:
     """Bytes of a snapshot after some hundred tokens, and how long export and import take."""
-    async with AsyncClient(target) as client, client.session(model.NAME) as session:
+    async with AsyncClient(address) as client, client.session(model.NAME) as session:
         await session.generate("The state belongs to its user", max_tokens=TOKENS, seed=1).text()
         snapshot = await session.export()
 
@@ -119,11 +119,11 @@ async def _spent_s(calls: Iterator[Awaitable[object]]) -> float:
     return time.perf_counter() - start_s
 
 
-async def in_front(target: str, pid: int, count: int) -> Json:
+async def in_front(address: str, pid: int, count: int) -> Json:
     """Memory of a server in front of the full file, before and after its sessions were used."""
     before_mib = processes.rss_mib(pid)
     for user in range(0, 1000, 10):
-        async with AsyncClient(target, principal=f"user-{user}") as client:
+        async with AsyncClient(address, principal=f"user-{user}") as client:
             numbers = list(range(user, count, 1000))[:20]
             for number in numbers:
                 session = await client.sessions.open(f"s{number}")
@@ -131,8 +131,8 @@ async def in_front(target: str, pid: int, count: int) -> Json:
     return {"server_rss_mib": processes.rss_mib(pid), "server_rss_growth_mib": processes.rss_mib(pid) - before_mib}
 
 
-async def _one_session(target: str) -> None:
-    async with AsyncClient(target) as client, client.session(model.NAME, "sample") as session:
+async def _one_session(address: str) -> None:
+    async with AsyncClient(address) as client, client.session(model.NAME, "sample") as session:
         await session.generate("A sample", max_tokens=TOKENS, seed=1).text()
 
 
@@ -150,11 +150,11 @@ def million(folder: Path, count: int) -> Json:
         path = Path(name) / "sessions.db"
         settings = {"SEQSERVE_SESSIONS__PATH": str(path)}
         with serve.server("seqserve", folder, settings) as process:
-            asyncio.run(_one_session(process.target))
+            asyncio.run(_one_session(process.address))
         found = asyncio.run(fill(path, asyncio.run(_read_sample(path)), count))
         found["file_bytes_per_session"] = path.stat().st_size / count
         with serve.server("seqserve", folder, settings) as process:
-            found |= asyncio.run(in_front(process.target, process.pid, count))
+            found |= asyncio.run(in_front(process.address, process.pid, count))
         return found | asyncio.run(expire(path, count + 1))
 
 
@@ -172,7 +172,7 @@ def main(argv: Sequence[str]) -> None:
             model.build(folder, spec)
             tensors = spec.layers * (2 if spec.cell == "lstm" else 1)
             with serve.server("seqserve", folder) as process:
-                sizes = asyncio.run(snapshots(process.target, 4 * tensors * spec.hidden))
+                sizes = asyncio.run(snapshots(process.address, 4 * tensors * spec.hidden))
             found |= {f"{key}_{spec.cell}": value for key, value in sizes.items()}
         found |= cost(Path(name) / LARGE.cell, given.rounds, given.seconds)
         found |= million(Path(name) / SMALL.cell, given.count)

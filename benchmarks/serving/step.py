@@ -13,24 +13,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.baselines import bare_model
-from benchmarks.baselines.bare_model import Limit
+from benchmarks.baselines.bare_model import BareModelSpeed
 from benchmarks.harness import machine, model
 from benchmarks.serving.serve import servable
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def medians(repeats: list[list[Limit]]) -> list[Limit]:
+def medians(repeats: list[list[BareModelSpeed]]) -> list[BareModelSpeed]:
     """For each batch size and number of threads, the repeat with the median step time."""
-    return [sorted(same, key=lambda one: one.step_us)[(len(same) - 1) // 2] for same in zip(*repeats, strict=True)]
+    return [sorted(same, key=lambda speed: speed.step_us)[(len(same) - 1) // 2] for same in zip(*repeats, strict=True)]
 
 
-def table(limits: list[Limit]) -> str:
+def table(speeds: list[BareModelSpeed]) -> str:
     """Step time, throughput and processor time, a line each."""
     lines = [f"{'batch':>5} {'threads':>7} {'us/step':>9} {'tokens/s':>9} {'cpu us/token':>12}"]
     lines += [
-        f"{one.batch:5} {one.threads:7} {one.step_us:9.0f} {one.tokens_s:9.0f} {one.cpu_us_per_token:12.1f}"
-        for one in limits
+        f"{speed.batch:5} {speed.threads:7} {speed.step_us:9.0f} {speed.tokens_s:9.0f} {speed.cpu_us_per_token:12.1f}"
+        for speed in speeds
     ]
     return "\n".join(lines)
 
@@ -48,8 +48,8 @@ def main(argv: Sequence[str]) -> None:
         repeats = [
             bare_model.measure_apart(folder, arguments.batches, arguments.seconds) for _ in range(arguments.repeats)
         ]
-    limits = medians(repeats)
-    print(table(limits), file=sys.stderr)
+    speeds = medians(repeats)
+    print(table(speeds), file=sys.stderr)
     about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
-    for one in limits:
-        print(json.dumps({"benchmark": "step", **asdict(one), **about}))
+    for speed in speeds:
+        print(json.dumps({"benchmark": "step", **asdict(speed), **about}))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.baselines import bare_model
-from benchmarks.baselines.bare_model import Limit
+from benchmarks.baselines.bare_model import BareModelSpeed
 from benchmarks.harness import machine, model
 from benchmarks.harness.processes import ServerProcess
 from benchmarks.loadgen.load import Load
@@ -23,6 +23,7 @@ from benchmarks.serving import tagging
 from benchmarks.serving.serve import apply, newest, server
 from benchmarks.serving.tagging import Whole
 
+BARE_MODEL = "bare model"
 CLOSED = "closed"
 GRPC_AIO = "closed, grpc.aio callers"
 NAIVE = "naive"
@@ -46,7 +47,7 @@ class Plan:
     """How long and how often to measure."""
 
     rounds: int
-    limit_s: float
+    bare_model_s: float
     closed_s: float
     loads: tuple[float, ...]
     offered_s: float
@@ -64,7 +65,7 @@ class Plan:
 
 FULL = Plan(
     rounds=5,
-    limit_s=1.0,
+    bare_model_s=1.0,
     closed_s=6.0,
     loads=(0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0),
     offered_s=6.0,
@@ -77,7 +78,7 @@ FULL = Plan(
 )
 QUICK = Plan(
     rounds=1,
-    limit_s=0.4,
+    bare_model_s=0.4,
     closed_s=1.5,
     loads=(0.5, 0.9),
     offered_s=1.5,
@@ -96,7 +97,7 @@ QUICK = Plan(
 class Round:
     """What was measured in turns. served: by callers."""
 
-    limits: list[Limit]
+    bare_model: list[BareModelSpeed]
     served: dict[int, Json]
     served_grpc: Json
     naive: Json
@@ -128,7 +129,7 @@ class Results:
     cancelled: Json
 
 
-class Campaign:
+class Suite:
     """Runs a plan on one servable."""
 
     def __init__(self, plan: Plan, servable: Path, lines: Path) -> None:
@@ -157,12 +158,16 @@ class Campaign:
         return Results(rounds, streams, wholes, pauses, offered, cancelled)
 
     def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
-        limits = bare_model.measure_apart(self._servable, [1, 64], self._plan.limit_s)
-        for one in limits:
-            self._note({"measurement": "limit", "round": index, **asdict(one)}, f"limit {one.batch}", one.tokens_s)
+        speeds = bare_model.measure_apart(self._servable, [1, 64], self._plan.bare_model_s)
+        for speed in speeds:
+            self._note(
+                {"measurement": BARE_MODEL, "round": index, **asdict(speed)},
+                f"{BARE_MODEL} {speed.batch}",
+                speed.tokens_s,
+            )
         served = {callers: self._load(CLOSED, ours, callers=callers) for callers in (1, 64, 256)}
         served_grpc = self._load(GRPC_AIO, ours, client="grpc")
-        return Round(limits, served, served_grpc, self._load(NAIVE, naive))
+        return Round(speeds, served, served_grpc, self._load(NAIVE, naive))
 
     def _stream_round(
         self, ours: ServerProcess, naives: Mapping[str, ServerProcess], echo: ServerProcess
@@ -180,7 +185,7 @@ class Campaign:
 
     def _whole(self, ours: ServerProcess) -> Whole:
         tagger = newest(self._models, model.TAGGER)
-        found = tagging.measure(ours.target, tagger, self._plan.tag_sentences, self._plan.tag_s)
+        found = tagging.measure(ours.address, tagger, self._plan.tag_sentences, self._plan.tag_s)
         self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
         return found
 
@@ -198,12 +203,12 @@ class Campaign:
         plan = self._plan
         load = Load(
             mode="closed",
-            target=process.target,
+            address=process.address,
             pid=process.pid,
             seconds=plan.closed_s,
             warmup_s=plan.warmup_s,
             tokens=plan.tokens,
-            limit=plan.requests,
+            requests_max=plan.requests,
         )
         load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
         result = apply(load)

@@ -57,20 +57,20 @@ class Whole:
     source: what the sentences were.
     """
 
-    limit: float
-    single: float
+    bare_batched: float
+    bare_single: float
     served: float
     source: str
 
 
-def measure(target: str, servable: Path, sentences: int, seconds: float) -> Whole:
+def measure(address: str, servable: Path, sentences: int, seconds: float) -> Whole:
     """One turn of each. Args: sentences: how many of the data's are taken; 0: all. seconds: for the server."""
     source = EWT if _data().is_file() else MADE_UP
     if source != EWT:
         print(f"benchmarks tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
     bare = _apart("bare", str(servable), str(sentences))
-    served = _apart("served", target, servable.parent.name, str(sentences), str(seconds))
-    return Whole(bare["limit"], bare["single"], served["sentences_s"], source)
+    served = _apart("served", address, servable.parent.name, str(sentences), str(seconds))
+    return Whole(bare["bare_batched"], bare["bare_single"], served["sentences_s"], source)
 
 
 def texts(count: int) -> list[list[str]]:
@@ -102,7 +102,7 @@ def bare(servable: Path, count: int) -> Json:
     tokenization = Tokenization(manifest, servable)
     inputs = [tokenization.tokenize_words(words, "words").inputs for words in texts(count)]
     in_order = sorted(inputs, key=len)
-    rates: dict[str, list[float]] = {"limit": [], "single": []}
+    rates: dict[str, list[float]] = {"bare_batched": [], "bare_single": []}
     for threads in THREADS:
         graph = Servable(
             ServableId(servable.parent.name, int(servable.name), manifest.graph.sha256),
@@ -110,8 +110,8 @@ def bare(servable: Path, count: int) -> Json:
             servable,
             RuntimeSettings(provider="cpu", threads=threads),
         )
-        rates["limit"] += [_rate(graph, in_order, size) for size in BATCHES]
-        rates["single"].append(_rate(graph, inputs, 1))
+        rates["bare_batched"] += [_rate(graph, in_order, size) for size in BATCHES]
+        rates["bare_single"].append(_rate(graph, inputs, 1))
     return {name: max(found) for name, found in rates.items()}
 
 
@@ -128,7 +128,7 @@ def _rate(graph: Servable, inputs: list[Inputs], size: int) -> float:
     return len(inputs) / (time.perf_counter() - start_s)
 
 
-async def served(target: str, name: str, count: int, seconds: float) -> Json:
+async def served(address: str, name: str, count: int, seconds: float) -> Json:
     """Sentences a second of a server, each caller asking again as soon as it has its answer."""
     sentences = texts(count)
     requests = itertools.cycle(
@@ -144,7 +144,7 @@ async def served(target: str, name: str, count: int, seconds: float) -> Json:
         ]
     )
     ends: list[tuple[float, int]] = []
-    async with grpc.aio.insecure_channel(target, [("grpc.max_receive_message_length", -1)]) as channel:
+    async with grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)]) as channel:
         tag: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/seqserve.v1.TaggingService/Tag")
         await tag(next(requests)[1])
         stop_s = time.perf_counter() + seconds
@@ -178,8 +178,8 @@ def _part(what: str, *arguments: str) -> Json:
     if what == "bare":
         servable, count = arguments
         return bare(Path(servable), int(count))
-    target, name, count, seconds = arguments
-    return asyncio.run(served(target, name, int(count), float(seconds)))
+    address, name, count, seconds = arguments
+    return asyncio.run(served(address, name, int(count), float(seconds)))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -201,8 +201,8 @@ def main(argv: Sequence[str]) -> None:
     else:
         turns = _turns(arguments.models, arguments)
     found = {
-        "tag_whole_over_limit": statistics.median(turn.served / turn.limit for turn in turns),
-        "tag_whole_over_single": statistics.median(turn.served / turn.single for turn in turns),
+        "tag_whole_over_bare_model": statistics.median(turn.served / turn.bare_batched for turn in turns),
+        "tag_whole_over_single": statistics.median(turn.served / turn.bare_single for turn in turns),
     }
     print(json.dumps(found | {"model": arguments.model, "turns": [asdict(turn) for turn in turns]}))
 
@@ -211,5 +211,5 @@ def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
     servable = newest(models, arguments.model)
     with server("seqserve", models) as process:
         return [
-            measure(process.target, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
+            measure(process.address, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
         ]

@@ -13,12 +13,12 @@ def test_every_figure_of_int8_is_there(tmp_path: Path) -> None:
     spec = model.ModelSpec(hidden=16, layers=1)
     model.write(tmp_path, spec)
     found = precision.measure(spec, serve.newest(tmp_path), TINY)
-    goals = precision.goals("lstm")
-    assert {goal.key for goal in goals} <= set(found)
+    targets = precision.targets("lstm")
+    assert {target.key for target in targets} <= set(found)
     assert all(isinstance(value, float) for value in found.values())
     assert found["int8_bits_that_differ"] == 0
-    table = figures.table(found, goals)
-    assert all(goal.key in table for goal in goals)
+    table = figures.table(found, targets)
+    assert all(target.key in table for target in targets)
 
 
 def test_bits_that_differ_are_seen(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def test_every_server_answers_every_token_and_ends_every_stream_well(
     client: str, name: str, kind: str, models: Path, tmp_path: Path
 ) -> None:
     with answering(name, kind, models, tmp_path / "log") as server:
-        load = Load(kind, server.target, server.pid, callers=3, seconds=60, warmup_s=0, limit=40, client=client)
+        load = Load(kind, server.address, server.pid, callers=3, seconds=60, warmup_s=0, requests_max=40, client=client)
         found = await run(load)
     assert 40 <= found["tokens"] == found["messages"] == found["round_trip_ms"]["count"]
     assert found["server"]["rss_mib_after"] > 0  # its processor time may be below a tick of the clock
@@ -71,7 +71,7 @@ async def test_every_server_answers_every_token_and_ends_every_stream_well(
 async def test_the_echo_answers_in_the_size_of_the_real_answers(kind: str, models: Path, tmp_path: Path) -> None:
     stream, heard = STREAMS[kind], Heard()
     with answering("seqserve", kind, models, tmp_path / "log") as server:
-        connection = await http2.connect(server.target, stream.method)
+        connection = await http2.connect(server.address, stream.method)
         sender = connection.open(heard)
         sender.send(stream.opening)
         sender.send(stream.first)
@@ -96,7 +96,7 @@ async def test_a_stream_that_is_refused_is_no_measurement(models: Path, tmp_path
         answering("seqserve", "tag", other, tmp_path / "log") as server,
         pytest.raises(RuntimeError, match="ended with status 5"),
     ):
-        await run(replace(load, target=server.target))
+        await run(replace(load, address=server.address))
 
 
 def test_a_long_stream_is_told_tenth_by_tenth(models: Path) -> None:

@@ -10,11 +10,11 @@ from benchmarks.harness import model, processes
 from benchmarks.loadgen.load import Load, run
 from benchmarks.loadgen.recording import RESOURCE_EXHAUSTED
 from benchmarks.serving import figures, plot, serve, suite
-from benchmarks.serving.suite import Campaign, Plan, Results
+from benchmarks.serving.suite import Plan, Results, Suite
 
 TINY = Plan(
     rounds=1,
-    limit_s=0.02,
+    bare_model_s=0.02,
     closed_s=30.0,
     loads=(0.5,),
     offered_s=30.0,
@@ -40,22 +40,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     lines = tmp_path_factory.mktemp("bench") / "measurements.jsonl"
-    return Campaign(TINY, serve.newest(models), lines).run(), lines
+    return Suite(TINY, serve.newest(models), lines).run(), lines
 
 
 def test_every_figure_is_there(results: tuple[Results, Path]) -> None:
     found = figures.figures(results[0])
-    assert set(found) == {goal.key for goal in figures.GOALS}
+    assert set(found) == {target.key for target in figures.TARGETS}
     assert all(value is None or isinstance(value, float) for value in found.values())
     table = figures.table(found)
-    assert all(goal.key in table for goal in figures.GOALS)
+    assert all(target.key in table for target in figures.TARGETS)
     json.dumps(found)
 
 
 def test_every_measurement_is_a_line(results: tuple[Results, Path]) -> None:
     lines = [json.loads(line) for line in results[1].read_text(encoding="utf-8").splitlines()]
     assert {line["measurement"] for line in lines} == {
-        "limit",
+        suite.BARE_MODEL,
         suite.CLOSED,
         suite.GRPC_AIO,
         suite.NAIVE,
@@ -95,7 +95,9 @@ async def small_server(models: Path, tmp_path: Path) -> AsyncIterator[processes.
 @pytest.mark.parametrize("client", ["http2", "grpc"])
 async def test_both_clients_see_the_same_outcomes(small_server: processes.ServerProcess, client: str) -> None:
     """Three callers on two places: one is refused again and again."""
-    load = Load("closed", small_server.target, callers=3, seconds=30, warmup_s=0, tokens=90_000, limit=3, client=client)
+    load = Load(
+        "closed", small_server.address, callers=3, seconds=30, warmup_s=0, tokens=90_000, requests_max=3, client=client
+    )
     found = await run(load)
     assert set(found["failed"]) == {str(RESOURCE_EXHAUSTED)}
     assert found["tokens"] > 0
@@ -106,7 +108,7 @@ async def test_a_server_that_is_gone_is_an_outcome(models: Path, tmp_path: Path)
     with processes.running("benchmarks", ["naive", str(serve.newest(models))], log) as server:
         pass
     with pytest.raises(OSError, match="Connect"):
-        await run(Load("closed", server.target, seconds=0.0, warmup_s=0.0))
+        await run(Load("closed", server.address, seconds=0.0, warmup_s=0.0))
 
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_sentences_that_are_made_up_are_told(
         file.parent.mkdir()
         file.touch()
     monkeypatch.setenv("SEQSERVE_DATA", str(tmp_path))
-    monkeypatch.setattr(tagging, "_apart", lambda *_: {"limit": 2.0, "single": 1.0, "sentences_s": 1.0})
+    monkeypatch.setattr(tagging, "_apart", lambda *_: {"bare_batched": 2.0, "bare_single": 1.0, "sentences_s": 1.0})
     whole = tagging.measure("localhost:1", tmp_path / "tagger" / "1", 20, 0.1)
     assert whole.source == ("EWT dev" if there else "made up")
     assert (str(file) in capsys.readouterr().err) == (not there)
