@@ -1,6 +1,6 @@
-"""What may be sent on an HTTP/2 connection now, and what waits for room: flow control (RFC 9113, section 5.2).
+"""HTTP/2 flow control (RFC 9113, section 5.2): which bytes a connection may send now, and which have to wait.
 
-Bytes only; framing and sockets are `http2`'s.
+Handles bytes only; `http2` does framing and sockets.
 """
 
 from __future__ import annotations
@@ -13,16 +13,28 @@ DEFAULT_FRAME_MAX = 16_384
 
 @dataclass(slots=True)
 class _Stream:
-    """One stream. room: bytes that its window still takes, below 0 after the peer has made windows smaller."""
+    """One stream.
+
+    Attributes:
+        room: Bytes that its window still takes; negative after the peer has reduced the initial window.
+        waiting: Bytes that wait for room.
+        ends: The stream ends after the waiting bytes.
+    """
 
     room: int
     waiting: bytes = b""
-    ends: bool = False  # after what waits
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What goes into one DATA frame of a stream; the last one if it ends."""
+    """The content of one DATA frame.
+
+    Attributes:
+        stream: Id of the stream.
+        data: Payload.
+        ends: This is the last frame of the stream.
+    """
 
     stream: int
     data: bytes
@@ -30,7 +42,7 @@ class Part:
 
 
 class Outbox:
-    """The windows of a connection and of its streams, and the bytes that have no room yet."""
+    """The windows of a connection and of its streams, and the bytes that wait for room."""
 
     def __init__(self) -> None:
         self.room = DEFAULT_WINDOW
@@ -39,15 +51,15 @@ class Outbox:
         self._streams: dict[int, _Stream] = {}
 
     def open(self, stream: int) -> None:
-        """Begin a stream."""
+        """Adds a stream."""
         self._streams[stream] = _Stream(self._initial)
 
     def drop(self, stream: int) -> None:
-        """Forget a stream, and what waits for it."""
+        """Removes a stream and its waiting bytes."""
         self._streams.pop(stream, None)
 
     def send(self, stream: int, data: bytes, *, ends: bool = False) -> list[Part]:
-        """Add bytes of an open stream. Returns: the parts that may go now, of this stream."""
+        """Adds bytes of an open stream. Returns the parts of this stream that may be sent now."""
         one = self._streams[stream]
         size = len(data)
         if not one.waiting and size <= one.room and size <= self.room and size <= self.frame_max:  # nearly always
@@ -59,7 +71,7 @@ class Outbox:
         return self._release(stream, one)
 
     def grow(self, stream: int, size: int) -> list[Part]:
-        """Take a WINDOW_UPDATE; stream 0 is the connection. Returns: the parts that may go now."""
+        """Applies a WINDOW_UPDATE; stream 0 is the connection. Returns the parts that may be sent now."""
         if stream == 0:
             self.room += size
         elif stream in self._streams:
@@ -67,7 +79,7 @@ class Outbox:
         return self._release_all()
 
     def resize(self, initial: int) -> list[Part]:
-        """Take another initial window, which moves those of open streams too. Returns: the parts that may go now."""
+        """Changes the initial window, also of open streams. Returns the parts that may be sent now."""
         for one in self._streams.values():
             one.room += initial - self._initial
         self._initial = initial

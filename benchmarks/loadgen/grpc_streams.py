@@ -1,4 +1,4 @@
-"""Streams that both sides feed, by grpc.aio as people use it: the other wire of `loadgen.round_trips`."""
+"""Bidirectional streams with grpc.aio as applications use it: the second client of `loadgen.round_trips`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
 class GrpcSender:
-    """The sending side of a call; what it is given goes out before the next answer is waited for."""
+    """The sending side of a call; queued messages are written before the next answer is awaited."""
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
         self._ends = False
 
     def send(self, message: bytes, *, ends: bool = False) -> None:
-        """Send a message; with ``ends`` it is the last."""
+        """Queues a message; with ``ends`` it is the last."""
         self._messages.append(message)
         self._ends = ends
 
     async def flush(self, call: Call) -> None:
-        """Let out what was given."""
+        """Writes the queued messages."""
         messages, self._messages = self._messages, []
         for message in messages:
             await call.write(message)
@@ -34,7 +34,7 @@ class GrpcSender:
 
 
 class GrpcStreams(GrpcCalls):
-    """Calls of one method to one server, messages left as bytes."""
+    """Calls of one method on one server; messages are bytes."""
 
     def __init__(self, address: str, connections: int, method: str) -> None:
         super().__init__(address, connections)
@@ -43,7 +43,7 @@ class GrpcStreams(GrpcCalls):
         ]
 
     def open(self, handler: Handler) -> GrpcSender:
-        """Begin a call that sends messages while it runs."""
+        """Starts a call that sends messages while it runs."""
         sender = GrpcSender()
         self.run(_converse(self.next_of(self._methods)(), sender, handler), handler)
         return sender

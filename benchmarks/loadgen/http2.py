@@ -1,14 +1,13 @@
-"""Calls of one streaming method over HTTP/2, spoken by hand: what gRPC puts on the wire, and no more.
+"""A minimal gRPC client on HTTP/2, for calls of one streaming method.
 
-The server streams its answers; the caller sends one message (`Connection.start`) or as many as it wants
-(`Connection.open`).
+The server streams its answers; the caller sends one message (`Connection.start`) or several (`Connection.open`).
 
-A load generator on the server's own cores takes from the server what it uses itself; this uses a quarter of what
-grpc.aio does for a message (figures in `loadgen.load`). It leaves out what a benchmark on loopback does not need:
-TLS, compression, keepalive, flow control of what it receives (windows are as wide as they get: 2 GiB a connection) and
-HPACK (the table is set to size 0, and only grpc-status is looked for). The server's windows are honoured (`sending`).
+A load generator on the server's cores takes processor time from the server. This client uses a quarter of the time of
+grpc.aio per message (figures in `loadgen.load`). It omits everything that a benchmark on loopback does not need: TLS,
+compression, keepalive, flow control of received data (windows have the maximum size, 2 GiB per connection) and HPACK
+(the table size is 0, and only grpc-status is read). It respects the server's windows (`flow_control`).
 
-Frames: RFC 9113, sections 4 and 6. Messages: a byte 0 and their length in four bytes before them.
+Frames: RFC 9113, sections 4 and 6. Messages: a byte 0 and a length of four bytes precede the payload.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ _NO_TABLE, _NO_PUSH, _STREAM_WINDOW = (1, 0), (2, 0), (_INITIAL_WINDOW, _WINDOW_
 
 
 class Handler(Protocol):
-    """What a call tells its caller; times are of time.perf_counter."""
+    """The receiving side of a call; times are those of time.perf_counter."""
 
     def message(self, payload: bytes, now_s: float) -> None:
-        """A message has come."""
+        """Handles a message."""
 
     def ended(self, status: int, now_s: float) -> None:
-        """The call has ended, with a gRPC status code; not called after a cancel."""
+        """Handles the end of the call with a gRPC status code. Not called after a cancel."""
 
 
 class Connection(asyncio.Protocol):
@@ -48,20 +47,20 @@ class Connection(asyncio.Protocol):
     def __init__(self, method: str, authority: str) -> None:
         self._headers = _header_block(method, authority)
         self._handlers: dict[int, Handler] = {}
-        self._parts: dict[int, bytes] = {}  # beginnings of messages, by stream
-        self._rest = b""  # the beginning of a frame
+        self._parts: dict[int, bytes] = {}  # incomplete messages, by stream
+        self._rest = b""  # an incomplete frame
         self._next_stream = 1
         self._outbox = Outbox()
         self._transport: asyncio.Transport | None = None
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
-        """Begin a call that sends one message. Returns: what cancels it."""
+        """Starts a call that sends one message. Returns a function that cancels it."""
         call = self.open(handler)
         call.send(request, ends=True)
         return call.cancel
 
     def open(self, handler: Handler) -> Sender:
-        """Begin a call that sends messages while it runs."""
+        """Starts a call that sends messages while it runs."""
         assert self._transport is not None
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         self._handlers[stream] = handler
@@ -70,38 +69,38 @@ class Connection(asyncio.Protocol):
         return Sender(self, stream)
 
     def send(self, stream: int, message: bytes, *, ends: bool) -> None:
-        """Send a message of a call, and end the caller's side if it is the last; see `Sender`."""
+        """Sends a message of a call, and half-closes the call after the last one; see `Sender`."""
         if stream in self._handlers:
             self._write(self._outbox.send(stream, b"\0" + struct.pack(">I", len(message)) + message, ends=ends))
 
     def cancel(self, stream: int) -> None:
-        """End a call; see `Sender`."""
+        """Cancels a call; see `Sender`."""
         if stream in self._handlers and self._transport is not None:
             self._forget(stream)
             self._transport.write(_frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
 
     def close(self) -> None:
-        """Close the connection and forget its calls."""
+        """Closes the connection and drops its calls."""
         self._handlers.clear()
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet; called by asyncio."""
+        """Sends the preface; called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
         settings = b"".join(struct.pack(">HI", *setting) for setting in (_NO_TABLE, _NO_PUSH, _STREAM_WINDOW))
         wide = struct.pack(">I", _WINDOW_MAX - DEFAULT_WINDOW)
         self._transport.write(_PREFACE + _frame(SETTINGS, 0, 0, settings) + _frame(WINDOW_UPDATE, 0, 0, wide))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is left; called by asyncio."""
+        """Ends the remaining calls; called by asyncio."""
         del exc
-        left, self._handlers = self._handlers, {}
-        for handler in left.values():
+        remaining, self._handlers = self._handlers, {}
+        for handler in remaining.values():
             handler.ended(_STATUS_UNAVAILABLE, time.perf_counter())
 
     def data_received(self, data: bytes) -> None:
-        """Take frames apart; called by asyncio."""
+        """Parses frames; called by asyncio."""
         now_s = time.perf_counter()
         if self._rest:
             data = self._rest + data
@@ -124,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._rest = data[at:]
 
     def _messages(self, stream: int, data: bytes, handler: Handler, now_s: float) -> None:
-        """The messages that end in a DATA frame: nearly always exactly one."""
+        """Handles the messages that end in a DATA frame: nearly always exactly one."""
         if stream in self._parts:
             data = self._parts.pop(stream) + data
         at, size = 0, len(data)
@@ -143,7 +142,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(_frame(PING, ACK, 0, payload))
         elif kind == SETTINGS and not flags & ACK:
             settings: dict[int, int] = dict(struct.iter_unpack(">HI", payload))
-            self._transport.write(_frame(SETTINGS, ACK, 0, b""))  # before what they permit
+            self._transport.write(_frame(SETTINGS, ACK, 0, b""))  # before data that the new settings permit
             self._outbox.frame_max = settings.get(_FRAME_MAX, self._outbox.frame_max)
             if _INITIAL_WINDOW in settings:
                 self._write(self._outbox.resize(settings[_INITIAL_WINDOW]))
@@ -162,7 +161,7 @@ class Connection(asyncio.Protocol):
 
 
 class Sender:
-    """The sending side of a call. Once it has ended, these do nothing."""
+    """The sending side of a call. After the end of the call its methods do nothing."""
 
     __slots__ = ("_connection", "_stream")
 
@@ -171,16 +170,16 @@ class Sender:
         self._stream = stream
 
     def send(self, message: bytes, *, ends: bool = False) -> None:
-        """Send a message, now or when there is room for it; with ``ends`` it is the last."""
+        """Sends a message as soon as flow control permits it; with ``ends`` it is the last."""
         self._connection.send(self._stream, message, ends=ends)
 
     def cancel(self) -> None:
-        """End the call; its handler hears nothing more."""
+        """Cancels the call; its handler is not called any more."""
         self._connection.cancel(self._stream)
 
 
 async def connect(address: str, method: str) -> Connection:
-    """Open a connection to HOST:PORT for calls of one method."""
+    """Opens a connection to HOST:PORT for calls of one method."""
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: Connection(method, address), host, int(port))
@@ -192,7 +191,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _header_block(method: str, authority: str) -> bytes:
-    """The header fields of every call, by the static table (RFC 7541, appendix A) and never indexed."""
+    """Encodes the header fields of every call with the static table (RFC 7541, appendix A), without indexing."""
     post, scheme_http = b"\x83", b"\x86"
     path, host = b"\x04" + _text(method), b"\x01" + _text(authority)
     content_type = b"\x0f\x10" + _text("application/grpc")  # index 31 in a prefix of 4 bits
@@ -200,12 +199,12 @@ def _header_block(method: str, authority: str) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    """A string of fewer than 127 bytes, not Huffman-coded."""
+    """Encodes a string of fewer than 127 bytes, without Huffman coding."""
     assert len(value) < 127
     return bytes((len(value),)) + value.encode("ascii")
 
 
 def _status(block: bytes) -> int:
-    """The value of grpc-status in a block of trailers; UNAVAILABLE if there is none."""
-    _, found, rest = block.partition(b"grpc-status")
-    return int(rest[1 : 1 + rest[0]]) if found else _STATUS_UNAVAILABLE
+    """Reads grpc-status in a block of trailers; UNAVAILABLE if it is absent."""
+    _, name, rest = block.partition(b"grpc-status")
+    return int(rest[1 : 1 + rest[0]]) if name else _STATUS_UNAVAILABLE

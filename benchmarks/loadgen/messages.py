@@ -1,4 +1,4 @@
-"""What the load generator sends and how it reads what comes back."""
+"""Requests of the load generator, and a fast reader of the answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ _LENGTH_DELIMITED = 2
 def request(
     seed: int, tokens: int = TOKENS, prompt_characters: int = PROMPT_CHARACTERS, *, in_session: bool = False
 ) -> bytes:
-    """A request on the wire: a prompt of its own, temperature 1; the same for the same seed.
+    """Builds a serialized request with temperature 1.
 
-    ``in_session``: it creates a session of its own and leaves its state there.
+    Args:
+        seed: Decides the prompt and is the seed of the request; equal seeds give equal bytes.
+        tokens: Tokens to generate.
+        prompt_characters: Length of the prompt.
+        in_session: The request creates a session and leaves its state there.
     """
     prompt = "".join(random.Random(seed).choices(CHARACTERS, k=prompt_characters))
     message = pb.GenerateRequest(text=prompt)
@@ -36,9 +40,9 @@ def request(
 
 
 def tokens_in(message: bytes) -> int:
-    """Tokens in a GenerateResponse; 0 if it is not a piece.
+    """Counts the tokens in a serialized GenerateResponse; 0 if it is not a piece.
 
-    Scanned by hand, which takes 0.5 us where upb takes 2.6 us to parse the message: the server needs the rest.
+    This scan takes 0.5 us; upb takes 2.6 us to parse the message, on cores that the server shares.
     """
     if not message or message[0] != _PIECE:
         return 0
@@ -55,7 +59,7 @@ def tokens_in(message: bytes) -> int:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number of any length, and where it ends."""
+    """Reads a varint at ``at``. Returns its value and the index of its end."""
     value = message[at]
     if value < 0x80:
         return value, at + 1

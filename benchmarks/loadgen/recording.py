@@ -1,4 +1,4 @@
-"""What a load generator notes: tokens, gaps, first tokens, outcomes, and the processor time it all took."""
+"""Measurements of the load generator: tokens, gaps, times to the first token, outcomes, processor time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Json: TypeAlias = dict[str, Any]
 
 
 class Recorder:
-    """Notes of all calls between `begin` and `end`."""
+    """Measures all calls between `begin` and `end`."""
 
     def __init__(self, server_pid: int | None = None) -> None:
-        """Args: server_pid: process whose processor time and memory are read at both ends; None: none."""
+        """Args: server_pid: Process whose processor time and memory are read at both ends; None reads neither."""
         self.measuring = False
         self.tokens = 0
         self.messages = 0
@@ -36,23 +36,23 @@ class Recorder:
         self._rss_mib = (0.0, 0.0)
 
     def begin(self) -> None:
-        """Start measuring."""
+        """Starts measuring."""
         self._read_server(-1)
         self._client_cpu_s = -time.process_time()
         self.seconds = -time.perf_counter()
         self.measuring = True
 
     def end(self) -> None:
-        """Stop measuring."""
+        """Stops measuring."""
         self.measuring = False
         self.seconds += time.perf_counter()
         self._client_cpu_s += time.process_time()
         self._read_server(1)
 
     def result(self) -> Json:
-        """All of it as JSON; per token where that says more."""
+        """Returns the measurements as JSON, per token where that is more useful."""
         tokens, messages = max(1, self.tokens), max(1, self.messages)
-        found: Json = {
+        result: Json = {
             "seconds": self.seconds,
             "tokens": self.tokens,
             "messages": self.messages,
@@ -67,7 +67,7 @@ class Recorder:
         if self._pid is not None:
             threads = {tid: cpu_s for tid, cpu_s in self._thread_cpu_s.items() if cpu_s > 0}
             event_loop_s = threads.pop(self._pid, 0.0)
-            found["server"] = {
+            result["server"] = {
                 "cpu_us_per_token": 1e6 * self._server_cpu_s / tokens,
                 "cpu_cores": self._server_cpu_s / self.seconds,
                 "main_thread_us_per_token": 1e6 * event_loop_s / tokens,
@@ -75,7 +75,7 @@ class Recorder:
                 "rss_mib_before": self._rss_mib[0],
                 "rss_mib_after": self._rss_mib[1],
             }
-        return found
+        return result
 
     def _read_server(self, sign: int) -> None:
         if self._pid is None:
@@ -88,7 +88,7 @@ class Recorder:
 
 
 class Call:
-    """One call of the load generator, while it runs."""
+    """One running call of the load generator."""
 
     __slots__ = ("_on_end", "_recorder", "last_s", "measured_tokens", "messages", "started_s")
 
@@ -101,7 +101,7 @@ class Call:
         self.measured_tokens = 0
 
     def message(self, payload: bytes, now_s: float) -> None:
-        """Note a message; only pieces count. The first piece ends no gap."""
+        """Records a message; only pieces count. The first piece ends no gap."""
         tokens = tokens_in(payload)
         if not tokens:
             return
@@ -118,14 +118,14 @@ class Call:
                 recorder.gaps_s.append(now_s - last_s)
 
     def ended(self, status: int, now_s: float) -> None:
-        """Note how it ended."""
+        """Records the outcome of the call."""
         if self._recorder.measuring:
             self._recorder.outcomes[status] += 1
         self._on_end(self, status, now_s)
 
 
 def percentiles_ms(times_s: Sequence[float]) -> Json:
-    """Median, 99th percentile and maximum, in milliseconds; empty if there is nothing."""
+    """Returns median, 99th percentile and maximum in milliseconds; empty for no times."""
     if not times_s:
         return {}
     p50, p99, highest = np.percentile(times_s, (50, 99, 100)) * 1e3

@@ -1,4 +1,4 @@
-"""Callers with an open stream each: one token, its answer, the next token, for as long as it is measured."""
+"""Callers with an open stream each: send one token, await its answer, send the next token."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Sending(Protocol):
     """The sending side of a call."""
 
     def send(self, message: bytes, *, ends: bool = False) -> None:
-        """Send a message; with ``ends`` it is the last."""
+        """Sends a message; with ``ends`` it is the last."""
 
 
 class StreamWire(Protocol):
-    """Connections to one server, for calls of one method."""
+    """Connections to one server for calls of one method."""
 
     def open(self, handler: Handler) -> Sending:
-        """Begin a call that sends messages while it runs."""
+        """Starts a call that sends messages while it runs."""
 
 
 class RoundTrips:
-    """N streams in a closed loop. What the recorder calls a token is a round trip here."""
+    """N streams in a closed loop. Each round trip counts as a token of the recorder."""
 
     def __init__(self, wire: StreamWire, recorder: Recorder, kind: StreamKind, streams: int, seed: int) -> None:
         self.kind = kind
@@ -37,24 +37,26 @@ class RoundTrips:
         self._recorder = recorder
         self._streams = streams
         self._random = random.Random(seed)
-        self._left = -1
+        self._trips_left = -1
         self._running = 0
         self._failed: int | None = None
         self._stopping = False
-        self._enough = asyncio.Event()
+        self._stop = asyncio.Event()
         self._over = asyncio.Event()
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
-        """Measure for some seconds, or until ``requests_max`` round trips if that is not 0; then every stream is ended.
+        """Measures for ``seconds``, or until ``requests_max`` round trips if that is not 0; then ends every stream.
 
-        Raises: RuntimeError if a stream ends before, or otherwise than well; TimeoutError if one does not end.
+        Raises:
+            RuntimeError: A stream ended early or with an error.
+            TimeoutError: A stream did not end.
         """
         self._running = self._streams
         for _ in range(self._streams):
             _Stream(self, self._wire)
         await self._wait(warmup_s)
         self._recorder.begin()
-        self._left = requests_max or -1
+        self._trips_left = requests_max or -1
         await self._wait(seconds)
         self._recorder.end()
         self._stopping = True
@@ -65,36 +67,36 @@ class RoundTrips:
         return self._recorder.result() | {"round_trip_ms": percentiles_ms(self._recorder.gaps_s)}
 
     def answered(self, took_s: float) -> bytes | None:
-        """Note a round trip. Returns: what to send next; None if that is the end."""
+        """Records a round trip. Returns the next message to send, or None to end the stream."""
         recorder = self._recorder
         if recorder.measuring:
             recorder.tokens += 1
             recorder.messages += 1
             recorder.gaps_s.append(took_s)
-            self._left -= 1
-            if self._left == 0:
-                self._enough.set()
+            self._trips_left -= 1
+            if self._trips_left == 0:
+                self._stop.set()
         return None if self._stopping else self._random.choice(self.kind.tokens)
 
     def ended(self, status: int) -> None:
-        """Note the end of a stream."""
+        """Records the end of a stream."""
         self._running -= 1
         if status != OK or not self._stopping:
             self._failed = status
-            self._enough.set()
+            self._stop.set()
         if self._running == 0 or self._failed is not None:
             self._over.set()
 
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._enough.wait()
+                await self._stop.wait()
         except TimeoutError:
             pass
 
 
 class _Stream:
-    """One caller."""
+    """One caller and its stream."""
 
     __slots__ = ("_sender", "_sent_s", "_trips")
 
@@ -105,7 +107,7 @@ class _Stream:
         self._sender.send(trips.kind.opening)
 
     def message(self, payload: bytes, now_s: float) -> None:
-        """Answer an answer with the next token."""
+        """Sends the next token after an answer."""
         kind = self._trips.kind
         if payload[0] == STARTED:
             self._send(kind.first)
@@ -117,7 +119,7 @@ class _Stream:
                 self._send(following)
 
     def ended(self, status: int, now_s: float) -> None:
-        """Tell how it ended."""
+        """Reports the outcome of the stream."""
         del now_s
         self._trips.ended(status)
 

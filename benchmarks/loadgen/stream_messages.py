@@ -1,4 +1,4 @@
-"""What is said in a stream of tags and in one of scores, by both sides: a token a message each way."""
+"""Messages of both sides of a tag stream and a score stream: one token per message each way."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from benchmarks.harness.model import CHARACTERS, NAME, TAGGER
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2, tagging_pb2
 
-STARTED, PIECE = 0x0A, 0x12  # first bytes of an answer: keys (number << 3 | wire type) of its fields
+STARTED, PIECE = 0x0A, 0x12  # first bytes of an answer: tags (number << 3 | wire type) of its fields
 _POSITION = 1000  # takes two bytes, as most positions of a measurement do
 
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """One kind of stream, its messages on the wire.
+    """The serialized messages of one kind of stream.
 
-    opening, ending: first and last message of the caller. first: the first one with tokens, as many as get one answer.
-    tokens: a message with one token, by id. started, piece, finished: a server's answers, the piece that to one token.
+    Attributes:
+        method: Full name of the RPC.
+        opening: First message of the caller.
+        first: First message with tokens, which gets exactly one answer.
+        tokens: For each token id, the message with that token.
+        ending: Last message of the caller.
+        started: First answer of a server.
+        piece: Answer to one token.
+        finished: Last answer of a server.
     """
 
     method: str
@@ -32,7 +39,7 @@ class StreamKind:
 
 
 def _tag() -> StreamKind:
-    def said(ids: Sequence[int]) -> bytes:
+    def message(ids: Sequence[int]) -> bytes:
         return tagging_pb2.StreamTagRequest(token_ids=common.TokenIds(ids=ids)).SerializeToString()
 
     config = tagging_pb2.StreamTagConfig(model=common.ModelRef(name=TAGGER))
@@ -40,8 +47,8 @@ def _tag() -> StreamKind:
     return StreamKind(
         method="/seqserve.v1.TaggingService/StreamTag",
         opening=tagging_pb2.StreamTagRequest(config=config).SerializeToString(),
-        first=said([1]),
-        tokens=[said([token]) for token in range(len(CHARACTERS))],
+        first=message([1]),
+        tokens=[message([token]) for token in range(len(CHARACTERS))],
         ending=tagging_pb2.StreamTagRequest(end=common.EndOfInput()).SerializeToString(),
         started=tagging_pb2.StreamTagResponse(started=tagging_pb2.StreamTagStarted()).SerializeToString(),
         piece=tagging_pb2.StreamTagResponse(piece=tagging_pb2.StreamTagPiece(tags=[tag])).SerializeToString(),
@@ -50,7 +57,7 @@ def _tag() -> StreamKind:
 
 
 def _score() -> StreamKind:
-    def said(ids: Sequence[int]) -> bytes:
+    def message(ids: Sequence[int]) -> bytes:
         return generation_pb2.StreamScoreRequest(token_ids=common.TokenIds(ids=ids)).SerializeToString()
 
     config = generation_pb2.StreamScoreConfig(model=common.ModelRef(name=NAME))
@@ -61,8 +68,8 @@ def _score() -> StreamKind:
     return StreamKind(
         method="/seqserve.v1.GenerationService/StreamScore",
         opening=generation_pb2.StreamScoreRequest(config=config).SerializeToString(),
-        first=said([1, 2]),  # a sequence's first token has no probability
-        tokens=[said([token]) for token in range(len(CHARACTERS))],
+        first=message([1, 2]),  # a sequence's first token has no probability
+        tokens=[message([token]) for token in range(len(CHARACTERS))],
         ending=generation_pb2.StreamScoreRequest(end=common.EndOfInput()).SerializeToString(),
         started=generation_pb2.StreamScoreResponse(started=generation_pb2.StreamScoreStarted()).SerializeToString(),
         piece=generation_pb2.StreamScoreResponse(piece=piece).SerializeToString(),

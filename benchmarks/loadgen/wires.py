@@ -1,4 +1,4 @@
-"""Two ways to call the server, behind one seam: grpc.aio as people use it, and HTTP/2 spoken by hand."""
+"""Two clients behind one interface: grpc.aio as applications use it, and a minimal HTTP/2 client."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ class Wire(Protocol):
     """Connections to one server."""
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
-        """Begin a call. Returns: what cancels it."""
+        """Starts a call. Returns a function that cancels it."""
 
     async def close(self) -> None:
-        """Cancel what runs and disconnect."""
+        """Cancels running calls and disconnects."""
 
 
 class Http2Wire:
-    """HTTP/2 spoken by hand; calls take turns over the connections."""
+    """The minimal HTTP/2 client; calls alternate between the connections."""
 
     def __init__(self, connections: list[http2.Connection]) -> None:
         self._connections = connections
         self._calls = 0
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
-        """As Wire."""
+        """See Wire."""
         self._calls += 1
         return self._connections[self._calls % len(self._connections)].start(request, handler)
 
     def open(self, handler: Handler) -> http2.Sender:
-        """Begin a call that sends messages while it runs."""
+        """Starts a call that sends messages while it runs."""
         self._calls += 1
         return self._connections[self._calls % len(self._connections)].open(handler)
 
     async def close(self) -> None:
-        """As Wire."""
+        """See Wire."""
         for connection in self._connections:
             connection.close()
         await asyncio.sleep(0)
 
 
 class GrpcWire(GrpcCalls):
-    """grpc.aio; messages left as bytes."""
+    """grpc.aio without parsing: messages are bytes."""
 
     def __init__(self, address: str, connections: int) -> None:
         super().__init__(address, connections)
@@ -61,21 +61,21 @@ class GrpcWire(GrpcCalls):
         ]
 
     def start(self, request: bytes, handler: Handler) -> Callable[[], None]:
-        """As Wire."""
+        """See Wire."""
         call = self.next_of(self._methods)(request)
         task = self.run(_read(call, handler), handler)
         return lambda: _cancel(call, task)
 
 
 async def connect(kind: str, address: str, connections: int) -> Wire:
-    """Open connections to a server at HOST:PORT."""
+    """Opens connections to the server at ``address``, HOST:PORT."""
     if kind == "grpc":
         return GrpcWire(address, connections)
     return await connect_http2(address, connections, METHOD)
 
 
 async def connect_http2(address: str, connections: int, method: str) -> Http2Wire:
-    """Open connections to a server at HOST:PORT for calls of one method, HTTP/2 spoken by hand."""
+    """Opens HTTP/2 connections to the server at ``address``, HOST:PORT, for calls of one method."""
     return Http2Wire([await http2.connect(address, method) for _ in range(connections)])
 
 

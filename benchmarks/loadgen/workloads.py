@@ -1,4 +1,4 @@
-"""What the load generator does to a server: callers in a closed loop, arrivals at a rate, cancels, a long prompt."""
+"""Workloads of the load generator: closed loop, open loop, cancelled calls, long prompts among running streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.loadgen.wires import Wire
 
 CANCEL_AFTER_MESSAGES = 3
 CANCEL_WARMUP_MAX = 1_000
-"""Cancelled calls before the first look at the memory: the allocator's pools fill in some hundreds of them."""
+"""Cancelled calls before memory is first read: the allocator's pools fill during some hundred of them."""
 SETTLE_S = 1.0
 LONG_PROMPT_CHARACTERS = 2_000
 ENDLESS_TOKENS = 90_000
@@ -26,15 +26,15 @@ FILL_CHUNK, FILL_MAX, FILL_PAUSE_S = 16, 4096, 0.05
 
 
 class ClosedLoop:
-    """N callers, each of which asks again as soon as it has its answer.
+    """N callers that send the next request as soon as the last one is answered.
 
-    The first request of each is shorter, by a number drawn for it: callers shall not stay in step for ever.
+    The first request of each caller has a random length, so that callers do not stay synchronized.
     """
 
     def __init__(
         self, wire: Wire, recorder: Recorder, callers: int, tokens: int, seed: int, *, in_sessions: bool = False
     ) -> None:
-        """Args: in_sessions: every request leaves its state in a session of its own."""
+        """Args: in_sessions: Every request creates a session and leaves its state there."""
         self._wire = wire
         self._recorder = recorder
         self._callers = callers
@@ -45,9 +45,9 @@ class ClosedLoop:
         self._ended = asyncio.Event()
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
-        """Measure for some seconds, or until ``requests_max`` requests have ended if that is not 0."""
+        """Measures for ``seconds``, or until ``requests_max`` requests have ended if that is not 0."""
         for _ in range(self._callers):
-            self._ask(self._random.randint(1, self._tokens))
+            self._send(self._random.randint(1, self._tokens))
         await asyncio.sleep(warmup_s)
         self._recorder.begin()
         self._requests_left = requests_max or -1
@@ -55,9 +55,9 @@ class ClosedLoop:
         self._recorder.end()
         return self._recorder.result()
 
-    def _ask(self, tokens: int) -> None:
-        asked = request(self._random.getrandbits(40), tokens, in_session=self._in_sessions)
-        self._wire.start(asked, Call(self._recorder, self._on_end))
+    def _send(self, tokens: int) -> None:
+        message = request(self._random.getrandbits(40), tokens, in_session=self._in_sessions)
+        self._wire.start(message, Call(self._recorder, self._on_end))
 
     def _on_end(self, call: Call, status: int, now_s: float) -> None:
         del call, now_s
@@ -65,16 +65,16 @@ class ClosedLoop:
         if self._requests_left == 0:
             self._ended.set()
         if status == OK:
-            self._ask(self._tokens)
-        else:  # counted by the recorder; do not beat on a server that refuses
-            asyncio.get_running_loop().call_later(0.1, self._ask, self._tokens)
+            self._send(self._tokens)
+        else:  # counted by the recorder; back off when the server refuses
+            asyncio.get_running_loop().call_later(0.1, self._send, self._tokens)
 
 
 class OpenLoop:
-    """Requests that arrive whether or not the server keeps up: Poisson arrivals."""
+    """Poisson arrivals, independent of how fast the server answers."""
 
     def __init__(self, wire: Wire, recorder: Recorder, rate: float, tokens: int, seed: int) -> None:
-        """Args: rate: arrivals a second."""
+        """Args: rate: Arrivals per second."""
         self._wire = wire
         self._recorder = recorder
         self._rate = rate
@@ -87,12 +87,12 @@ class OpenLoop:
         self._done_s: list[float] = []
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0, *, fill: bool = False) -> Json:
-        """Measure for some seconds, or for ``requests_max`` arrivals if that is not 0.
+        """Measures for ``seconds``, or for ``requests_max`` arrivals if that is not 0.
 
-        With ``fill``, the line in front of the server is full before the first arrival: what would else take minutes.
+        With ``fill``, the server's queue is full before the first arrival; otherwise that would take minutes.
 
-        Goodput counts the tokens of requests that were answered or are being answered at the end; time to refuse is
-        from sending to the status.
+        Goodput counts the tokens of requests that were answered or are in progress at the end. The time to refuse
+        extends from sending to the status.
         """
         if fill:
             await self._fill()
@@ -113,7 +113,7 @@ class OpenLoop:
         }
 
     async def _fill(self) -> None:
-        """Send requests until one is refused."""
+        """Sends requests until one is refused."""
         for _ in range(FILL_MAX // FILL_CHUNK):
             if self._any_refused:
                 return
@@ -148,7 +148,7 @@ class OpenLoop:
 
 
 class Cancelling:
-    """Callers that hang up after a few messages and call again."""
+    """Callers that cancel after a few messages and call again."""
 
     def __init__(self, wire: Wire, recorder: Recorder, callers: int, seed: int) -> None:
         self._wire = wire
@@ -158,7 +158,7 @@ class Cancelling:
         self._failed = 0
 
     async def run(self, count: int) -> Json:
-        """Cancel as many calls, 1,000 at most, look at the server's memory, cancel ``count`` more, look again."""
+        """Cancels up to 1,000 calls, reads the server's memory, cancels ``count`` more calls, reads it again."""
         await self._cancel(min(count, CANCEL_WARMUP_MAX))
         await asyncio.sleep(SETTLE_S)
         self._recorder.begin()
@@ -169,30 +169,30 @@ class Cancelling:
 
     async def _cancel(self, count: int) -> None:
         self._failed = 0
-        left = iter(range(count))
+        remaining = iter(range(count))
 
         async def caller() -> None:
-            for _ in left:  # shared: the callers take turns
+            for _ in remaining:  # shared: the callers take turns
                 await self._one()
 
         await asyncio.gather(*(caller() for _ in range(min(self._callers, count))))
 
     async def _one(self) -> None:
-        enough = asyncio.Event()
+        received = asyncio.Event()
 
         def on_piece(call: _Watched, _now_s: float) -> None:
             if call.messages >= CANCEL_AFTER_MESSAGES:
-                enough.set()
+                received.set()
 
-        call = _Watched(self._recorder, on_piece, on_end=enough.set)
+        call = _Watched(self._recorder, on_piece, on_end=received.set)
         cancel = self._wire.start(request(self._random.getrandbits(40), ENDLESS_TOKENS), call)
-        await _wait(enough, GIVE_UP_S)
+        await _wait(received, GIVE_UP_S)
         self._failed += call.messages < CANCEL_AFTER_MESSAGES
         cancel()
 
 
 class LongPrompt:
-    """Streams that run, and a long prompt that arrives among them."""
+    """Running streams, and a long prompt that arrives among them."""
 
     def __init__(self, wire: Wire, recorder: Recorder, callers: int, seed: int) -> None:
         self._wire = wire
@@ -203,10 +203,10 @@ class LongPrompt:
         self._gaps_s: list[float] = []
 
     async def run(self, count: int) -> Json:
-        """Let ``count`` long prompts arrive, one after the other, a quiet second before each.
+        """Sends ``count`` long prompts one after the other, each after a quiet second.
 
-        For each: the longest gap of any running stream from its arrival to its first token and a bit beyond, over the
-        median gap of the second before.
+        Reports for each: the longest gap of any running stream, from the arrival of the prompt until shortly after its
+        first token, divided by the median gap of the quiet second.
         """
         running = [self._start(ENDLESS_TOKENS, 16, self._gap) for _ in range(self._callers)]
         async with asyncio.timeout(GIVE_UP_S):
@@ -224,7 +224,7 @@ class LongPrompt:
             async with asyncio.timeout(GIVE_UP_S):
                 await long.begun.wait()
             first_s = time.perf_counter() - long.started_s
-            await asyncio.sleep(5 * max(quiet_s))  # the gap that is open now, too
+            await asyncio.sleep(5 * max(quiet_s))  # includes the gap that is open now
             median_s = float(np.median(quiet_s))
             pauses.append(
                 {
@@ -249,7 +249,7 @@ class LongPrompt:
 
 
 class _Watched(Call):
-    """A call whose pieces are looked at one by one."""
+    """A call that reports each piece."""
 
     __slots__ = ("_at_end", "_on_piece", "begun")
 
@@ -260,7 +260,7 @@ class _Watched(Call):
         self.begun = asyncio.Event()
 
     def message(self, payload: bytes, now_s: float) -> None:
-        """Note a message."""
+        """Records a message."""
         before = self.messages
         super().message(payload, now_s)
         if self.messages > before:
@@ -277,7 +277,7 @@ OnPiece: TypeAlias = Callable[[_Watched, float], None]
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, at most so long."""
+    """Waits for an event for at most ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

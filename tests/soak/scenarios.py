@@ -1,7 +1,7 @@
-"""Sessions whose whole course is known beforehand: what each request asks is a function of two numbers.
+"""Sessions whose whole course is known beforehand: each request is a function of two numbers.
 
-So the same story can be told twice, once while servers are killed and once in peace, and both have to read the same to
-the byte.
+A scenario can therefore run twice, once while servers are killed and once undisturbed, and both runs have to give the
+same text to the byte.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from seqserve.client import AsyncClient, AsyncSession
 
 MODEL = "shakespeare-char"
-_WORDS = ("ROMEO:", "\n\nJULIET:\nO ", "What ", "\n\nKING RICHARD III:\n", "The ", "\nAnd so, ", "my lord, ")
-_TOKENS = (40, 240)  # least and most that one request generates
+_PROMPTS = ("ROMEO:", "\n\nJULIET:\nO ", "What ", "\n\nKING RICHARD III:\n", "The ", "\nAnd so, ", "my lord, ")
+_TOKENS = (40, 240)  # minimum and maximum that one request generates
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request of a story."""
+class ScenarioRequest:
+    """One request of a scenario."""
 
     prompt: str
     seed: int
@@ -27,16 +27,17 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Story:
-    """What one session was told so far, and what was wrong with it.
+class Scenario:
+    """The progress of one session, and the faults that its caller saw.
 
     Attributes:
-        number: which story.
-        session_id: the session that holds it.
-        texts: the answer of each request that ended.
-        position: of the session, by the answers received.
-        missing, doubled: tokens that the positions show to be left out, or to have come twice.
-        resumed: times that a stream broke and went on.
+        number: Which scenario; the requests follow from it.
+        session_id: The session that holds its state.
+        texts: The answer of each request that ended.
+        position: Position of the session according to the answers received.
+        missing: Tokens that the positions show to be left out.
+        doubled: Tokens that the positions show to have come twice.
+        resumed: How often a broken stream was resumed.
     """
 
     number: int
@@ -47,58 +48,69 @@ class Story:
     doubled: int = 0
     resumed: int = 0
 
-    def gap(self, expected: int, found: int) -> None:
-        """Note that a position was expected and another one found."""
-        self.missing += max(0, found - expected)
-        self.doubled += max(0, expected - found)
+    def check_position(self, expected: int, actual: int) -> None:
+        """Counts the tokens between an expected position and the actual one as missing or doubled."""
+        self.missing += max(0, actual - expected)
+        self.doubled += max(0, expected - actual)
 
 
-def asked(story: int, request: int) -> Asked:
-    """What the ``request``-th request of a story asks."""
-    chance = random.Random(f"story {story}, request {request}")
-    return Asked(chance.choice(_WORDS), chance.getrandbits(63), chance.randint(*_TOKENS))
+def scenarios(count: int) -> list[Scenario]:
+    """Makes ``count`` scenarios that have not begun."""
+    return [Scenario(number, f"scenario-{number}") for number in range(count)]
 
 
-async def tell(client: AsyncClient, story: Story, goes_on: Callable[[], bool], resume_s: float) -> None:
-    """Tell a story in its session, request by request, as long as ``goes_on()``.
+def request_of(scenario: int, index: int) -> ScenarioRequest:
+    """Returns the request number ``index`` of a scenario; the same one in every run."""
+    chance = random.Random(f"scenario {scenario}, request {index}")
+    return ScenarioRequest(chance.choice(_PROMPTS), chance.getrandbits(63), chance.randint(*_TOKENS))
+
+
+async def play(client: AsyncClient, scenario: Scenario, proceed: Callable[[], bool], resume_s: float) -> None:
+    """Sends the requests of a scenario to its session, one after the other, while ``proceed()`` is true.
 
     Args:
-        client: whose stubs resume broken streams by themselves.
-        story: where what comes is written; an answer is written once all of it has come.
-        goes_on: asked before each request.
-        resume_s: how long a broken stream is tried again.
-    Raises: SeqserveError if a request failed in spite of that.
+        client: The client, which resumes broken streams by itself.
+        scenario: Takes the answers; an answer is recorded once all of it has arrived.
+        proceed: Called before each request.
+        resume_s: How long a broken stream is retried, in seconds.
+
+    Raises:
+        SeqserveError: A request failed in spite of the retries.
     """
-    async with client.session(MODEL, story.session_id) as session:
-        while goes_on():
-            await _one_request(session, story, resume_s)
+    async with client.session(MODEL, scenario.session_id) as session:
+        while proceed():
+            await _send_one(session, scenario, resume_s)
 
 
-async def _one_request(session: AsyncSession, story: Story, resume_s: float) -> None:
-    ask = asked(story.number, len(story.texts))
-    stream = session.generate(ask.prompt, seed=ask.seed, max_tokens=ask.max_tokens, temperature=0.9, resume_s=resume_s)
-    position, told = story.position + len(ask.prompt), list[str]()
+async def _send_one(session: AsyncSession, scenario: Scenario, resume_s: float) -> None:
+    request = request_of(scenario.number, len(scenario.texts))
+    stream = session.generate(
+        request.prompt, seed=request.seed, max_tokens=request.max_tokens, temperature=0.9, resume_s=resume_s
+    )
+    position, texts = scenario.position + len(request.prompt), list[str]()
     async for piece in stream:
-        story.gap(position, piece.position)
+        scenario.check_position(position, piece.position)
         position = piece.position + len(piece.token_ids)
-        told.append(piece.text)
-    story.gap(story.position + len(ask.prompt) + ask.max_tokens, position)
-    story.gap(position, session.position)
-    story.resumed += stream.resumed
-    story.position = session.position
-    story.texts.append("".join(told))
+        texts.append(piece.text)
+    scenario.check_position(scenario.position + len(request.prompt) + request.max_tokens, position)
+    scenario.check_position(position, session.position)
+    scenario.resumed += stream.resumed
+    scenario.position = session.position
+    scenario.texts.append("".join(texts))
 
 
-async def differing(client: AsyncClient, stories: list[Story]) -> int:
-    """How many answers of the stories differ from what an undisturbed server gives.
+async def count_differing(client: AsyncClient, played: list[Scenario]) -> int:
+    """Counts the answers that differ from those of an undisturbed server.
 
-    Args: client: of a server that nobody kills, with the same model.
+    Args:
+        client: A client of a server that nobody kills, with the same model.
+        played: The scenarios to compare.
     """
     count = 0
-    for story in stories:
-        again = Story(story.number, f"undisturbed-{story.number}")
+    for scenario in played:
+        reference = Scenario(scenario.number, f"undisturbed-{scenario.number}")
         async with client.session(MODEL) as session:
-            while len(again.texts) < len(story.texts):
-                await _one_request(session, again, resume_s=0.0)
-        count += sum(first != second for first, second in zip(story.texts, again.texts, strict=True))
+            while len(reference.texts) < len(scenario.texts):
+                await _send_one(session, reference, resume_s=0.0)
+        count += sum(text != expected for text, expected in zip(scenario.texts, reference.texts, strict=True))
     return count

@@ -32,14 +32,14 @@ def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     ids=["sqlite", "redis"],
 )
 def test_no_kill_loses_doubles_or_changes_a_token(store: str, programs: None) -> None:
-    told = asyncio.run(kill.measure(store, kills=3, sessions=4, seed=0))
-    assert {name: told[name] for name in WHOLE} == WHOLE
-    assert told["kills"] == 3
-    assert told["requests"] > 0
+    result = asyncio.run(kill.measure(store, kills=3, sessions=4, seed=0))
+    assert {name: result[name] for name in WHOLE} == WHOLE
+    assert result["kills"] == 3
+    assert result["requests"] > 0
 
 
 @pytest.mark.parametrize("programs", [("redis-server", "haproxy")], indirect=True, ids=["three"])
 def test_no_replica_that_is_killed_is_noticed_behind_a_proxy(programs: None) -> None:
-    told = asyncio.run(replicas.measure(requests=60, callers=6, seed=0))
-    assert {name: told[name] for name in (*WHOLE, "failed")} == {**WHOLE, "failed": 0}
-    assert told["requests"] >= 60
+    result = asyncio.run(replicas.measure(requests=60, callers=6, seed=0))
+    assert {name: result[name] for name in (*WHOLE, "failed")} == {**WHOLE, "failed": 0}
+    assert result["requests"] >= 60
