@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from seqserve.client import errors as client_errors
-from seqserve.client import status as client_status
+from seqserve.client.core import status as client_status
 from seqserve.server import errors as server_errors
 from seqserve.server.api import status as server_status
 from seqserve.server.errors import ServeError

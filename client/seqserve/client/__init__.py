@@ -12,19 +12,42 @@
 for tests of code that uses the client. The command `seqserve` does the same from a shell.
 """
 
-from seqserve.client.answer import Servable, StateResult, Timing
-from seqserve.client.async_client import AsyncClient
-from seqserve.client.async_feed_stream import AsyncFeedStream, AsyncSource
-from seqserve.client.async_session import AsyncSession, AsyncSessions
-from seqserve.client.classification import Classification, TextClassification
-from seqserve.client.classify_stream import (
+from seqserve.client._async.client import AsyncClient
+from seqserve.client._async.duplex_stream import AsyncFeedStream, AsyncSource
+from seqserve.client._async.generation_stream import AsyncGenerationStream, GenerationStream
+from seqserve.client._async.session import AsyncSession, AsyncSessions
+from seqserve.client._sync.client import Client
+from seqserve.client._sync.duplex_stream import FeedStream
+from seqserve.client._sync.session import Session, Sessions
+from seqserve.client._sync.transport import CHANNEL_OPTIONS
+from seqserve.client.core.classify_stream import (
     AsyncClassifyStream,
     ClassifyFinished,
     ClassifyItem,
     ClassifyStream,
     ClassifyStreamOptions,
 )
-from seqserve.client.client import Client
+from seqserve.client.core.generate_options import GenerateOptions, Prompt
+from seqserve.client.core.score_stream import (
+    AsyncScoreStream,
+    ScoredToken,
+    ScoreFinished,
+    ScoreItem,
+    ScorePiece,
+    ScoreStream,
+    ScoreStreamOptions,
+)
+from seqserve.client.core.stream import FLUSH, SENTENCE_END, Mark, StreamEnd, StreamStarted
+from seqserve.client.core.tag_stream import (
+    AsyncTagStream,
+    SentenceRule,
+    TagFinality,
+    TagFinished,
+    TagItem,
+    TagPiece,
+    TagStream,
+    TagStreamOptions,
+)
 from seqserve.client.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -68,40 +91,17 @@ from seqserve.client.errors import (
     UnreachableError,
     VersionNotFoundError,
 )
-from seqserve.client.feed import FLUSH, SENTENCE_END, Mark, StreamEnd, StreamStarted
-from seqserve.client.feed_stream import FeedStream
-from seqserve.client.generate_options import GenerateOptions, Prompt
-from seqserve.client.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
-from seqserve.client.health import HealthStatus
-from seqserve.client.infilling import FilledBlank, FilledText
-from seqserve.client.logprobs import StepLogprobs, TokenLogprob
-from seqserve.client.models import Model, ModelDetails, ModelState, ServerLimits, Task
-from seqserve.client.score_stream import (
-    AsyncScoreStream,
-    ScoredToken,
-    ScoreFinished,
-    ScoreItem,
-    ScorePiece,
-    ScoreStream,
-    ScoreStreamOptions,
-)
-from seqserve.client.scoring import ScoreText, TextScore
-from seqserve.client.session import Session, Sessions
-from seqserve.client.sessions import Checkpoint, SessionInfo
-from seqserve.client.streams import AsyncGenerationStream, GenerationStream
-from seqserve.client.tag_stream import (
-    AsyncTagStream,
-    SentenceRule,
-    TagFinality,
-    TagFinished,
-    TagItem,
-    TagPiece,
-    TagStream,
-    TagStreamOptions,
-)
-from seqserve.client.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
-from seqserve.client.texts import WholeText
-from seqserve.client.transport import CHANNEL_OPTIONS
+from seqserve.client.types.answer import Servable, StateResult, Timing
+from seqserve.client.types.classification import Classification, TextClassification
+from seqserve.client.types.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
+from seqserve.client.types.health import HealthStatus
+from seqserve.client.types.infilling import FilledBlank, FilledText
+from seqserve.client.types.logprobs import StepLogprobs, TokenLogprob
+from seqserve.client.types.models import Model, ModelDetails, ModelState, ServerLimits, Task
+from seqserve.client.types.scoring import ScoreText, TextScore
+from seqserve.client.types.sessions import Checkpoint, SessionInfo
+from seqserve.client.types.tagging import LabelScore, OffsetUnit, Tag, TaggedText, TagSpan, TagText
+from seqserve.client.types.texts import WholeText
 
 __all__ = [
     "CHANNEL_OPTIONS",

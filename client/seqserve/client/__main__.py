@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from seqserve.client.client import Client
-from seqserve.client.commandline.arguments import COMMANDS, parser
-from seqserve.client.commandline.output import complain, complain_about
+from seqserve.client._sync.client import Client
+from seqserve.client.cli.arguments import COMMANDS, parser
+from seqserve.client.cli.output import complain, complain_about
 from seqserve.client.errors import SeqserveError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_READER_LEFT = 1, 2, 130, 141

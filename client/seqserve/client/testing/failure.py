@@ -10,8 +10,8 @@ import grpc.aio
 from google.protobuf import message as protobuf
 from google.rpc import error_details_pb2, status_pb2
 
+from seqserve.client.core.status import DETAILS_KEY, DOMAIN
 from seqserve.client.errors import FieldViolation, Resource
-from seqserve.client.status import DETAILS_KEY, DOMAIN
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

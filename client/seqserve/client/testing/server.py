@@ -14,6 +14,7 @@ import grpc.aio
 from google.protobuf import message as protobuf
 from grpc_health.v1 import health_pb2
 
+from seqserve.client._sync.transport import PRINCIPAL_KEY
 from seqserve.client.testing.failure import Context, Failure
 from seqserve.client.testing.scripts import (
     classify_texts,
@@ -26,7 +27,6 @@ from seqserve.client.testing.scripts import (
 )
 from seqserve.client.testing.sessions import METHODS, ScriptedSessions
 from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
-from seqserve.client.transport import PRINCIPAL_KEY
 from seqserve.v1 import classification_pb2, generation_pb2, infilling_pb2, model_pb2, state_pb2, tagging_pb2
 
 Asked = TypeVar("Asked")

@@ -1,0 +1,1 @@
+"""The asyncio client: the source that the blocking client is generated from."""

@@ -1,0 +1,149 @@
+"""The calls of one client for asyncio: the counterpart of `calls`, with the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+import grpc.aio
+
+from seqserve.client._async.duplex_stream import AsyncFeedStream, AsyncSource
+from seqserve.client._async.generation_stream import AsyncGenerationStream
+from seqserve.client._async.messages import AsyncMessages
+from seqserve.client._async.transport import AsyncTransport
+from seqserve.client._sync.calls import no_one
+from seqserve.client._sync.transport import limit_or_none
+from seqserve.client.core.resumption import Resumption
+from seqserve.client.core.retry_policy import Patience
+from seqserve.client.core.stream import Dialect, FinishedT, PartT, PieceT, check_source
+from seqserve.client.types.generation import GenerationFinished
+from seqserve.v1 import (
+    classification_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+    infilling_pb2_grpc,
+    model_pb2_grpc,
+    session_pb2_grpc,
+    tagging_pb2_grpc,
+)
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class AsyncCalls:
+    """What a client and its sessions share."""
+
+    def __init__(self, transport: AsyncTransport, *, timeout_s: float, resume_s: float) -> None:
+        """Args: timeout_s, resume_s: as those of the client."""
+        self.transport = transport
+        self._timeout_s = timeout_s
+        self._resume_s = resume_s
+
+    @cached_property
+    def generation(self) -> generation_pb2_grpc.GenerationServiceAsyncStub:
+        """The stub of GenerationService."""
+        return generation_pb2_grpc.GenerationServiceStub(self.transport.channel)
+
+    @cached_property
+    def tagging(self) -> tagging_pb2_grpc.TaggingServiceAsyncStub:
+        """The stub of TaggingService."""
+        return tagging_pb2_grpc.TaggingServiceStub(self.transport.channel)
+
+    @cached_property
+    def classification(self) -> classification_pb2_grpc.ClassificationServiceAsyncStub:
+        """The stub of ClassificationService."""
+        return classification_pb2_grpc.ClassificationServiceStub(self.transport.channel)
+
+    @cached_property
+    def infilling(self) -> infilling_pb2_grpc.InfillingServiceAsyncStub:
+        """The stub of InfillingService."""
+        return infilling_pb2_grpc.InfillingServiceStub(self.transport.channel)
+
+    @cached_property
+    def sessions(self) -> session_pb2_grpc.SessionServiceAsyncStub:
+        """The stub of SessionService."""
+        return session_pb2_grpc.SessionServiceStub(self.transport.channel)
+
+    @cached_property
+    def models(self) -> model_pb2_grpc.ModelServiceAsyncStub:
+        """The stub of ModelService."""
+        return model_pb2_grpc.ModelServiceStub(self.transport.channel)
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None,
+    ) -> Response:
+        """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
+
+    async def ask(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None = None,
+        patience: Patience | None = None,
+    ) -> Response:
+        """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
+
+        Args:
+            method: The method to call.
+            request: What to ask.
+            timeout_s: Most seconds for an attempt. Default: the client's.
+            patience: Default: the client's.
+
+        Raises:
+            SeqserveError: if the call failed.
+        """
+        patience = patience or self.patience()
+        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), patience=patience)
+
+    def generate(
+        self,
+        request: generation_pb2.GenerateRequest,
+        timeout_s: float | None,
+        deadline_s: float | None,
+        resume_s: float | None,
+        on_finished: Callable[[GenerationFinished], None] = no_one,
+    ) -> AsyncGenerationStream:
+        """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
+        silence_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
+        resumption = Resumption(request, self.patience(resume_s), deadline_s)
+
+        def open_call() -> AsyncMessages[generation_pb2.GenerateResponse]:
+            method, left_s = self.generation.Generate, resumption.left_s()
+            return self.transport.open(
+                method, resumption.request, silence_s=silence_s, deadline_s=deadline_s, left_s=left_s
+            )
+
+        return AsyncGenerationStream(self.transport, open_call, resumption, on_finished)
+
+    def feed(
+        self,
+        method: Callable[[], grpc.aio.StreamStreamMultiCallable[Any, Any]],
+        dialect: Dialect[PieceT, PartT, FinishedT],
+        source: AsyncSource[object],
+        timeout_s: float | None,
+        on_finished: Callable[[FinishedT], None] = no_one,
+    ) -> AsyncFeedStream[PieceT, PartT, FinishedT]:
+        """A stream that a source feeds. Args: method: gives the method to call; else as `Calls.feed`."""
+        check_source(source)
+        silence_s = self.limit_s(timeout_s)
+        return AsyncFeedStream(
+            lambda: self.transport.converse(method(), silence_s=silence_s), dialect, source, on_finished
+        )
+
+    def patience(self, resume_s: float | None = None) -> Patience:
+        """How long a call is made again. Args: resume_s: Default: the client's."""
+        return Patience(self._resume_s if resume_s is None else resume_s)
+
+    def limit_s(self, timeout_s: float | None) -> float | None:
+        """A time-out, or the client's."""
+        return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

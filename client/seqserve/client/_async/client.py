@@ -1,0 +1,142 @@
+"""The client for asyncio: the counterpart of `client`, with the same methods."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, Unpack
+
+import grpc.aio
+
+from seqserve.client._async.calls import AsyncCalls
+from seqserve.client._async.generation_stream import AsyncGenerationStream
+from seqserve.client._async.methods.classification import AsyncClassificationMethods
+from seqserve.client._async.methods.infilling import AsyncInfillingMethods
+from seqserve.client._async.methods.models import AsyncModelMethods
+from seqserve.client._async.methods.scoring import AsyncScoringMethods
+from seqserve.client._async.methods.tagging import AsyncTaggingMethods
+from seqserve.client._async.session import AsyncSession, AsyncSessions
+from seqserve.client._async.transport import AsyncTransport
+from seqserve.client._sync.transport import TIMEOUT_S_DEFAULT
+from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
+from seqserve.client.core.session_record import Opening
+from seqserve.client.types.sessions import create_request
+
+
+class AsyncClient(
+    AsyncScoringMethods, AsyncTaggingMethods, AsyncClassificationMethods, AsyncInfillingMethods, AsyncModelMethods
+):
+    """Calls a seqserve server from asyncio. Belongs to the event loop in which it is first used.
+
+    >>> from seqserve.client import AsyncClient
+    >>> async with AsyncClient("localhost:50051") as client:  # doctest: +SKIP
+    ...     print(await client.generate("shakespeare-char", "ROMEO:", max_tokens=100, seed=1).text())
+    ...     for tag in (await client.tag("english-pos", "Time flies like an arrow.")).tags:
+    ...         print(tag.token, tag.label)
+
+    Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
+    change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the
+    server is unavailable.
+
+    Args:
+        target: HOST, HOST:PORT (port 50051 if left out), or any gRPC name ("unix:/run/seqserve.sock").
+        timeout_s: Default time-out of a call in seconds; math.inf for none. For `generate` it limits the wait for each
+            next message, for `stream_tag` and its like the wait for the server while it is its turn, for all else the
+            whole call.
+        resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
+            away or no more of it comes; 0 for not at all. A wrong address is told at once.
+        principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
+            owns the sessions of all such callers.
+        channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the
+            caller's to close, and `CHANNEL_OPTIONS` are the options to open it with. ``target`` then only serves
+            messages.
+
+    Raises:
+        ValueError: if ``target`` is not an address.
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost",
+        *,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+        resume_s: float = RESUME_S_DEFAULT,
+        principal: str | None = None,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        self._transport = AsyncTransport(target, channel, principal)
+        super().__init__(AsyncCalls(self._transport, timeout_s=timeout_s, resume_s=resume_s))
+        self.sessions = AsyncSessions(self._calls)
+        """The caller's sessions on the server: list, get, open, delete, restore, load."""
+
+    @property
+    def target(self) -> str:
+        """The address that is called, port included."""
+        return self._transport.target
+
+    def generate(
+        self,
+        model: str,
+        prompt: Prompt = "",
+        *,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        resume_s: float | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncGenerationStream:
+        """Generate text from a prompt, as a stream of pieces. The call is made when the stream is first read.
+
+        A stream that breaks is asked for again, from the last token that came: the same text, on the same server, one
+        that was restarted, or another replica.
+
+        Args:
+            model: Name of the model.
+            prompt: Text or token ids; none: the model's start token.
+            timeout_s: Longest wait for each next message, in seconds. Default: the client's.
+            deadline_s: Most seconds for the whole generation; the server is told and stops at it. Default: no limit.
+            resume_s: Seconds for which a broken stream is tried again. Default: the client's.
+            options: As `GenerateOptions` says: temperature, max_tokens, seed, stop, and so on. Only what is given is
+                sent; for all else the model's defaults hold.
+
+        Raises:
+            TypeError, ValueError: if an option is unknown, of the wrong type or does not fit its field. What the server
+                refuses comes as a SeqserveError from the first read.
+        """
+        request = generate_request(model, prompt, **options)
+        return self._calls.generate(request, timeout_s, deadline_s, resume_s)
+
+    def session(
+        self,
+        model: str,
+        session_id: str | None = None,
+        *,
+        version: int | None = None,
+        ttl_s: float | None = None,
+        keep_tokens: bool = False,
+        keep: bool | None = None,
+    ) -> AsyncSession:
+        """A session, opened by the ``async with`` block: created, or found if there is one of that id.
+
+        Args:
+            model: Name of the model.
+            session_id: Its id: 1 to 128 characters out of letters, digits, '.', '_', '-'. Default: the server's choice.
+            version: Version of the model. Default: the newest that is ready.
+            ttl_s: Seconds that it lives from its last use. Default: the server's.
+            keep_tokens: Keep its tokens too, so that it can be read again by another version of the model.
+            keep: Whether it stays at the end of the block. Default: if it was given an id.
+        """
+        request = create_request(model, session_id, version=version, ttl_s=ttl_s, keep_tokens=keep_tokens)
+        named = session_id is not None
+        return AsyncSession(self._calls, Opening(request, named, named if keep is None else keep))
+
+    async def close(self) -> None:
+        """Cancel what runs and close the connection; a closed client raises RuntimeError."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,186 @@
+"""The answers of one streaming call for asyncio, and calls in which both sides talk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from seqserve.client._sync.messages import error_from_call, silence_error
+from seqserve.client.core.retry_policy import answered
+from seqserve.client.errors import CallCancelledError
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Result = TypeVar("Result")
+
+_HIDDEN: Final = "Internal error from Core"
+_HIDDEN_S_MAX: Final = 1.0
+
+
+def self_was_cancelled() -> bool:
+    """Whether a CancelledError is meant for the running task; grpc also raises one when only its call was cancelled."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def ended_error(target: str) -> CallCancelledError:
+    """The exception for a call that was cancelled, but not by its reader."""
+    return CallCancelledError(
+        f"the call to {target} was cancelled: the client was closed, or something on the way ended it",
+        code=grpc.StatusCode.CANCELLED,
+    )
+
+
+class AsyncMessages(Generic[Response]):
+    """The answers of one streaming call, read one by one."""
+
+    def __init__(
+        self,
+        call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response],
+        *,
+        target: str,
+        silence_s: float | None,
+        deadline_s: float | None,
+        on_answer: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Args: on_answer: called when the server has answered: with a message, or with a failure of its own."""
+        self._call = call
+        self._on_answer = on_answer
+        self._responses = aiter(call)
+        self._target = target
+        self._silence_s = silence_s
+        self._deadline_s = deadline_s
+        self._cancelled = False
+
+    async def read(self) -> Response | None:
+        """The next message; None at the end, and after `cancel`.
+
+        Raises:
+            SeqserveError: if the call failed.
+            asyncio.CancelledError: if the task that reads is cancelled; the call is then cancelled too.
+        """
+        try:
+            message = await self._next()
+        except TimeoutError as timeout:
+            self._call.cancel()
+            raise silence_error(self._target, self._silence_s or 0.0) from timeout
+        except grpc.RpcError as rpc_error:
+            error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
+            if answered(error):
+                self._on_answer()
+            raise error from rpc_error
+        except asyncio.CancelledError as cancelled:
+            self._call.cancel()
+            if self_was_cancelled():
+                raise
+            if self._cancelled:
+                return None
+            raise ended_error(self._target) from cancelled
+        self._on_answer()
+        return message
+
+    def cancel(self) -> None:
+        """End the call on both sides; once it has ended this does nothing."""
+        self._cancelled = True
+        self._call.cancel()
+
+    async def _next(self) -> Response | None:
+        async with asyncio.timeout(self._silence_s):
+            return await anext(self._responses, None)
+
+
+class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
+    """A call in which both sides talk: written and read at once, by a task each.
+
+    It is the server's turn until its first message, and after the caller's last; only then does the time-out run.
+    """
+
+    def __init__(
+        self,
+        call: grpc.aio.StreamStreamCall[Request, Response],
+        *,
+        target: str,
+        silence_s: float | None,
+        on_answer: Callable[[], None],
+    ) -> None:
+        """Args: silence_s: longest wait for each next message, while it is the server's turn; None for no limit."""
+        super().__init__(call, target=target, silence_s=silence_s, deadline_s=None, on_answer=on_answer)
+        self._writing = call
+        self._limit: asyncio.Timeout | None = None  # of the read in progress
+        self._owed = True
+        self._ended = False
+        self._told: grpc.aio.AioRpcError | None = None
+        self._telling = asyncio.Event()
+        call.add_done_callback(self._note_status)
+
+    async def write(self, request: Request) -> bool:
+        """Send a message, when the server has room for it. Returns: False if the call has ended; a read tells how."""
+        return await self._say(self._writing.write(request))
+
+    async def end_input(self) -> None:
+        """Say that nothing more comes."""
+        if not self._owed and self._limit is not None and self._silence_s is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._silence_s)
+        self._ended = self._owed = True
+        await self._say(self._writing.done_writing())
+
+    async def _next(self) -> Response | None:
+        async with asyncio.timeout(self._silence_s if self._owed else None) as limit:
+            self._limit = limit
+            try:
+                message = await anext(self._responses, None)
+            except grpc.aio.AioRpcError as error:
+                status = await self._status_behind(error)
+                if status.code() is not grpc.StatusCode.OK:
+                    raise status from error
+                message = None
+            finally:
+                self._limit = None
+        self._owed = self._ended
+        return message
+
+    async def _say(self, saying: Awaitable[None]) -> bool:
+        try:
+            await saying
+        except (grpc.RpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+            return False
+        except asyncio.CancelledError:
+            if self_was_cancelled():
+                raise
+            return False
+        return True
+
+    async def _status_behind(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The server's own status.
+
+        gRPC puts one of its own in its place, before or after it came, when a write fails because the server has ended
+        the call (https://github.com/grpc/grpc/issues/36066).
+        """
+        if error.details() == _HIDDEN:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HIDDEN_S_MAX):
+                    await self._telling.wait()
+        return self._told or error
+
+    def _note_status(self, call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
+        details = _now(call.details())
+        if details != _HIDDEN:
+            self._told = grpc.aio.AioRpcError(
+                _now(call.code()), grpc.aio.Metadata(), _now(call.trailing_metadata()), details=details
+            )
+            self._telling.set()
+
+
+def _now(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    raise RuntimeError("the coroutine waits")

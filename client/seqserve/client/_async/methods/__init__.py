@@ -1,0 +1,1 @@
+"""The methods of the client, one module for each kind of answer."""

@@ -1,0 +1,130 @@
+"""The way to a server, for asyncio: the counterpart of `transport`, with the same address, options and exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from seqserve.client._async.messages import AsyncConversation, AsyncMessages, ended_error, self_was_cancelled
+from seqserve.client._sync.messages import error_from_call
+from seqserve.client._sync.transport import (
+    CHANNEL_OPTIONS,
+    complete_address,
+    metadata_of,
+)
+from seqserve.client.core.retry_policy import Patience, answered
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class AsyncTransport:
+    """Calls over one channel, which is opened with the first call and belongs to the event loop of that."""
+
+    def __init__(self, target: str, channel: grpc.aio.Channel | None, principal: str | None = None) -> None:
+        """Args: principal: who calls; sessions belong to it."""
+        self.target = complete_address(target)
+        self._reached = False
+        self._metadata = metadata_of(principal)
+        self._owns_channel = channel is None
+        self._channel = channel
+        self._closed = False
+        self._pauses: set[asyncio.Event] = set()
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, opened now if it was not.
+
+        Raises:
+            RuntimeError: if the client is closed.
+        """
+        self._require_open()
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.target, CHANNEL_OPTIONS)
+        return self._channel
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout_s: float | None,
+        patience: Patience | None = None,
+    ) -> Response:
+        """Ask and wait for the answer. Arguments and exceptions as in `Transport.call`."""
+        while True:
+            self._require_open()
+            try:
+                answer = await method(request, timeout=timeout_s, metadata=self._metadata)
+            except grpc.RpcError as rpc_error:
+                error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
+                self._reached |= answered(error)
+                pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
+                if pause_s is None:
+                    raise error from rpc_error
+                await self.pause(pause_s, asyncio.Event())
+            except asyncio.CancelledError as cancelled:
+                if self_was_cancelled():
+                    raise
+                raise ended_error(self.target) from cancelled
+            else:
+                self._reached = True
+                return answer
+
+    def open(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        *,
+        silence_s: float | None,
+        deadline_s: float | None,
+        left_s: float | None,
+    ) -> AsyncMessages[Response]:
+        """Ask once for a stream of answers; failures come with the first read. Arguments as in `Transport.open`."""
+        self._require_open()
+        call = method(request, timeout=left_s, metadata=self._metadata)
+        return AsyncMessages(
+            call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+        )
+
+    def converse(
+        self, method: grpc.aio.StreamStreamMultiCallable[Request, Response], *, silence_s: float | None
+    ) -> AsyncConversation[Request, Response]:
+        """Begin a call in which both sides talk. Arguments and exceptions as in `Transport.converse`."""
+        self._require_open()
+        call = method(metadata=self._metadata)
+        return AsyncConversation(call, target=self.target, silence_s=silence_s, on_answer=self._note_answer)
+
+    async def close(self) -> None:
+        """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""
+        self._closed = True
+        for pause in self._pauses:
+            pause.set()
+        if self._owns_channel and self._channel is not None:
+            await self._channel.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this client is closed")
+
+    @property
+    def worth_retrying(self) -> bool:
+        """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
+        return self._reached and not self._closed
+
+    async def pause(self, pause_s: float, woken: asyncio.Event) -> None:
+        """Wait for so long, or until ``woken`` is set or the client is closed."""
+        self._pauses.add(woken)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await woken.wait()
+        finally:
+            self._pauses.discard(woken)
+
+    def _note_answer(self) -> None:
+        self._reached = True

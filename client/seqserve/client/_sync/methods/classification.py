@@ -1,0 +1,92 @@
+"""What a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Unpack, overload
+
+from seqserve.client._sync.methods.base import Methods
+from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStream, ClassifyStreamOptions, classify_dialect
+from seqserve.client.types.classification import TextClassification, classifications_from_wire, classify_request
+from seqserve.client.types.texts import WholeText
+
+
+class ClassificationMethods(Methods):
+    """Classes."""
+
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - a str is a Sequence[str]
+        self,
+        model: str,
+        texts: str,
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextClassification: ...
+
+    @overload
+    def classify(
+        self,
+        model: str,
+        texts: Sequence[WholeText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[TextClassification]: ...
+
+    def classify(
+        self,
+        model: str,
+        texts: str | Sequence[WholeText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextClassification | list[TextClassification]:
+        """Tell what one text is, or several, each for itself.
+
+        Args:
+            model: Name of the model.
+            texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, a
+                list of words, which stay as they are, or a list of token ids: ``["a b", "c"]`` are two texts,
+                ``[["a", "b"]]`` is one of two words.
+            version: Version of the model. Default: the newest that is ready.
+            top_labels: Best labels to return for each text, in [1, 100]. Default: all.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            TypeError: if a text is neither a str, nor words, nor token ids.
+            SeqserveError: if the call failed.
+        """
+        one = isinstance(texts, str)
+        sent = [texts] if isinstance(texts, str) else texts
+        request = classify_request(model, sent, version=version, top_labels=top_labels)
+        answer = self._calls.call(self._calls.classification.Classify, request, timeout_s)
+        classified = classifications_from_wire(answer, len(sent))
+        return classified[0] if one else classified
+
+    def stream_classify(
+        self,
+        model: str,
+        source: Iterable[ClassifyItem],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ClassifyStreamOptions],
+    ) -> ClassifyStream:
+        """Tell what a text is while it comes, anew after each piece that completes a token.
+
+        Args:
+            model: Name of the model, which has to be one-directional.
+            source: The pieces, all of one form: text cut anywhere (str), words (a list of str) or token ids (a list of
+                int); and FLUSH, which completes a word whose end is not to be seen yet. It is read as it goes, so it
+                may wait for input, or for the answers.
+            timeout_s: As in `stream_tag`.
+            options: As `ClassifyStreamOptions` says: top_labels, idle_timeout_s, and so on.
+
+        Raises:
+            TypeError, ValueError, SeqserveError: as in `stream_tag`.
+        """
+        dialect = classify_dialect(model, **options)
+        return self._calls.feed(self._calls.classification.StreamClassify, dialect, source, timeout_s)

@@ -1,0 +1,70 @@
+"""What a server has, and whether it serves."""
+
+from __future__ import annotations
+
+from grpc_health.v1 import health_pb2
+
+from seqserve.client._sync.methods.base import Methods
+from seqserve.client.errors import NotFoundError
+from seqserve.client.types.answer import model_ref
+from seqserve.client.types.health import HEALTH_CHECK, HealthStatus, health_from_wire
+from seqserve.client.types.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
+from seqserve.v1 import model_pb2
+
+
+class ModelMethods(Methods):
+    """Models and health."""
+
+    def models(self, *, timeout_s: float | None = None) -> list[Model]:
+        """Every version of every model in the server's repository, also those that could not be loaded.
+
+        Args:
+            timeout_s: Most seconds for each page of the list. Default: the client's.
+
+        Raises:
+            SeqserveError: if a call failed.
+        """
+        models: list[Model] = []
+        request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
+        while request is not None:
+            page = self._calls.call(self._calls.models.ListModels, request, timeout_s)
+            models += [model_from_wire(model) for model in page.models]
+            request = next_page(request, page)
+        return models
+
+    def model(self, name: str, version: int | None = None, *, timeout_s: float | None = None) -> ModelDetails:
+        """All about one version of a model: task, limits, labels, metrics, manifest.
+
+        Args:
+            name: Name of the model.
+            version: Version. Default: the newest that is ready.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            ModelNotFoundError: if the server does not have it.
+            SeqserveError: if the call failed otherwise.
+        """
+        request = model_pb2.GetModelRequest(model=model_ref(name, version))
+        return details_from_wire(self._calls.call(self._calls.models.GetModel, request, timeout_s))
+
+    def health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
+        """Whether the server, or one of its services, serves.
+
+        Args:
+            service: Full name of a service ("seqserve.v1.TaggingService"). Default: the server as a whole.
+            timeout_s: Most seconds for the call. Default: the client's.
+
+        Raises:
+            UnreachableError: if no server answers.
+            SeqserveError: if the call failed otherwise.
+        """
+        check = self._calls.transport.channel.unary_unary(
+            HEALTH_CHECK,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            return health_from_wire(self._calls.call(check, request, timeout_s))
+        except NotFoundError:  # how grpc.health.v1 says it
+            return HealthStatus.SERVICE_UNKNOWN

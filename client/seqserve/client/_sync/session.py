@@ -1,0 +1,310 @@
+"""A session, blocking: the memory of a sequence that stays on the server between requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+from seqserve.client._async.generation_stream import GenerationStream
+from seqserve.client._sync.calls import Calls
+from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStream, ClassifyStreamOptions
+from seqserve.client.core.generate_options import GenerateOptions, Prompt
+from seqserve.client.core.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions
+from seqserve.client.core.session_record import Opening, SessionRecord, write_snapshot
+from seqserve.client.core.tag_stream import TagItem, TagStream, TagStreamOptions
+from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
+from seqserve.client.types.answer import state_from_wire
+from seqserve.client.types.scoring import ScoreText, TextScore, text_scores_from_wire
+from seqserve.client.types.sessions import (
+    PAGE_SIZE,
+    SessionInfo,
+    duration,
+    fork_request,
+    import_request,
+    new_request_id,
+    next_page,
+    session_from_wire,
+)
+from seqserve.v1 import session_pb2
+
+
+class Session(SessionRecord):
+    """A sequence that goes on from request to request; its state is kept by the server.
+
+    >>> with client.session("shakespeare-char") as session:  # doctest: +SKIP
+    ...     print(session.generate("ROMEO:", max_tokens=80).text())
+    ...     other = session.fork()
+    ...     print(session.generate(max_tokens=80, seed=1).text())
+    ...     print(other.generate(max_tokens=80, seed=1).text())  # the same
+    ...     session.save("romeo.session")
+
+    Every request that advances it carries the position it begins from and an id of its own: one that is repeated, or
+    resumed on another replica, is applied once. A request whose answer was not read to its end may or may not have
+    been applied: if it was, the next one raises PositionMismatchError, and after `info()` one goes on from there.
+    """
+
+    def __init__(
+        self, calls: Calls, opening: Opening | None = None, info: SessionInfo | None = None, *, keep: bool = True
+    ) -> None:
+        """Made by `Client.session`, `Client.sessions` and `fork`."""
+        super().__init__(opening, info, keep=keep)
+        self._calls = calls
+        self._all = Sessions(calls)
+
+    def open(self) -> Self:
+        """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
+
+        Raises:
+            ServableMismatchError: if the one of that id is of another model or version.
+            SeqserveError: if the call failed.
+        """
+        if self._info is None and self._opening is not None:
+            try:
+                created = self._calls.ask(self._calls.sessions.CreateSession, self._opening.request)
+                self._learn(session_from_wire(created.session))
+            except SessionExistsError:
+                if not self._opening.named:
+                    raise
+                self._learn(self._opening.check(self._all.get(self._opening.request.session_id)))
+        return self
+
+    def generate(
+        self,
+        prompt: Prompt = "",
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        resume_s: float | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> GenerationStream:
+        """Go on with a prompt, or without one; the call is made when the stream is first read.
+
+        Args:
+            prompt: Text or token ids; none: the text goes on by itself.
+            checkpoint: Name under which the state at the end is kept, to fork from or rewind to.
+            wait: Wait in line while another request advances the session, one of one's own that was left early and is
+                still ending among them. Default: SessionBusyError.
+            timeout_s: As `Client.generate`.
+            deadline_s: As `Client.generate`.
+            resume_s: As `Client.generate`.
+            options: As `GenerateOptions` says.
+        """
+        request = self._generate_request(prompt, checkpoint, options, wait=wait)
+        return self._calls.generate(request, timeout_s, deadline_s, resume_s, self._ended)
+
+    def score(
+        self,
+        text: ScoreText,
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        logprobs: int | None = None,
+        timeout_s: float | None = None,
+    ) -> TextScore:
+        """Read a text into the session and tell how likely the model finds it there. Arguments as in `generate`."""
+        request = self._score_request(text, checkpoint, logprobs, wait=wait)
+        answer = self._calls.ask(self._calls.generation.Score, request, timeout_s)
+        self._advanced(state_from_wire(answer.state))
+        return text_scores_from_wire(answer, 1)[0]
+
+    def stream_tag(
+        self,
+        source: Iterable[TagItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[TagStreamOptions],
+    ) -> TagStream:
+        """Go on with a text that comes piece by piece, and label its tokens; the session is advanced at its end.
+
+        Args:
+            source: As in `Client.stream_tag`.
+            checkpoint: As in `generate`.
+            wait: As in `generate`.
+            timeout_s: As in `Client.stream_tag`.
+            options: As `TagStreamOptions` says.
+        """
+        dialect = self._tag_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.tagging.StreamTag, dialect, source, timeout_s, self._ended)
+
+    def stream_score(
+        self,
+        source: Iterable[ScoreItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ScoreStreamOptions],
+    ) -> ScoreStream:
+        """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
+        dialect = self._score_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(
+            self._calls.generation.StreamScore,
+            dialect,
+            source,
+            timeout_s,
+            self._ended,
+        )
+
+    def stream_classify(
+        self,
+        source: Iterable[ClassifyItem],
+        *,
+        checkpoint: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        **options: Unpack[ClassifyStreamOptions],
+    ) -> ClassifyStream:
+        """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
+        dialect = self._classify_dialect(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.classification.StreamClassify, dialect, source, timeout_s, self._ended)
+
+    def info(self) -> SessionInfo:
+        """What the server knows of it; this does not count as use."""
+        return self._learn(self._all.get(self.id))
+
+    def touch(self, ttl_s: float | None = None) -> SessionInfo:
+        """Put off its expiry. Args: ttl_s: New time to live in seconds. Default: as it was."""
+        request = session_pb2.TouchSessionRequest(session_id=self.id, ttl=duration(ttl_s))
+        answer = self._calls.ask(self._calls.sessions.TouchSession, request)
+        return self._learn(session_from_wire(answer.session))
+
+    def fork(
+        self,
+        session_id: str | None = None,
+        *,
+        checkpoint: str | None = None,
+        ttl_s: float | None = None,
+        keep: bool | None = None,
+    ) -> Session:
+        """A copy, which goes on by itself; this one stays as it is.
+
+        Args:
+            session_id: Id of the copy. Default: the server draws one.
+            checkpoint: Copy the state that was kept under this name. Default: as it is now.
+            ttl_s: Time to live of the copy in seconds. Default: as this one's.
+            keep: Whether the copy stays at the end of its ``with`` block. Default: if it was given an id.
+        """
+        request = fork_request(self.id, session_id, checkpoint=checkpoint, position=self.position, ttl_s=ttl_s)
+        answer = self._calls.ask(self._calls.sessions.ForkSession, request)
+        keep = session_id is not None if keep is None else keep
+        return Session(self._calls, info=session_from_wire(answer.session), keep=keep)
+
+    def rewind(self, checkpoint: str) -> SessionInfo:
+        """Set it back to a checkpoint; later checkpoints are dropped."""
+        request = session_pb2.RewindSessionRequest(
+            session_id=self.id,
+            checkpoint=checkpoint,
+            expected_position=self.position,
+            request_id=new_request_id(),
+        )
+        answer = self._calls.ask(self._calls.sessions.RewindSession, request)
+        return self._learn(session_from_wire(answer.session))
+
+    def export(self, checkpoint: str | None = None) -> bytes:
+        """The session as a snapshot. Args: checkpoint: As it was kept there. Default: as it is now."""
+        request = session_pb2.ExportSessionRequest(session_id=self.id, checkpoint=checkpoint or "")
+        return self._calls.ask(self._calls.sessions.ExportSession, request).snapshot
+
+    def save(self, path: Path | str, checkpoint: str | None = None) -> None:
+        """Write the session to a file, which only its owner may read. Raises: OSError if it cannot be written."""
+        write_snapshot(Path(path), self.export(checkpoint))
+
+    def delete(self) -> None:
+        """Forget it on the server. Raises: SessionNotFoundError if it is gone already."""
+        self._all.delete(self.id)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.keep or self._info is None:
+            return
+        try:
+            self._all.delete(self.id, resume_s=None if error is None else 0.0)
+        except NotFoundError:
+            return
+        except (SeqserveError, RuntimeError):
+            if error is None:  # else the block's own error is the one to tell; the session expires by itself
+                raise
+
+
+class Sessions:
+    """A caller's sessions on a server."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Made by `Client`."""
+        self._calls = calls
+
+    def list(self, model: str | None = None) -> list[SessionInfo]:
+        """All of the caller's sessions, in order of their ids. Args: model: Only those of this model."""
+        found: list[SessionInfo] = []
+        request: session_pb2.ListSessionsRequest | None
+        request = session_pb2.ListSessionsRequest(page_size=PAGE_SIZE, model=model or "")
+        while request is not None:
+            page = self._calls.ask(self._calls.sessions.ListSessions, request)
+            found += [session_from_wire(one) for one in page.sessions]
+            request = next_page(request, page)
+        return found
+
+    def get(self, session_id: str) -> SessionInfo:
+        """What the server knows of a session.
+
+        Raises:
+            SessionNotFoundError: if there is none of that id; SessionExpiredError if there was one.
+        """
+        request = session_pb2.GetSessionRequest(session_id=session_id)
+        return session_from_wire(self._calls.ask(self._calls.sessions.GetSession, request).session)
+
+    def open(self, session_id: str) -> Session:
+        """A session that is there; it stays at the end of a ``with`` block. Raises: as `get`."""
+        return Session(self._calls, info=self.get(session_id))
+
+    def delete(self, session_id: str, *, resume_s: float | None = None) -> None:
+        """Forget a session.
+
+        Args:
+            session_id: Its id.
+            resume_s: Seconds for which this is tried again. Default: the client's.
+
+        Raises:
+            SessionNotFoundError: as `get`.
+        """
+        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience(resume_s)
+        try:
+            self._calls.ask(self._calls.sessions.DeleteSession, request, patience=patience)
+        except NotFoundError:
+            if not patience.tried_again:  # else an attempt whose answer was lost has deleted it
+                raise
+
+    def restore(
+        self, snapshot: bytes, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
+    ) -> Session:
+        """A session out of a snapshot.
+
+        Args:
+            snapshot: As `Session.export`, or a generation's end, gave it.
+            session_id: Id of the new session. Default: the server draws one.
+            ttl_s: Time to live in seconds. Default: the server's.
+            keep: Whether it stays at the end of its ``with`` block. Default: if it was given an id.
+
+        Raises:
+            SnapshotInvalidError: if it is broken; ServableMismatchError: if the server does not have its model.
+        """
+        request = import_request(snapshot, session_id, ttl_s=ttl_s)
+        answer = self._calls.ask(self._calls.sessions.ImportSession, request)
+        keep = session_id is not None if keep is None else keep
+        return Session(self._calls, info=session_from_wire(answer.session), keep=keep)
+
+    def load(
+        self, path: Path | str, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
+    ) -> Session:
+        """As `restore`, of a file that `Session.save` wrote. Raises: also OSError if it cannot be read."""
+        return self.restore(Path(path).read_bytes(), session_id, ttl_s=ttl_s, keep=keep)

@@ -1,0 +1,63 @@
+"""The arguments of ``seqserve``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+from typing import Final, Protocol
+
+from seqserve.client._sync.client import Client
+from seqserve.client.cli import chat, classify, fill, generate, health, models, score, sessions, tag
+from seqserve.client.cli.connection import add_connection, connection_after
+
+DESCRIPTION: Final = (
+    "Call a seqserve server: generate and score text, tag and classify it, fill its blanks; keep sessions, list models."
+)
+
+EXIT_CODES: Final = "exit codes: 0 done, 1 a call or a file failed, 2 wrong usage, 130 interrupted, 141 the reader left"
+
+
+class Command(Protocol):
+    """A module of this package that is a subcommand."""
+
+    EXAMPLES: str
+
+    def add(self, parser: argparse.ArgumentParser) -> None:
+        """Add its arguments."""
+
+    def run(self, client: Client, arguments: argparse.Namespace) -> int:
+        """Do its work and return the exit code."""
+        ...
+
+
+COMMANDS: Final[dict[str, tuple[Command, str]]] = {
+    "generate": (generate, "generate text from a prompt"),
+    "chat": (chat, "write a text together with a model, line by line, in a session"),
+    "score": (score, "tell how likely a model finds a text"),
+    "tag": (tag, "label every token of a sentence"),
+    "classify": (classify, "tell what a text is"),
+    "fill": (fill, "tell what may stand in the blanks of a text"),
+    "sessions": (sessions, "look after the states that a server keeps between requests"),
+    "models": (models, "list the models of the server, or tell about one"),
+    "health": (health, "tell whether the server serves"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; the options of the connection may stand before or after the subcommand."""
+    whole = argparse.ArgumentParser(prog="seqserve", description=DESCRIPTION, epilog=EXIT_CODES)
+    whole.add_argument("--version", action="version", version=importlib.metadata.version("seqserve"))
+    add_connection(whole)
+    after = connection_after()
+    subparsers = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (command, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary.capitalize() + ".",
+            epilog=command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[after],
+        )
+        command.add(subparser)
+    return whole

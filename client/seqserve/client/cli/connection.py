@@ -1,0 +1,67 @@
+"""The options of every command: which server, who calls, how long to wait, and for whom to print."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Final
+
+from seqserve.client._sync.transport import PORT_DEFAULT, TIMEOUT_S_DEFAULT
+
+SERVER_VARIABLE: Final = "SEQSERVE_SERVER"
+"""Environment variable with the default of --server."""
+
+PRINCIPAL_VARIABLE: Final = "SEQSERVE_PRINCIPAL"
+"""Environment variable with the default of --principal."""
+
+
+def add_connection(target: argparse.ArgumentParser) -> None:
+    """Add the options with their defaults."""
+    _add(
+        target,
+        server=os.environ.get(SERVER_VARIABLE) or f"localhost:{PORT_DEFAULT}",
+        principal=os.environ.get(PRINCIPAL_VARIABLE) or None,
+        timeout=TIMEOUT_S_DEFAULT,
+        json=False,
+    )
+
+
+def connection_after() -> argparse.ArgumentParser:
+    """A parent of subcommands: the options without defaults, which would hide what stood before the subcommand."""
+    parent = argparse.ArgumentParser(add_help=False)
+    suppress = argparse.SUPPRESS
+    _add(parent, server=suppress, principal=suppress, timeout=suppress, json=suppress)
+    return parent
+
+
+def seconds(text: str) -> float:
+    """A time above 0, as an argument."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a time above 0 s")
+    return number
+
+
+def _add(
+    target: argparse.ArgumentParser, *, server: str, principal: str | None, timeout: float | str, json: bool | str
+) -> None:
+    target.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=server,
+        help=f"where the server listens (default: ${SERVER_VARIABLE}, else localhost:{PORT_DEFAULT})",
+    )
+    target.add_argument(
+        "--principal",
+        metavar="NAME",
+        default=principal,
+        help=f"who calls: sessions are seen only by who created them (default: ${PRINCIPAL_VARIABLE}, else nobody)",
+    )
+    target.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=timeout,
+        help=f"longest wait for an answer, or for the next piece of one (default: {TIMEOUT_S_DEFAULT:g})",
+    )
+    target.add_argument("--json", action="store_true", default=json, help="one JSON object a line, for programs")

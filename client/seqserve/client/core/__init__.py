@@ -1,0 +1,1 @@
+"""Requests, streams, and retries without any I/O: shared by both clients."""

@@ -1,0 +1,232 @@
+"""What a caller feeds into a stream piece by piece, and what the stream has told so far. Pure.
+
+Tags, scores and running classes all come over streams of one shape: the first message says how, the next ones are the
+caller's pieces, and what comes back is started, any number of pieces, finished. A `Dialect` says what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from seqserve.client.errors import ProtocolError
+from seqserve.client.types.answer import Servable, StateResult, servable_from_wire
+from seqserve.v1 import common_pb2, tagging_pb2
+
+
+class Mark(Enum):
+    """What a source may yield between its pieces."""
+
+    SENTENCE_END = "SENTENCE_END"
+    FLUSH = "FLUSH"
+
+
+SENTENCE_END: Final = Mark.SENTENCE_END
+"""A sentence ends here; the next piece starts a new one. Only for tags."""
+
+FLUSH: Final = Mark.FLUSH
+"""Answer what was sent so far, and go on. A word that was not complete counts as one; text after it begins another."""
+
+Flush: TypeAlias = Literal[Mark.FLUSH]
+
+
+class StreamEnd(StrEnum):
+    """Why a stream ended. Either way everything that was sent has been answered."""
+
+    INPUT = "INPUT"
+    """The source ended."""
+    IDLE = "IDLE"
+    """Nothing was sent for longer than the idle time-out."""
+    UNKNOWN = "UNKNOWN"
+    """A reason that this client does not know; the server is newer."""
+
+
+_ENDS: Final = {common_pb2.STREAM_END_INPUT: StreamEnd.INPUT, common_pb2.STREAM_END_IDLE: StreamEnd.IDLE}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The stream was admitted.
+
+    Attributes:
+        servable: The servable that answers.
+        position: Tokens in the sequence before the first one to come.
+    """
+
+    servable: Servable
+    position: int
+
+
+class Ended(Protocol):
+    """What the end of every stream tells."""
+
+    @property
+    def state(self) -> StateResult:
+        """What became of the state."""
+        ...
+
+
+PieceT = TypeVar("PieceT")
+PartT = TypeVar("PartT")
+FinishedT = TypeVar("FinishedT", bound=Ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect(Generic[PieceT, PartT, FinishedT]):
+    """How one kind of stream is spoken.
+
+    Attributes:
+        opening: The first message: how to answer.
+        piece_from_wire: Some answers that came together, out of their event.
+        parts: The single answers in it.
+        finished_from_wire: What the end tells, out of its event.
+    """
+
+    opening: Message
+    piece_from_wire: Callable[[Any], PieceT]
+    parts: Callable[[PieceT], Iterable[PartT]]
+    finished_from_wire: Callable[[Any], FinishedT]
+
+    @property
+    def ending(self) -> Message:
+        """The last message. Closing the sending side means the same, but so may a call that is being cancelled."""
+        return self._message("end", common_pb2.EndOfInput())
+
+    def say(self, item: object) -> Message:
+        """The message for an item of the source.
+
+        Raises:
+            TypeError: if it is not what this kind of stream takes.
+        """
+        field, value = _field_of(item)
+        takes = type(self.opening).DESCRIPTOR.fields_by_name
+        if field not in takes:
+            what = field or f"an item of type {type(item).__name__}"
+            known = ", ".join(text for name, text in _ITEMS.items() if name in takes)
+            raise TypeError(f"the source gave {what}: this stream takes {known}")
+        return self._message(field, value)
+
+    def _message(self, field: str, value: object) -> Message:
+        return type(self.opening)(**{field: value})
+
+
+_ITEMS: Final = {
+    "text": "text (str)",
+    "words": "words (a list of str)",
+    "token_ids": "token ids (a list of int)",
+    "sentence_end": "SENTENCE_END",
+    "flush": "FLUSH",
+}
+
+
+def check_source(source: object) -> None:
+    """Find out early what is no source.
+
+    Raises:
+        TypeError: if it is one text instead of several pieces.
+    """
+    if isinstance(source, str | bytes):
+        raise TypeError(f"the source is a {type(source).__name__}: give the pieces of it, [text] if there is one")
+
+
+def check_options(given: Iterable[str], known: type, method: str) -> None:
+    """Refuse options that are not there.
+
+    Raises:
+        TypeError: naming the method and what it does not have.
+    """
+    if unknown := sorted(set(given) - known.__annotations__.keys()):
+        raise TypeError(f"{method}() has no option {', '.join(unknown)}")
+
+
+def stream_end(reason: common_pb2.StreamEnd) -> StreamEnd:
+    """Why a stream ended, as a value."""
+    return _ENDS.get(reason, StreamEnd.UNKNOWN)
+
+
+def _field_of(item: Any) -> tuple[str, object]:
+    match item:
+        case str():
+            return "text", item
+        case Mark.FLUSH:
+            return "flush", common_pb2.Flush()
+        case Mark.SENTENCE_END:
+            return "sentence_end", tagging_pb2.SentenceEnd()
+        case [str(), *others] if all(isinstance(other, str) for other in others):
+            return "words", common_pb2.Words(words=item)
+        case [*_]:
+            return "token_ids", common_pb2.TokenIds(ids=item)
+        case _:
+            return "", None
+
+
+class FeedRecord(Generic[PieceT, PartT, FinishedT]):
+    """What a stream has told so far. Takes the events in order and holds the server to it."""
+
+    def __init__(self, dialect: Dialect[PieceT, PartT, FinishedT], on_finished: Callable[[FinishedT], None]) -> None:
+        self._dialect = dialect
+        self._on_finished = on_finished
+        self._started: StreamStarted | None = None
+        self._finished: FinishedT | None = None
+        self._iterated = False
+        self._cancelled = False
+        self._source_error: BaseException | None = None
+
+    @property
+    def started(self) -> StreamStarted:
+        """Servable and position; there from the first answer on, or after ``start()``.
+
+        Raises:
+            RuntimeError: if the stream has not been read yet.
+        """
+        if self._started is None:
+            raise RuntimeError("the stream has not started: call start() or read it first")
+        return self._started
+
+    @property
+    def finished(self) -> FinishedT:
+        """Counts, times, state and why it ended; there once the stream was read to its end.
+
+        Raises:
+            RuntimeError: if the stream was not read to its end.
+        """
+        if self._finished is None:
+            raise RuntimeError("the stream has not finished: read it to its end first")
+        return self._finished
+
+    def _take(self, event: Any) -> PieceT | None:
+        """Note one event; the answers if it has some."""
+        kind = event.WhichOneof("event")
+        if kind is not None and ((kind == "started") != (self._started is None) or self._finished is not None):
+            raise ProtocolError(f"the server sent {kind!r} where the stream does not allow it")
+        match kind:
+            case "started":
+                servable = servable_from_wire(event.started.servable)
+                self._started = StreamStarted(servable, event.started.position)
+            case "finished":
+                self._finished = self._dialect.finished_from_wire(event.finished)
+                self._on_finished(self._finished)
+            case "piece" | "update":
+                return self._dialect.piece_from_wire(getattr(event, kind))
+            case _:
+                pass  # a newer server's event: not for us
+        return None
+
+    def _end(self) -> None:
+        """The call has ended; it may only do so after the finish message, or because it was cancelled here."""
+        if self._finished is None and not self._cancelled:
+            raise ProtocolError("the server ended the stream without saying how it ended")
+
+    def _tell_source_error(self) -> None:
+        """Raise what the source raised; the call was ended for it."""
+        if self._source_error is not None and not self._cancelled:
+            raise self._source_error
+
+    def _begin_iteration(self) -> None:
+        if self._iterated:
+            raise RuntimeError("a stream can be iterated once: keep what it gives")
+        self._iterated = True
