@@ -91,7 +91,7 @@ async def test_both_children_of_a_fork_go_on_as_if_there_had_been_none(client: A
         await parent.rewind("fork")
         assert parent.position == len(PROMPT) + tokens
         assert await goes_on(parent, 30) == whole[tokens:]
-        with pytest.raises(CheckpointNotFoundError, match="it keeps: fork"):
+        with pytest.raises(CheckpointNotFoundError, match="available: fork"):
             await parent.rewind("spoon")
 
 

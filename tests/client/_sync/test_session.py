@@ -178,7 +178,7 @@ def test_sessions_are_listed_over_all_pages(server: ScriptedServer, client: Clie
 
 def test_what_is_not_there_is_told(client: Client) -> None:
     for call in (client.sessions.get, client.sessions.open, client.sessions.delete):
-        with pytest.raises(SessionNotFoundError, match="there is no session 'nobody'"):
+        with pytest.raises(SessionNotFoundError, match="session 'nobody' does not exist"):
             call("nobody")
 
 

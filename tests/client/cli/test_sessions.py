@@ -101,7 +101,7 @@ def test_a_session_that_is_not_there_says_where_to_look(run: Run, capsys: Captur
     for action in ("get", "delete", "touch"):
         assert run("sessions", action, "nobody") == 1
         complaint, hint = capsys.readouterr().err.splitlines()
-        assert complaint == "seqserve: there is no session 'nobody'"
+        assert complaint == "seqserve: session 'nobody' does not exist"
         assert "seqserve sessions list" in hint
 
 

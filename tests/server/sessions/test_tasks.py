@@ -247,4 +247,4 @@ async def test_text_is_not_generated_in_the_session_of_a_tagger(tasks: Path) -> 
         told = await refusal(caller.generate("the cat", session_id="one"))
         assert (told.reason, told.code.name) == ("ERROR_REASON_SERVABLE_MISMATCH", "FAILED_PRECONDITION")
         assert "the state belongs to tagger/1" in told.message
-        assert "go on with its own version" in told.message
+        assert "continue it with its own version" in told.message

@@ -60,7 +60,9 @@ async def test_a_session_that_is_not_there_is_created_only_if_asked_and_only_at_
 @pytest.mark.parametrize("position", [0, 2, 4, 1 << 40])
 async def test_a_position_that_is_not_the_sessions_is_refused_with_both(at: Rooms, position: int) -> None:
     await request(at, into(), 1, 2, 3)
-    with pytest.raises(PositionMismatchError, match=f"at position 3, not at {position}") as caught:
+    with pytest.raises(
+        PositionMismatchError, match=f"expected_position is {position}, but the state is at position 3"
+    ) as caught:
         await request(at, into(expected_position=position), 4)
     assert caught.value.metadata == {"position": "3", "expected_position": str(position)}
     assert (await at.admin.get(OWNER, "one")).record.position == 3
@@ -89,7 +91,7 @@ async def test_a_request_applied_before_the_last_is_refused_for_as_long_as_the_s
     for number in range(40):
         await request(at, into(request_id=f"r{number}"), 1)
     for number in (7, 38):
-        with pytest.raises(PositionMismatchError, match="was applied before, and the session has gone on"):
+        with pytest.raises(PositionMismatchError, match="was applied before, and the session has since advanced"):
             await request(at, into(request_id=f"r{number}"), 1)
     assert (await request(at, into(request_id="r39"), 1)).already_applied
     assert not (await request(at, into(request_id="r0"), 1)).already_applied  # forgotten: 32 are known
@@ -248,7 +250,7 @@ async def test_checkpoints_are_kept_up_to_the_limit_and_one_of_the_same_name_is_
             await request(at, into(checkpoint=name), token)
         kept = (await at.admin.get(OWNER, "one")).stored.checkpoints
         assert [(each.name, each.state.position) for each in kept] == [("b", 2), ("a", 3)]
-        with pytest.raises(InvalidFieldError, match="keeps 2 checkpoints") as caught:
+        with pytest.raises(InvalidFieldError, match="has 2 checkpoints, the limit is 2") as caught:
             await request(at, into(checkpoint="c"), 4)
         assert caught.value.field == "state.checkpoint"
         assert (await request(at, into(), 4)).position == 4
@@ -260,7 +262,7 @@ async def test_tokens_are_kept_from_the_beginning_or_not_at_all(at: Rooms) -> No
     async with at.sessions.begin(into(), LSTM, OWNER) as transaction:
         assert transaction.initial.tokens.tolist() == [1, 2, 3]
     await request(at, into("other"), 1)
-    with pytest.raises(InvalidFieldError, match="the tokens before were not kept"):
+    with pytest.raises(InvalidFieldError, match="the earlier tokens were not kept"):
         await request(at, into("other", keep_tokens=True), 2)
 
 

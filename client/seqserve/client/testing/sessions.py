@@ -115,7 +115,7 @@ class ScriptedSessions:
             raise Failure(
                 grpc.StatusCode.NOT_FOUND,
                 "ERROR_REASON_SESSION_NOT_FOUND",
-                f"there is no session {session_id!r}",
+                f"session {session_id!r} does not exist",
                 resource=Resource("session", session_id),
             )
         return self.kept[session_id]

@@ -1,4 +1,4 @@
-"""Sessions: states that are kept between requests, and who may advance them when."""
+"""Sessions: states that are stored between requests, and which request may advance them."""
 
 from seqserve.server.model.sequence_state import FinalState, SequenceState, TokenCounts
 from seqserve.server.sessions.admin import SessionAdmin

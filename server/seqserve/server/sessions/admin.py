@@ -1,4 +1,4 @@
-"""The operations on sessions beside advancing them: create, look, list, touch, fork, rewind, export, import, delete."""
+"""Operations on sessions other than advancing them: create, get, list, touch, fork, rewind, export, import, delete."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from seqserve.server.settings import SessionSettings
 from seqserve.server.stores import Record, SessionKey
 from seqserve.v1 import stored_pb2
 
-_ID_BYTES = 18  # of a drawn id: 24 characters
+_ID_BYTES = 18  # of a random id, which has 24 characters
 
 
 class SessionAdmin:
-    """All sessions, each owner's apart: another's are as if they were not there."""
+    """Manages sessions. An owner sees only the sessions of that owner."""
 
     def __init__(
         self,
@@ -41,7 +41,14 @@ class SessionAdmin:
         settings: SessionSettings,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Args: now: unix time in seconds."""
+        """Stores the arguments.
+
+        Args:
+            repository: The loaded versions.
+            live_sessions: The store.
+            settings: Limits and policies.
+            now: Returns the unix time in seconds.
+        """
         self._repository = repository
         self._live_sessions = live_sessions
         self._settings = settings
@@ -58,10 +65,22 @@ class SessionAdmin:
         *,
         keep_tokens: bool,
     ) -> Session:
-        """A session at position 0, or the one that the same request created before.
+        """Creates a session at position 0, or returns the one that the same request created before.
 
-        Args: id_: "": draw one. ref: name and version of the model. ttl_s: None: the default.
-        Raises: SessionExistsError, TaskMismatchError, InvalidFieldError; as Repository.model and the store.
+        Args:
+            owner: The caller.
+            id_: Id of the session. "": a random one.
+            ref: Name and version of the model.
+            ttl_s: Time to live in seconds. None: the default.
+            request_id: Identifies the request. "": it is not protected against repetition.
+            keep_tokens: Keep the tokens with the state.
+
+        Raises:
+            SessionExistsError: A session has this id.
+            TaskMismatchError: The model has no state.
+            InvalidFieldError: keep_tokens is set, but the model reads more than token ids.
+            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: As Repository.model.
+            StoreFullError, StoreUnavailableError: The store failed.
         """
         model = require_state(self._repository.model(*ref))
         if keep_tokens:
@@ -75,16 +94,16 @@ class SessionAdmin:
         return session
 
     async def get(self, owner: str, id_: str) -> Session:
-        """A session. Raises: SessionNotFoundError, SessionExpiredError."""
+        """Returns a session. Raises: SessionNotFoundError, SessionExpiredError."""
         return await self._live_sessions.read(SessionKey(owner, id_))
 
     async def list(self, owner: str, model: str, after: str, count: int) -> tuple[list[Session], bool]:
-        """Sessions by id, and whether there are more. Args: as Store.list."""
+        """Returns sessions in order of their ids, and whether there are more. The arguments are those of Store.list."""
         records = await self._live_sessions.store.list(owner, model, after, count + 1)
         return [self._live_sessions.session(record) for record in records[:count]], len(records) > count
 
     async def touch(self, owner: str, id_: str, ttl_s: float | None) -> Session:
-        """Begin a session's time to live anew. Args: ttl_s: None: as it was. Raises: as get."""
+        """Restarts the time to live of a session, with a new one unless ttl_s is None. Raises: As get."""
         key = SessionKey(owner, id_)
         return self._live_sessions.session(require_live(key, await self._live_sessions.store.touch(key, ttl_s)))
 
@@ -98,9 +117,13 @@ class SessionAdmin:
         ttl_s: float | None,
         request_id: str,
     ) -> Session:
-        """A copy of a session, from now ("") or a checkpoint, with the checkpoints up to there.
+        """Copies a session, at its current state ("") or a checkpoint, with the checkpoints up to there.
 
-        Raises: as get; PositionMismatchError, CheckpointNotFoundError, SessionExistsError.
+        Raises:
+            SessionNotFoundError, SessionExpiredError: As get.
+            PositionMismatchError: The session is not at the expected position.
+            CheckpointNotFoundError: There is no such checkpoint.
+            SessionExistsError: A session has the new id.
         """
         session = await self._live_sessions.read(SessionKey(owner, id_))
         key = _key(owner, new_id, f"fork {id_}", request_id)
@@ -109,7 +132,7 @@ class SessionAdmin:
             and (existing := await self._live_sessions.find(key))
             and existing.stored.create_request_id == request_id
         ):
-            return existing  # also where the original has gone on since
+            return existing  # even if the original has advanced since
         check_position(session.record.position, expected_position)
         copy = fork(session.stored, checkpoint, request_id)
         added, created = await self._add(key, copy, session.record.ttl_s if ttl_s is None else ttl_s)
@@ -119,9 +142,14 @@ class SessionAdmin:
     async def rewind(
         self, owner: str, id_: str, checkpoint: str, expected_position: int | None, request_id: str
     ) -> Session:
-        """Set a session back to a checkpoint; a request that is repeated finds it as it is.
+        """Resets a session to a checkpoint. A repeated request changes nothing.
 
-        Raises: as get; SessionBusyError, PositionMismatchError, CheckpointNotFoundError, InvalidFieldError.
+        Raises:
+            SessionNotFoundError, SessionExpiredError: As get.
+            SessionBusyError: Another request advances the session.
+            PositionMismatchError: The session is not at the expected position.
+            CheckpointNotFoundError: There is no such checkpoint.
+            InvalidFieldError: The last request had this id and different content.
         """
         key = SessionKey(owner, id_)
         async with self._live_sessions.hold(key, request_id) as lease:
@@ -133,14 +161,18 @@ class SessionAdmin:
         return replace(session, busy=False)
 
     async def export(self, owner: str, id_: str, checkpoint: str) -> tuple[bytes, Session]:
-        """A session as a snapshot, now ("") or at a checkpoint. Raises: as get; CheckpointNotFoundError."""
+        """Returns a snapshot of the current state ("") or a checkpoint. Raises: As get; CheckpointNotFoundError."""
         session = await self._live_sessions.read(SessionKey(owner, id_))
         return seal(state_at(session.stored, checkpoint), self._key), session
 
     async def import_(self, owner: str, id_: str, snapshot: bytes, ttl_s: float | None, request_id: str) -> Session:
-        """A session made of a snapshot. Args: as create.
+        """Creates a session from a snapshot. The other arguments are those of create.
 
-        Raises: SnapshotInvalidError, ServableMismatchError, SessionExistsError; as the store.
+        Raises:
+            SnapshotInvalidError: The snapshot is invalid.
+            ServableMismatchError: The servable of the snapshot is not loaded.
+            SessionExistsError: A session has this id.
+            StoreFullError, StoreUnavailableError: The store failed.
         """
         payload = unseal(snapshot, self._key, self._settings.snapshot_bytes_max)
         model = self._repository.find_by_digest(payload.servable.digest, payload.servable.model)
@@ -156,18 +188,19 @@ class SessionAdmin:
         return session
 
     async def delete(self, owner: str, id_: str) -> None:
-        """Forget a session. Raises: as get."""
+        """Deletes a session. Raises: As get."""
         key = SessionKey(owner, id_)
         if not await self._live_sessions.store.delete(key):
             require_live(key, await self._live_sessions.store.read(key))
-            raise SessionNotFoundError(f"there is no session {id_!r}", resource=("session", id_))
+            raise SessionNotFoundError(f"session {id_!r} does not exist", resource=("session", id_))
 
     async def _add(
         self, key: SessionKey, stored: stored_pb2.StoredSession, ttl_s: float | None
     ) -> tuple[Session, bool]:
-        """Keep a new session, or find the one that the same request created before.
+        """Stores a new session, or finds the one that the same request created before.
 
-        Returns: It, and whether it is new.
+        Returns:
+            The session, and whether it is new.
         """
         state = stored.state
         ttl_s = self._settings.ttl_default_s if ttl_s is None else ttl_s
@@ -185,7 +218,7 @@ class SessionAdmin:
 
 
 def _record(session: Session) -> Record:
-    """What a store is to keep of a session that was changed."""
+    """Returns the record of a session that was changed."""
     state = session.stored.state
     return replace(
         session.record,
@@ -197,7 +230,7 @@ def _record(session: Session) -> Record:
 
 
 def _key(owner: str, id_: str, what: str, request_id: str) -> SessionKey:
-    """The key of a new session: the id that was given, else the same for the same request, else one drawn."""
+    """Returns the key of a new session: with the given id, or one derived from the request, or a random one."""
     if not id_ and request_id:
         digest = hashlib.sha256(f"{what}\0{request_id}".encode()).digest()
         id_ = base64.urlsafe_b64encode(digest[:_ID_BYTES]).decode()

@@ -1,4 +1,4 @@
-"""The store as sessions see it: found or not, expired or not, and held while a request advances one."""
+"""Sessions in the store: live, expired or not found, and leased while a request advances them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class SessionCounts:
-    """What became of sessions since the server started; see `metrics` for the meanings."""
+    """Counts of events since the server started; `metrics` describes them."""
 
     created: int = 0
     expired: int = 0
@@ -28,7 +28,7 @@ class SessionCounts:
 
 
 class LiveSessions:
-    """Sessions by key."""
+    """Sessions by key, and the leases that requests of this server hold."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -36,23 +36,28 @@ class LiveSessions:
         self._held: dict[SessionKey, Lease] = {}
 
     async def find(self, key: SessionKey) -> Session | None:
-        """A live session; None if there is none."""
+        """Returns a live session, or None. Raises: StoreDataLossError."""
         record = await self.store.read(key)
         return None if record is None or not record.body else self.session(record)
 
     async def read(self, key: SessionKey) -> Session:
-        """A live session. Raises: SessionNotFoundError, SessionExpiredError, StoreDataLossError."""
+        """Returns a live session. Raises: SessionNotFoundError, SessionExpiredError, StoreDataLossError."""
         return self.session(require_live(key, await self.store.read(key)))
 
     def session(self, record: Record) -> Session:
-        """What a live record holds. Raises: StoreDataLossError."""
+        """Returns the session of a live record. Raises: StoreDataLossError."""
         return Session(record, parse(record), record.key in self._held)
 
     @asynccontextmanager
     async def hold(self, key: SessionKey, request_id: str) -> AsyncGenerator[Lease]:
-        """Hold the right to advance a session, which need not exist, until the block is left.
+        """Holds the lease of a session until the block is left. The session need not exist.
 
-        A request takes it over from an earlier try of its own. Raises: SessionBusyError.
+        Args:
+            key: The session.
+            request_id: Identifies the request. A request takes the lease over from an earlier try. "": no earlier try.
+
+        Raises:
+            SessionBusyError: Another request holds the lease.
         """
         lease = await self.store.acquire(key, request_id or secrets.token_hex(16))
         self._held[key] = lease
@@ -62,29 +67,29 @@ class LiveSessions:
             await self.release(lease)
 
     async def release(self, lease: Lease) -> None:
-        """Release a lease before its block is left; harmless if it was released or taken over."""
+        """Releases a lease before its block is left. Does nothing if it was released or taken over."""
         if self._held.get(lease.key) is lease:
             del self._held[lease.key]
             try:
                 await self.store.release(lease)
-            except StoreUnavailableError as error:  # what the request did is done; the lease runs out by itself
-                log.warning("the lease of session %s was not given back: %s", lease.key.id, error)
+            except StoreUnavailableError as error:  # the request has succeeded, and the lease runs out
+                log.warning("failed to release the lease of session %s: %s", lease.key.id, error)
 
     async def renew(self) -> None:
-        """Keep all leases that are held from running out."""
+        """Renews all leases that are held."""
         for lease in list(self._held.values()):
-            if not await self.store.renew(lease) and self._held.get(lease.key) is lease:  # not given back meanwhile
-                log.warning("session %s was taken over while a request advanced it", lease.key.id)
+            if not await self.store.renew(lease) and self._held.get(lease.key) is lease:  # not released meanwhile
+                log.warning("lost the lease of session %s while a request advanced it", lease.key.id)
 
     async def sweep(self) -> None:
-        """Forget what has expired."""
+        """Removes expired sessions."""
         self.counts.expired += await self.store.sweep()
 
 
 def require_live(key: SessionKey, record: Record | None) -> Record:
-    """The record, if it is a live one. Raises: SessionNotFoundError, SessionExpiredError with the time."""
+    """Returns the record if it is live. Raises: SessionNotFoundError, SessionExpiredError with the time."""
     if record is None:
-        raise SessionNotFoundError(f"there is no session {key.id!r}", resource=("session", key.id))
+        raise SessionNotFoundError(f"session {key.id!r} does not exist", resource=("session", key.id))
     if not record.body:
         time = datetime.fromtimestamp(record.expires_s, UTC).isoformat(timespec="milliseconds")
         raise SessionExpiredError(

@@ -1,4 +1,4 @@
-"""What goes on beside the requests: leases are renewed, what has expired is forgotten, unloaded models end."""
+"""Background work on sessions: renews leases, removes expired sessions, ends unloaded models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from seqserve.server.stores import Usage
 
 log = logging.getLogger(__name__)
 
-_RENEWALS = 3  # in the time of a lease: two may fail
+_RENEWALS = 3  # per lease duration, so that two may fail
 
 
 class SessionMaintenance:
-    """Looks after sessions as long as the server serves."""
+    """Maintains sessions while the server runs.
+
+    Attributes:
+        usage: What the store contained at the last sweep.
+        counts: Counts of events.
+    """
 
     def __init__(self, repository: Repository, live_sessions: LiveSessions, settings: SessionSettings) -> None:
-        self.usage = Usage(0, 0)  # as of the last sweep
+        self.usage = Usage(0, 0)
         self.counts = live_sessions.counts
         self._repository = repository
         self._live_sessions = live_sessions
@@ -29,7 +34,7 @@ class SessionMaintenance:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin."""
+        """Starts the background tasks."""
         lease_s, sweep_s = self._settings.lease_s / _RENEWALS, self._settings.sweep_interval_s
         self._tasks = [
             asyncio.create_task(_repeat(lease_s, self._live_sessions.renew)),
@@ -37,20 +42,20 @@ class SessionMaintenance:
         ]
 
     async def close(self) -> None:
-        """End, and close the store. No request may be running."""
+        """Stops the background tasks and closes the store. No request may be running."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._live_sessions.store.close()
 
     async def sweep(self) -> None:
-        """Forget what has expired, and let models go that nothing needs any more."""
+        """Removes expired sessions, and unloads models that are no longer needed."""
         await self._live_sessions.sweep()
         self.usage = await self._live_sessions.store.usage()
         await self.unload_unused_models()
 
     async def unload_unused_models(self) -> None:
-        """End the versions that are being unloaded, but those that a request uses or a session goes on with."""
+        """Ends versions that are being unloaded, unless a request uses them or a session is pinned to them."""
         for entry in self._repository.unused():
             if entry.model is None:
                 continue
@@ -60,12 +65,12 @@ class SessionMaintenance:
 
 
 async def _repeat(interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something at once, and again and again; what fails is tried again the next time."""
+    """Does some work now and at each interval. Failures are logged and do not end the loop."""
     while True:
         try:
             await work()
         except ServeError as error:
-            log.warning("the session store failed, it is asked again in %g s: %s", interval_s, error)
-        except Exception:  # whatever it is, sessions have to expire and leases to be kept
-            log.exception("looking after sessions failed, it is tried again in %g s", interval_s)
+            log.warning("the session store failed, retrying in %g s: %s", interval_s, error)
+        except Exception:  # sessions must go on expiring and leases must be renewed, whatever failed
+            log.exception("session maintenance failed, retrying in %g s", interval_s)
         await asyncio.sleep(interval_s)

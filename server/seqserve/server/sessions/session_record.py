@@ -1,7 +1,7 @@
-"""What a session is made of: the message that a store keeps, read and changed.
+"""The stored message of a session: parsing and changing it.
 
-The tokens of a session, if they are kept, are kept once, with where it is now; its checkpoints and the beginning of its
-last request lie on the way there, so theirs are the beginning of these.
+The tokens of a session, if they are kept, are stored once, with the current state. The tokens of a checkpoint, and of
+the state before the last request, are a prefix of them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from seqserve.server.stores import Record
 from seqserve.v1 import state_pb2 as pb
 from seqserve.v1 import stored_pb2
 
-APPLIED_MAX = 32  # ids of requests before the last that a session knows
+APPLIED_MAX = 32  # number of earlier request ids that a session remembers
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session as it was read.
 
-    busy: whether a request of this server was advancing it then.
+    Attributes:
+        record: The record in the store.
+        stored: The message in the record.
+        busy: Whether a request of this server was advancing the session.
     """
 
     record: Record
@@ -32,103 +35,110 @@ class Session:
 
 
 def parse(record: Record) -> stored_pb2.StoredSession:
-    """The content of a record. Raises: StoreDataLossError if it cannot be read."""
+    """Returns the message of a record. Raises: StoreDataLossError if it cannot be read."""
     try:
         return stored_pb2.StoredSession.FromString(record.body)
     except DecodeError as error:
         raise StoreDataLossError(
-            f"what the store keeps of session {record.key.id!r} cannot be read; delete the session and begin anew"
+            f"the stored data of session {record.key.id!r} cannot be read; delete the session and create a new one"
         ) from error
 
 
 def was_applied(stored: stored_pb2.StoredSession, request_id: str, request_digest: bytes, path: str = "") -> bool:
-    """Whether the last request was this one. Args: request_digest: of what it asks.
+    """Returns whether the last request that the session applied was this one.
 
-    Raises: PositionMismatchError if it was applied before others: its answer cannot be given again. InvalidFieldError
-        if the last one had its id and asked something else.
+    Args:
+        stored: The session.
+        request_id: Id of the request. "": it is not protected against repetition.
+        request_digest: Digest of the request's content.
+        path: Prefix of field names in error messages.
+
+    Raises:
+        PositionMismatchError: Other requests were applied after this one, so its answer cannot be reproduced.
+        InvalidFieldError: The last request had this id and different content.
     """
     if not request_id:
         return False
     if request_id in stored.applied_before:
         raise PositionMismatchError(
-            f"request {request_id!r} was applied before, and the session has gone on since to position "
-            f"{stored.state.position}; its answer cannot be given again",
+            f"request {request_id!r} was applied before, and the session has since advanced to position "
+            f"{stored.state.position}; the answer cannot be reproduced",
             metadata={"position": str(stored.state.position)},
         )
     if stored.last.request_id != request_id:
         return False
     if stored.last.request_digest != request_digest:
         raise InvalidFieldError(
-            f"{path}request_id {request_id!r} is that of the session's last request, which asked something else; give "
-            "each request an id of its own",
+            f"{path}request_id {request_id!r} belongs to the session's last request, which had different content; use "
+            "a unique id for each request",
             field=f"{path}request_id",
         )
     return True
 
 
 def check_position(position: int, expected: int | None) -> None:
-    """Raise PositionMismatchError if a state is not where its caller believes it to be."""
+    """Raises PositionMismatchError if a state is not at the position that the caller expects."""
     if expected is not None and position != expected:
         raise PositionMismatchError(
-            f"the state is at position {position}, not at {expected} as expected_position says; "
-            "nothing was run, look at it and try again from there",
+            f"expected_position is {expected}, but the state is at position {position}; nothing was run, read the "
+            "session and retry from its position",
             metadata={"position": str(position), "expected_position": str(expected)},
         )
 
 
 def check_checkpoint(stored: stored_pb2.StoredSession, spec: StateSpec, checkpoints_max: int) -> None:
-    """Raise InvalidFieldError if the checkpoint that a request asks for would be one too many."""
+    """Raises InvalidFieldError if the session has no room for the checkpoint that a request creates."""
     names = {checkpoint.name for checkpoint in stored.checkpoints}
     if spec.checkpoint and spec.checkpoint not in names and len(names) >= checkpoints_max:
         raise InvalidFieldError(
-            f"the session keeps {len(names)} checkpoints, the most there can be; rewind it to drop the later ones, or "
-            "use one of their names to replace it",
+            f"the session has {len(names)} checkpoints, the limit is {checkpoints_max}; rewind it to drop the later "
+            "ones, or use an existing name to replace that one",
             field=f"{spec.path}state.checkpoint",
         )
 
 
 def find_checkpoint(stored: stored_pb2.StoredSession, name: str) -> int:
-    """Index of the checkpoint of this name. Raises: CheckpointNotFoundError."""
+    """Returns the index of the checkpoint with this name. Raises: CheckpointNotFoundError."""
     names = [checkpoint.name for checkpoint in stored.checkpoints]
     if name not in names:
         raise CheckpointNotFoundError(
-            f"the session keeps no checkpoint {name!r}; it keeps: {', '.join(names) or 'none'}",
+            f"the session has no checkpoint {name!r}; available: {', '.join(names) or 'none'}",
             resource=("checkpoint", name),
         )
     return names.index(name)
 
 
 def state_at(stored: stored_pb2.StoredSession, checkpoint: str) -> pb.SnapshotPayload:
-    """A copy of the state now ("") or at a checkpoint, with the tokens so far if they are kept."""
+    """Returns a copy of the current state ("") or of a checkpoint, with its tokens if they are kept."""
     if not checkpoint:
-        return copied(stored.state)
+        return copy_state(stored.state)
     return with_tokens(stored, stored.checkpoints[find_checkpoint(stored, checkpoint)].state)
 
 
 def with_tokens(stored: stored_pb2.StoredSession, payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
-    """A copy of a state on the way to now, with the tokens so far if they are kept."""
-    whole = copied(payload)
+    """Returns a copy of an earlier state, with its tokens if they are kept."""
+    whole = copy_state(payload)
     whole.tokens.extend(stored.state.tokens[: payload.position])
     return whole
 
 
-def copied(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
-    """A state that can be changed without changing this one."""
-    twin = pb.SnapshotPayload()
-    twin.CopyFrom(payload)
-    return twin
+def copy_state(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
+    """Returns a copy of a state."""
+    copy = pb.SnapshotPayload()
+    copy.CopyFrom(payload)
+    return copy
 
 
-def bare(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
-    """A copy of a state without its tokens."""
-    twin = copied(payload)
-    twin.ClearField("tokens")
-    return twin
+def copy_without_tokens(payload: pb.SnapshotPayload) -> pb.SnapshotPayload:
+    """Returns a copy of a state without its tokens."""
+    copy = copy_state(payload)
+    copy.ClearField("tokens")
+    return copy
 
 
 def apply(stored: stored_pb2.StoredSession, after: pb.SnapshotPayload, spec: StateSpec, seed: int) -> None:
-    """Move a session on: a request began where it is now and ended at ``after``."""
-    before, checkpoint = bare(stored.state), spec.checkpoint
+    """Advances a session: a request has continued its current state and ended at ``after``."""
+    before, checkpoint = copy_without_tokens(stored.state), spec.checkpoint
     _remember(stored, spec.request_id, spec.request_digest)
     if spec.request_id:
         stored.last.seed = seed
@@ -136,13 +146,15 @@ def apply(stored: stored_pb2.StoredSession, after: pb.SnapshotPayload, spec: Sta
     stored.state.CopyFrom(after)
     if checkpoint:
         others = [kept for kept in stored.checkpoints if kept.name != checkpoint]
-        kept = stored_pb2.StoredCheckpoint(name=checkpoint, create_time=after.create_time, state=bare(after))
+        kept = stored_pb2.StoredCheckpoint(
+            name=checkpoint, create_time=after.create_time, state=copy_without_tokens(after)
+        )
         del stored.checkpoints[:]
         stored.checkpoints.extend([*others, kept])
 
 
 def rewind(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> None:
-    """Set a session back to a checkpoint and drop the later ones. Raises: CheckpointNotFoundError."""
+    """Resets a session to a checkpoint and drops the later ones. Raises: CheckpointNotFoundError."""
     index = find_checkpoint(stored, checkpoint)
     back = state_at(stored, checkpoint)
     _remember(stored, request_id, rewind_digest(checkpoint))
@@ -151,12 +163,12 @@ def rewind(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -
 
 
 def rewind_digest(checkpoint: str) -> bytes:
-    """What tells a rewind from another request: a few bytes, and never those of a digest."""
+    """Returns the request digest of a rewind. It is shorter than any other digest."""
     return f"rewind {checkpoint}".encode()
 
 
 def fork(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> stored_pb2.StoredSession:
-    """The content of a copy, from now ("") or from a checkpoint. Raises: CheckpointNotFoundError."""
+    """Returns a copy of a session at its current state ("") or a checkpoint. Raises: CheckpointNotFoundError."""
     end = find_checkpoint(stored, checkpoint) + 1 if checkpoint else len(stored.checkpoints)
     return stored_pb2.StoredSession(
         state=state_at(stored, checkpoint),
@@ -167,7 +179,7 @@ def fork(stored: stored_pb2.StoredSession, checkpoint: str, request_id: str) -> 
 
 
 def _remember(stored: stored_pb2.StoredSession, request_id: str, request_digest: bytes) -> None:
-    """From now on this request is the last one, and the one before is one of those before."""
+    """Makes this request the last one, and moves the previous one to the earlier ones."""
     if stored.last.request_id:
         stored.applied_before.append(stored.last.request_id)
         del stored.applied_before[:-APPLIED_MAX]

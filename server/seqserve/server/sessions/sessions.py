@@ -1,4 +1,4 @@
-"""Sessions: what a request with state goes through, from its start to its commit."""
+"""Begins the transactions of requests with state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from seqserve.v1 import stored_pb2
 
 
 class Sessions:
-    """The door for every request that may carry state."""
+    """Begins a transaction for every request that may carry state."""
 
     def __init__(
         self,
@@ -42,7 +42,14 @@ class Sessions:
         settings: SessionSettings,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Args: now: unix time in seconds."""
+        """Stores the arguments.
+
+        Args:
+            repository: The loaded versions.
+            live_sessions: The store.
+            settings: Limits and policies.
+            now: Returns the unix time in seconds.
+        """
         self.counts = live_sessions.counts
         self._repository = repository
         self._live_sessions = live_sessions
@@ -54,14 +61,22 @@ class Sessions:
     async def begin(
         self, spec: StateSpec | None, ref: tuple[str, int | None], owner: str
     ) -> AsyncGenerator[StateTransaction]:
-        """Choose the model, find the state, and hold the session and the model until the block is left.
+        """Chooses the model, reads the state, and holds the session and the model until the block is left.
 
         Args:
-            spec: None: no state comes or goes.
-            ref: name and version of the model as the request has them.
-            owner: who asks: fields.owner of the call.
-        Raises: SessionNotFoundError, SessionExpiredError, SessionBusyError, PositionMismatchError,
-            ServableMismatchError, SnapshotInvalidError, InvalidFieldError; as Repository.model and the store.
+            spec: What the request says about its state. None: it has none.
+            ref: Name and version of the model in the request.
+            owner: The caller, as fields.owner returns it.
+
+        Raises:
+            SessionNotFoundError, SessionExpiredError: There is no live session.
+            SessionBusyError: Another request advances the session.
+            PositionMismatchError: The state is not at the expected position.
+            ServableMismatchError: The model cannot continue the state.
+            SnapshotInvalidError: The snapshot is invalid.
+            InvalidFieldError: Fields of the spec contradict the session or the model.
+            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: As Repository.model.
+            StoreFullError, StoreUnavailableError, StoreDataLossError: The store failed.
         """
         async with AsyncExitStack() as stack:
             if spec is None:
@@ -72,11 +87,11 @@ class Sessions:
                 transaction = await self._begin_holding(spec, ref, SessionKey(owner, spec.session_id), stack)
             else:
                 transaction = await self._begin_reading(spec, ref, SessionKey(owner, spec.session_id))
-            with self._repository.hold(transaction.model):  # nothing was awaited since it was chosen
+            with self._repository.hold(transaction.model):  # no await since it was chosen, so it is still loaded
                 yield transaction
 
     def _begin_stateless(self, spec: StateSpec, ref: tuple[str, int | None]) -> StateTransaction:
-        """A request with a snapshot, or with a new sequence."""
+        """Begins a request that continues a snapshot or a new sequence."""
         if spec.snapshot is None:
             check_position(0, spec.expected_position)
             return self._without_session(spec, self._repository.model(*ref), SequenceState.new())
@@ -86,7 +101,7 @@ class Sessions:
         return self._without_session(spec, model, initial, keep_tokens=bool(len(initial.tokens)))
 
     async def _begin_reading(self, spec: StateSpec, ref: tuple[str, int | None], key: SessionKey) -> StateTransaction:
-        """A request that begins where a session is and leaves it there: it does not need the session for itself."""
+        """Begins a request that reads a session and does not advance it, so it needs no lease."""
         session = await (self._live_sessions.find(key) if spec.create else self._live_sessions.read(key))
         if session is None:
             check_position(0, spec.expected_position)
@@ -98,7 +113,7 @@ class Sessions:
     def _without_session(
         self, spec: StateSpec, model: Model, initial: SequenceState, *, keep_tokens: bool = False
     ) -> StateTransaction:
-        """A request that leaves no session behind."""
+        """Returns the transaction of a request that stores no session."""
         if spec.destination is Destination.DISCARD:
             return StateTransaction(model, initial)
         require_state(model)
@@ -110,7 +125,7 @@ class Sessions:
     async def _begin_holding(
         self, spec: StateSpec, ref: tuple[str, int | None], key: SessionKey, stack: AsyncExitStack
     ) -> StateTransaction:
-        """A request that advances a session, or repeats one that did."""
+        """Begins a request that advances a session, or repeats one that did."""
         lease = await self._acquire(key, spec, stack)
         session = await (self._live_sessions.find(key) if spec.create else self._live_sessions.read(key))
         if session is not None and was_applied(session.stored, spec.request_id, spec.request_digest, spec.path):
@@ -128,7 +143,7 @@ class Sessions:
         return SessionTransaction(model, initial, spec, self._live_sessions, lease, session, self._now())
 
     async def _acquire(self, key: SessionKey, spec: StateSpec, stack: AsyncExitStack) -> Lease | None:
-        """The lease of a session, in line if the request wants to wait; None: it needs none, for it was applied."""
+        """Returns the lease of a session, after waiting if requested. None: the request was applied and needs none."""
         while True:
             try:
                 return await stack.enter_async_context(self._live_sessions.hold(key, spec.request_id))
@@ -147,7 +162,7 @@ class Sessions:
         return RepeatedTransaction(model, replace(initial, seed=last.seed), session, spec)
 
     def _new_session(self, spec: StateSpec, model: Model, key: SessionKey) -> Session:
-        """A session that is created by its first request's commit."""
+        """Returns a session that the commit of its first request creates."""
         identity = model.servable.id
         record = Record(key, identity.model, identity.digest, 0, self._settings.ttl_default_s, b"")
         state = pack(SequenceState.new(), model.servable, self._now())
@@ -156,26 +171,27 @@ class Sessions:
     def _resolve_stored(
         self, session: Session, payload: pb.SnapshotPayload, ref: tuple[str, int | None]
     ) -> tuple[Model, SequenceState]:
-        """As goes_on, for a state that this server's store has kept."""
+        """Calls resolve_model for a stored state, which must be valid."""
         try:
             return resolve_model(payload, ref, self._repository, self._settings.on_model_change)
         except SnapshotInvalidError as error:
             raise StoreDataLossError(
-                f"what the store keeps of session {session.record.key.id!r} is damaged: {error.message}"
+                f"the stored data of session {session.record.key.id!r} is damaged: {error.message}"
             ) from error
 
 
 def _check_keep_tokens(model: Model, initial: SequenceState, field: str, *, wanted: bool) -> bool:
-    """Whether the tokens are kept.
+    """Returns whether the tokens are kept.
 
-    Raises: InvalidFieldError if they should be, but the ones before were not, or they are not all that it reads.
+    Raises:
+        InvalidFieldError: They should be, but earlier tokens were not kept, or the model reads more than token ids.
     """
     if wanted:
         require_tokens_alone(model, field)
     if wanted and initial.position and not len(initial.tokens):
         raise InvalidFieldError(
-            f"{field} is set at position {initial.position}, but the tokens before were not kept; set it from the "
-            "beginning of a sequence on",
+            f"{field} is set at position {initial.position}, but the earlier tokens were not kept; set it from the "
+            "first request of a sequence on",
             field=field,
         )
     return wanted

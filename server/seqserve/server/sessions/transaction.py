@@ -1,4 +1,4 @@
-"""A request that carries state: where it begins, and the commit of what it leaves."""
+"""Transactions: the initial state of a request, and the commit of its final state."""
 
 from __future__ import annotations
 
@@ -18,29 +18,46 @@ from seqserve.server.stores import Lease
 
 
 class StateTransaction:
-    """One request between its start and its commit; this one's state goes nowhere."""
+    """A request between its beginning and its commit. The final state of this one is discarded.
 
-    wants_state: ClassVar[bool] = False  # whether FinalState.state is needed; if not, it may be None
-    already_applied: ClassVar[bool] = False  # the request is repeated; its end changes nothing
-    keeps_tokens = False  # whether FinalState.prompt_tokens is needed of a model that is no language model
+    Attributes:
+        model: The version that runs the request.
+        initial: The state that the request continues.
+        wants_state: Whether FinalState.state is needed. If not, it may be None.
+        already_applied: The request repeats one that was applied, so its commit changes nothing.
+        keeps_tokens: Whether FinalState.prompt_tokens is needed of a model that is not a language model.
+    """
+
+    wants_state: ClassVar[bool] = False
+    already_applied: ClassVar[bool] = False
+    keeps_tokens = False
 
     def __init__(self, model: Model, initial: SequenceState) -> None:
-        """Args: model: the version that runs it; it stays loaded until the end."""
+        """Stores the arguments.
+
+        Args:
+            model: The version that runs the request. It stays loaded until the transaction ends.
+            initial: The state that the request continues.
+        """
         self.model = model
         self.initial = initial
 
     async def commit(self, final_state: FinalState) -> StateResult:
-        """Put the state where the request wants it; call it before the last message is written, for every request.
+        """Stores the final state where the request wants it. Every request commits before its last message is written.
 
-        Without it (an error, a cancel, a deadline) a session stays as it was.
-        Raises: LeaseLostError if another took the session over; SessionNotFoundError if it was deleted meanwhile;
-            StoreFullError, StoreUnavailableError.
+        Without a commit (an error, a cancellation, a deadline) a session stays unchanged.
+
+        Raises:
+            LeaseLostError: Another request took the session over.
+            SessionNotFoundError: The session was deleted meanwhile.
+            StoreFullError: The store has no room.
+            StoreUnavailableError: The store failed.
         """
         return StateResult(final_state.position)
 
 
 class RepeatedTransaction(StateTransaction):
-    """A request that was applied before: it is answered again, from where it began then."""
+    """A request that was applied before. It runs again from the same state, so that the answer is the same."""
 
     already_applied = True
 
@@ -50,36 +67,46 @@ class RepeatedTransaction(StateTransaction):
         self._path = spec.path
 
     async def commit(self, final_state: FinalState) -> StateResult:
-        """Tell where the session is; the state was applied the first time.
+        """Returns where the session is. The state was applied the first time.
 
-        Raises: InvalidFieldError for another request by the same id: what generates nothing ends where its input does.
+        Raises:
+            InvalidFieldError: Another request has the same id: it generates nothing, so its input decides where it
+                ends.
         """
         record = self._record
         if final_state.position != record.position and not len(final_state.generated_tokens):
             raise InvalidFieldError(
-                f"the session's last request by this {self._path}request_id ended at position {record.position}, this "
-                f"one at {final_state.position}; give each request an id of its own",
+                f"the session's last request with this {self._path}request_id ended at position {record.position}, "
+                f"this one at {final_state.position}; use a unique id for each request",
                 field=f"{self._path}request_id",
             )
         return StateResult(record.position, record.key.id, record.expires_s, already_applied=True)
 
 
 class SnapshotTransaction(StateTransaction):
-    """The state goes into the answer."""
+    """A request whose final state is returned as a snapshot."""
 
     wants_state = True
 
     def __init__(
         self, model: Model, initial: SequenceState, key: bytes | None, now_s: float, *, keep_tokens: bool
     ) -> None:
-        """Args: key: signs the snapshot. now_s: unix time."""
+        """Stores the arguments.
+
+        Args:
+            model: The version that runs the request.
+            initial: The state that the request continues.
+            key: Signs the snapshot. None: it is not signed.
+            now_s: Unix time in seconds.
+            keep_tokens: Whether the snapshot contains all tokens.
+        """
         super().__init__(model, initial)
         self._key = key
         self._now_s = now_s
         self.keeps_tokens = keep_tokens
 
     async def commit(self, final_state: FinalState) -> StateResult:
-        """Make the snapshot."""
+        """Returns the snapshot."""
         after = next_state(self.initial, final_state, keep_tokens=self.keeps_tokens)
         return StateResult(
             final_state.position, snapshot=seal(pack(after, self.model.servable, self._now_s), self._key)
@@ -87,7 +114,7 @@ class SnapshotTransaction(StateTransaction):
 
 
 class SessionTransaction(StateTransaction):
-    """The state goes into a session, which the request holds."""
+    """A request whose final state is stored in a session, whose lease it holds."""
 
     wants_state = True
 
@@ -101,7 +128,17 @@ class SessionTransaction(StateTransaction):
         session: Session,
         now_s: float,
     ) -> None:
-        """Args: session: as it was read; to be created if its record has no time of creation. now_s: unix time."""
+        """Stores the arguments.
+
+        Args:
+            model: The version that runs the request.
+            initial: The state that the request continues.
+            spec: What the request says about its state.
+            live_sessions: The store.
+            lease: The lease of the session.
+            session: As it was read. It is created if its record has no time of creation.
+            now_s: Unix time in seconds.
+        """
         super().__init__(model, initial)
         self._spec = spec
         self._live_sessions = live_sessions
@@ -111,7 +148,7 @@ class SessionTransaction(StateTransaction):
         self.keeps_tokens = session.stored.keep_tokens
 
     async def commit(self, final_state: FinalState) -> StateResult:
-        """Write the session, or create it."""
+        """Writes or creates the session."""
         spec, stored, record = self._spec, self._session.stored, self._session.record
         after = next_state(self.initial, final_state, keep_tokens=self.keeps_tokens)
         apply(stored, pack(after, self.model.servable, self._now_s), spec, final_state.seed)
@@ -130,17 +167,17 @@ class SessionTransaction(StateTransaction):
             kept, created = await self._live_sessions.store.create(record)
             if not created:
                 raise LeaseLostError(
-                    f"another request has created session {record.key.id!r} meanwhile; try again, and it is found",
+                    f"another request has created session {record.key.id!r} meanwhile; retry to continue it",
                     resource=("session", record.key.id),
                 )
             self._live_sessions.counts.created += 1
-        # Before the answer's end is told: a server that is killed after it must not keep the session from its caller.
+        # Before the last message is sent: a server that is killed after it must not keep the session locked.
         await self._live_sessions.release(self._lease)
         return StateResult(kept.position, kept.key.id, kept.expires_s)
 
 
 def next_state(initial: SequenceState, final_state: FinalState, *, keep_tokens: bool) -> SequenceState:
-    """Where the sequence goes on after a request. Raises: ValueError if the ending does not fit the start."""
+    """Returns the state that the next request continues. Raises: ValueError if the two states do not fit."""
     if not final_state.position:
         return SequenceState.new()
     read, made, trails = final_state.prompt_tokens, final_state.generated_tokens, final_state.last_token is not None

@@ -178,7 +178,7 @@ async def test_a_retried_stream_is_answered_again_and_not_applied_twice(channel:
     assert repeated.state.position == 4
     with pytest.raises(
         grpc.aio.AioRpcError,
-        match=r"this config\.request_id ended at position 4, this one at 5; give each request an id",
+        match=r"this config\.request_id ended at position 4, this one at 5; use a unique id for each request",
     ):
         await streamed(channel, "max", [*pieces, ["on"]], state=INTO, request_id="r")
     _, finished = await streamed(channel, "max", [["on"]], state=INTO)
