@@ -144,13 +144,13 @@ def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead
     tokenization = Tokenization(model.manifest, folder)
     feeds = [engine.open(StepStreamRequest(lookahead=lookahead)) for _ in sentences]
     for feed, sentence in zip(feeds, sentences, strict=True):
-        engine.feed(feed, tokenization.tokenize_words(sentence.words, "words").inputs)
-        engine.finish(feed)
+        feed.push(tokenization.tokenize_words(sentence.words, "words").inputs)
+        feed.finish()
     while engine.step():
         pass
     labels = model.manifest.labels
     scores = [
-        np.concatenate([steps.scores for steps in answers[feed.stream] if steps.scores is not None]) for feed in feeds
+        np.concatenate([steps.scores for steps in answers[feed.output] if steps.scores is not None]) for feed in feeds
     ]
     chosen = choose_labels(scores, chain=chain_of(labels))
     return [labels.names[label] for choices in chosen for label in choices.labels]

@@ -79,7 +79,7 @@ def a_generation(
     return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
 
 
-def a_feed(*, caller: str = "", deadline_s: float | None = None) -> StepStreamSequence:
+def a_stream(*, caller: str = "", deadline_s: float | None = None) -> StepStreamSequence:
     """A feed that is not open yet."""
     state = (np.zeros((1, 1, 1), np.float32),)
     return StepStreamSequence(

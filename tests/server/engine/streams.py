@@ -11,7 +11,7 @@ import numpy as np
 from seqserve.server.decoding.logprobs import StepReport
 from seqserve.server.engine.output_stream import StreamChunk, StreamResult
 from seqserve.server.engine.requests import Admission, ScoreStreamRequest, StreamRequest
-from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import ServeError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
@@ -26,7 +26,7 @@ class Feeder:
 
     rig: Rig
     request: StreamRequest
-    feed: StreamingSequence
+    stream: StreamHandle
     past: Past = NOTHING
     tokens: list[int] = field(default_factory=list[int])
     ends: list[int] = field(default_factory=list[int])  # tokens fed when a sentence ended
@@ -38,7 +38,7 @@ class Feeder:
 
     @property
     def end(self) -> StreamResult | None:
-        result = self.feed.stream.result
+        result = self.stream.output.result
         assert result is None or isinstance(result, StreamResult)
         return result
 
@@ -48,20 +48,19 @@ class Feeder:
 
     def give(self, tokens: Listed[int]) -> None:
         self.tokens += tokens
-        self.rig.engine.feed(self.feed, token_inputs(tokens))
+        self.stream.push(token_inputs(tokens))
 
     def end_sentence(self) -> None:
-        assert isinstance(self.feed, StepStreamSequence)
         self.ends.append(len(self.tokens))
-        self.rig.engine.end_sentence(self.feed)
+        self.stream.end_sentence()
 
     def finish(self, error: ServeError | None = None) -> None:
         self.finished = True
-        self.rig.engine.finish(self.feed, error)
+        self.stream.finish(error)
 
     def read(self) -> None:
         """Take what is there."""
-        stream = self.feed.stream
+        stream = self.stream.output
         try:
             while stream._answers or (stream._error and not self.error):
                 if isinstance(self.request, ScoreStreamRequest):
@@ -142,7 +141,7 @@ class FeedRig(Rig):
 
     def leave(self, feeder: Feeder) -> None:
         """Its caller goes away."""
-        self.engine.cancel(feeder.feed)
+        feeder.stream.cancel()
         self.feeders.remove(feeder)
 
     def step(self) -> bool:

@@ -125,7 +125,7 @@ def give(rig: FeedRig, feeder: Feeder, tokens: list[int], then: str) -> None:
         case "end":
             feeder.end_sentence()
         case "flush":
-            rig.engine.flush(feeder.feed)
+            feeder.stream.flush()
         case "run":
             rig.run()
         case "step":
@@ -183,15 +183,15 @@ def test_a_flush_shows_what_is_there_once(model: Model) -> None:
     rig.run()
     assert shown(feeder) == []
     for _ in range(2):
-        rig.engine.flush(feeder.feed)
+        feeder.stream.flush()
         rig.run()
         assert shown(feeder) == [(0, 2, True)]
     feeder.give([3, 4])
-    rig.engine.flush(feeder.feed)
+    feeder.stream.flush()
     rig.run()
     assert shown(feeder) == [(0, 1, False), (1, 3, True)]
     feeder.end_sentence()
-    rig.engine.flush(feeder.feed)
+    feeder.stream.flush()
     rig.run()
     assert shown(feeder) == [(1, 3, False), (4, 0, True)], "all is final: the flush is answered by nothing"
 
@@ -203,7 +203,7 @@ def test_the_forward_state_of_one_layer_does_not_depend_on_the_look_ahead(model:
         feeder = rig.open(StepStreamRequest(lookahead=lookahead))
         feeder.give([1, 2, 3, 4, 5] + [6] * lookahead)
         rig.run()
-        rows.append(feeder.feed.row)
+        rows.append(feeder.stream.sequence.row)
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_array_equal(rows[0], rows[2])
 
@@ -225,7 +225,7 @@ def test_a_sentence_without_end_is_refused_if_it_is_to_be_answered_as_a_whole(mo
     feeder.end_sentence()
     feeder.give([1] * LENGTH_MAX)
     with pytest.raises(InputTooLongError, match=r"41 tokens so far, at most 40 .* send a sentence_end where it ends"):
-        rig.engine.feed(feeder.feed, token_inputs([2]))
+        feeder.stream.push(token_inputs([2]))
     feeder.finish()
     rig.run()
     check(feeder, rig.engine.servable, None)
@@ -237,8 +237,8 @@ def test_a_sentence_without_end_is_read_in_little_memory_with_a_look_ahead(model
     for _ in range(50):
         feeder.give([1, 2, 3])
         rig.run()
-        assert isinstance(feeder.feed, StepStreamSequence)
-        assert sum(map(len, feeder.feed._pieces)) == 2
+        assert isinstance(feeder.stream.sequence, StepStreamSequence)
+        assert sum(map(len, feeder.stream.sequence._pieces)) == 2
     feeder.finish()
     rig.run()
     check(feeder, rig.engine.servable, 2)
@@ -265,8 +265,8 @@ def test_steps_that_are_shown_and_not_read_count_as_unanswered(model: Model) -> 
     for token in range(4):
         feeder.give([token])
         rig.run()
-    assert feeder.feed.backlog == 1 + 2 + 3 + 4
+    assert feeder.stream.backlog == 1 + 2 + 3 + 4
     feeder.read()
-    assert feeder.feed.backlog == 0
+    assert feeder.stream.backlog == 0
     feeder.end_sentence()
-    assert feeder.feed.backlog == 4
+    assert feeder.stream.backlog == 4

@@ -229,7 +229,7 @@ def test_a_first_token_an_end_and_an_error_never_wait(loop: ManualLoop) -> None:
     assert len(crowd[2].messages) == before[2]  # it waits for more
 
 
-def test_a_feed_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> None:
+def test_a_stream_whose_input_is_all_answered_never_waits(loop: ManualLoop) -> None:
     dispatcher = courier_on(loop, share=0.01)
     under_load(loop, dispatcher, [Watched(loop, cost_s=0.01) for _ in range(4)], 41)
     feed, busy = Watched(loop), Watched(loop)

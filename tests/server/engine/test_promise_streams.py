@@ -106,7 +106,7 @@ class Walk:
             assert len(self.rig.scheduler.open_streams) >= self.rig.scheduler.settings.open_streams_max
             self.counts["refused"] += 1
         else:
-            self.lost.append(weakref.ref(feeder.feed))
+            self.lost.append(weakref.ref(feeder.stream.sequence))
             self.counts["opened"] += 1
 
     def feed(self, feeder: Feeder) -> None:

@@ -17,7 +17,7 @@ from seqserve.server.engine.streaming import StepStreamSequence
 from seqserve.server.errors import QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
-from tests.server.engine.sequences import a_feed, a_generation, carry_out, read_all
+from tests.server.engine.sequences import a_generation, a_stream, carry_out, read_all
 
 
 class SchedulerWalk(RuleBasedStateMachine):
@@ -85,7 +85,7 @@ class SchedulerWalk(RuleBasedStateMachine):
 
     @rule(caller=st.sampled_from("ab"), patience=st.sampled_from([None, None, 2]))
     def open(self, caller: str, patience: int | None) -> None:
-        feed = a_feed(caller=caller, deadline_s=None if patience is None else self.now_s + patience)
+        feed = a_stream(caller=caller, deadline_s=None if patience is None else self.now_s + patience)
         if len(self.open_streams) >= self.scheduler.settings.open_streams_max:
             with pytest.raises(QueueFullError, match="client streams are open"):
                 self.scheduler.open(feed)
@@ -99,12 +99,12 @@ class SchedulerWalk(RuleBasedStateMachine):
         feed = self.open_streams[which % len(self.open_streams)]
         if not feed.finished:
             if steps:
-                feed.feed(token_inputs([0] * steps))
+                feed.push(token_inputs([0] * steps))
             if ends == "sentence":
                 feed.end_sentence()
             if ends == "all":
                 feed.finish(None)
-            self.scheduler.call(feed)
+            self.scheduler.enqueue(feed)
 
     @rule(which=st.integers(0, 100))
     @precondition(lambda self: self.open_streams)
@@ -185,7 +185,7 @@ class SchedulerWalk(RuleBasedStateMachine):
         """With readers that read, everybody comes to an end; and then nothing is left."""
         for feed in self.open_streams:
             feed.finish(None)
-            self.scheduler.call(feed)
+            self.scheduler.enqueue(feed)
         for _ in range(10_000):
             for sequence in self.live:
                 read_all(sequence)

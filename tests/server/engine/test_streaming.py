@@ -32,7 +32,7 @@ def test_feeds_with_a_token_each_share_one_run(tiny: LoadedModel) -> None:
     assert [feeder.check(tiny.oracle) for feeder in feeders] == [3] * 64
 
 
-def test_a_feed_that_rests_is_in_no_line_and_costs_no_step(tiny: LoadedModel) -> None:
+def test_a_stream_that_rests_is_in_no_line_and_costs_no_step(tiny: LoadedModel) -> None:
     alone, rig = FeedRig(tiny), FeedRig(tiny, BatchSettings(queue_depth_max=1, size_max=2))
     feeders = [rig.open(ScoreStreamRequest()) for _ in range(100)]
     for feeder in feeders:
@@ -122,7 +122,7 @@ def test_what_was_fed_before_an_error_is_answered_before_it(tiny: LoadedModel, s
     assert feeder.check(tiny.oracle) == 30 - scores
 
 
-def test_a_feed_without_input_ends_with_the_state_that_it_began_with(tiny: LoadedModel) -> None:
+def test_a_stream_without_input_ends_with_the_state_that_it_began_with(tiny: LoadedModel) -> None:
     rig = FeedRig(tiny)
     feeders = [rig.open(StepStreamRequest(keeps_state=True)), rig.open(ScoreStreamRequest(keeps_state=True))]
     for feeder in feeders:
@@ -167,7 +167,7 @@ def test_what_happens_while_the_graph_runs_counts_after_the_run(
         assert feeder.steps[-1].ends_sentence
 
 
-def test_a_feed_that_has_ended_takes_no_more(tiny: LoadedModel) -> None:
+def test_a_stream_that_has_ended_takes_no_more(tiny: LoadedModel) -> None:
     """Its caller's next message may come just then."""
     rig = FeedRig(tiny)
     feeder = rig.open(StepStreamRequest())
@@ -193,7 +193,7 @@ def test_a_step_that_fails_ends_its_feeds_and_no_others(tiny: LoadedModel, monke
     other.give([3])
     rig.run()
     assert other.check(tiny.oracle) == 1
-    assert rig.scheduler.open_streams == {other.feed}
+    assert rig.scheduler.open_streams == {other.stream.sequence}
 
 
 def test_only_so_many_feeds_are_open_at_a_time(tiny: LoadedModel) -> None:
@@ -212,17 +212,18 @@ async def test_feeds_go_together_until_a_batch_is_full_and_engines_share_their_l
     settings = BatchSettings(engines=2, open_streams_max=5, size_max=4)
     engines = EnginePool(tiny.servable, tiny.table, settings, lambda _: None, ManualClock())
     feeds = [engines.open(StepStreamRequest()) for _ in range(5)]
-    assert [feed.engine_index for feed in feeds] == [0, 0, 1, 1, 0]
+    schedulers = [engine._scheduler for engine in engines.engines]
+    assert [schedulers.index(feed._scheduler) for feed in feeds] == [0, 0, 1, 1, 0]
     with pytest.raises(QueueFullError, match="5 client streams"):
         engines.open(StepStreamRequest())
-    engines.cancel(feeds.pop())
+    feeds.pop().cancel()
     for feed in feeds:
-        engines.feed(feed, token_inputs([1, 2]))
-        engines.finish(feed)
+        feed.push(token_inputs([1, 2]))
+        feed.finish()
     for engine in engines.engines:
         while engine.step():
             pass
-    assert all(feed.ended for feed in feeds)
+    assert all(feed.sequence.ended for feed in feeds)
     assert engines.stats().open_streams == 0
     assert engines.stats().prefill_steps == 2
 
@@ -241,7 +242,7 @@ async def test_what_comes_in_one_turn_of_the_event_loop_wakes_its_engine_once_an
     feeds = [engines.open(StepStreamRequest()) for _ in range(2)]
     for turn in range(3):
         for feed in feeds:
-            engines.feed(feed, token_inputs([turn]))
+            feed.push(token_inputs([turn]))
         assert not woken.is_set()
         await woken.wait()
         woken.clear()
@@ -266,16 +267,16 @@ async def test_one_who_feeds_waits_for_a_reader_that_lags_behind(tiny: LoadedMod
     feeder = rig.open(StepStreamRequest())
     feeder.stalls = True
     feeder.give(tiny.prompt(10))
-    assert feeder.feed.backlog == 10
-    waiting = asyncio.create_task(feeder.feed.until_below(10))
+    assert feeder.stream.backlog == 10
+    waiting = asyncio.create_task(feeder.stream.until_below(10))
     rig.run()
     await asyncio.sleep(0)
-    assert feeder.feed.backlog == 10
+    assert feeder.stream.backlog == 10
     assert not waiting.done()
     feeder.read()
-    assert feeder.feed.backlog == 0
+    assert feeder.stream.backlog == 0
     await waiting
-    await feeder.feed.until_below(1)  # at once
+    await feeder.stream.until_below(1)  # at once
 
 
 @pytest.mark.parametrize("scores", [True, False])
@@ -286,10 +287,10 @@ def test_what_is_being_read_is_not_answered_yet(
     feeder = rig.open(ScoreStreamRequest() if scores else StepStreamRequest())
     feeder.give([1, 2, 3])
     seen: list[int] = []
-    during_the_next_run(monkeypatch, tiny, lambda: seen.append(feeder.feed.backlog))
+    during_the_next_run(monkeypatch, tiny, lambda: seen.append(feeder.stream.backlog))
     rig.step()
     assert seen == [3 - scores]
-    assert feeder.feed.backlog == 0
+    assert feeder.stream.backlog == 0
 
 
 @pytest.mark.parametrize("scores", [True, False])
@@ -302,12 +303,12 @@ def test_one_who_feeds_does_not_wait_for_tokens_that_are_only_read_again(tiny: L
         else StepStreamRequest(start=SequenceState(position=9, replay=replay))
     )
     feeder = rig.open(request, Past(tuple(range(9 + scores))))
-    assert feeder.feed.backlog == 0  # nobody would ever take their answers
+    assert feeder.stream.backlog == 0  # nobody would ever take their answers
     feeder.give([4])
-    assert feeder.feed.backlog == 1
+    assert feeder.stream.backlog == 1
     rig.run()
     assert feeder.check(tiny.oracle) == 1
-    assert feeder.feed.backlog == 0
+    assert feeder.stream.backlog == 0
 
 
 def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:
@@ -321,6 +322,6 @@ def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:
             feeder.steps.clear()
             feeder.reports.clear()
     for feeder in feeders:
-        held = [value for value in vars(feeder.feed).values() if hasattr(value, "__len__")]
+        held = [value for value in vars(feeder.stream.sequence).values() if hasattr(value, "__len__")]
         assert max(map(len, held), default=0) <= 32  # its state, of 2 x 8 units
-        assert feeder.feed.fed == 5000
+        assert feeder.stream.sequence.fed == 5000

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from seqserve.server.api.idle_timeout import Idleness
-from seqserve.server.engine.pool import EnginePool
-from seqserve.server.engine.streaming import StreamingSequence
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
@@ -83,30 +82,28 @@ class Incoming(Generic[MessageT]):
 
 
 @asynccontextmanager
-async def feeding(
-    engine: EnginePool, feed: StreamingSequence, reading: Coroutine[Any, Any, None]
-) -> AsyncGenerator[None]:
+async def feeding(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     """Run what reads the caller's messages and feeds the engine beside what writes its answers.
 
     The feed is finished when the reading ends; if that fails, its error comes after the answers to what was fed before.
     When the block is left, the reading is over and the feed is out of the engine.
     """
-    task = asyncio.create_task(_finishing(engine, feed, reading))
+    task = asyncio.create_task(_finishing(stream, reading))
     try:
         yield
     finally:
-        engine.cancel(feed)
+        stream.cancel()
         task.cancel()
         await asyncio.wait([task])
         reading.close()  # which has not begun if the block was left at once
 
 
-async def _finishing(engine: EnginePool, feed: StreamingSequence, reading: Coroutine[Any, Any, None]) -> None:
+async def _finishing(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -> None:
     try:
         await reading
     except ServeError as error:
-        engine.finish(feed, error)
+        stream.finish(error)
     except Exception as error:  # noqa: BLE001 - a defect here is told by the feed, which the writing side listens to
-        engine.finish(feed, InternalError.logged("reading a stream", error))
+        stream.finish(InternalError.logged("reading a stream", error))
     else:
-        engine.finish(feed)
+        stream.finish()

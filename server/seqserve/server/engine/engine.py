@@ -42,16 +42,15 @@ from seqserve.server.engine.sequence import (
 )
 from seqserve.server.engine.stats import EngineStats
 from seqserve.server.engine.steps import DecodeStep, PrefillStep, Step
-from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
+from seqserve.server.engine.stream_handle import StreamHandle
+from seqserve.server.engine.streaming import StreamingSequence
 from seqserve.server.errors import (
     DeadlineError,
     DrainingError,
     InternalError,
     InvalidFieldError,
     QueueFullError,
-    ServeError,
 )
-from seqserve.server.model.inputs import Inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.settings import BatchSettings
@@ -172,11 +171,27 @@ class Engine:
             self._awake.notify()
         return sequence
 
-    def open(self, request: StreamRequest, admission: Admission = Admission()) -> StreamingSequence:  # noqa: B008 - frozen
-        """Admit a request whose inputs come over time: it rests until it is fed.
+    def open(
+        self,
+        request: StreamRequest,
+        admission: Admission = Admission(),  # noqa: B008 - frozen
+        wake: Callable[[], None] | None = None,
+    ) -> StreamHandle:
+        """Opens a stream, whose inputs come over time. Its sequence rests until something is pushed.
 
-        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; TaskMismatchError for a
-            look-ahead that the model was not exported for.
+        Args:
+            request: What to compute for each step.
+            admission: Terms on which the stream is admitted.
+            wake: Called when something was pushed, to let the engine's thread look; None: `wake`, at once.
+
+        Returns:
+            The handle of the stream.
+
+        Raises:
+            QueueFullError: The limit of open streams is reached.
+            DrainingError: The engine is stopping.
+            DeadlineError: The deadline has passed already.
+            TaskMismatchError: The model was exported without what the look-ahead needs.
         """
         now_s = self.clock()
         if admission.deadline_s is not None and admission.deadline_s <= now_s:
@@ -198,39 +213,10 @@ class Engine:
                 raise
             self._stats.requests += 1
             self._awake.notify()
-        return feed
-
-    def feed(self, feed: StreamingSequence, inputs: Inputs) -> None:
-        """Give a feed more steps, at least one. From the event loop, as all that is told to a feed.
-
-        What a feed is told is seen when the thread looks again; `wake` lets it, if it sleeps.
-
-        Raises: InputTooLongError for a sentence that is too long to be answered as a whole; it has not got the steps.
-        """
-        with self._lock:
-            feed.feed(inputs)
-            self._scheduler.call(feed)
-
-    def end_sentence(self, feed: StepStreamSequence) -> None:
-        """What a feed was given is a whole sentence; what comes next begins from the initial state."""
-        with self._lock:
-            feed.end_sentence()
-            self._scheduler.call(feed)
-
-    def flush(self, feed: StreamingSequence) -> None:
-        """Answer what a feed was given, now, as well as can be."""
-        with self._lock:
-            feed.flush()
-            self._scheduler.call(feed)
-
-    def finish(self, feed: StreamingSequence, error: ServeError | None = None) -> None:
-        """Nothing more comes: when all that came is answered, its StreamResult does, or an error for its reader."""
-        with self._lock:
-            feed.finish(error)
-            self._scheduler.call(feed)
+        return StreamHandle(feed, self._scheduler, self._lock, wake or self.wake)
 
     def wake(self) -> None:
-        """Let the thread look at what feeds were told."""
+        """Lets the thread look at what was pushed."""
         with self._lock:
             self._awake.notify()
 

@@ -99,7 +99,7 @@ class LookaheadSequence(StepStreamSequence):
         flushed = max(self._flushes, default=0) > self._consumed  # not by index: the other thread may take the last one
         return flushed or (self._provisional and self._known > shown)
 
-    def feed(self, inputs: Inputs) -> None:
+    def push(self, inputs: Inputs) -> None:
         """Add steps.
 
         Raises: InputTooLongError for a sentence that is too long to be answered as a whole.
@@ -111,7 +111,7 @@ class LookaheadSequence(StepStreamSequence):
                 "sentence_end where it ends, choose a sentence_rule, or ask for a look-ahead",
                 field="config.finality",
             )
-        super().feed(inputs)
+        super().push(inputs)
 
     def next_run(self, longest: int) -> int:
         """Steps of its next window, which may be more than ``longest``, for it cannot be cut; 0: nothing to run."""

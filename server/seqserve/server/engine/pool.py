@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from dataclasses import fields, replace
+from functools import partial
 
 from seqserve.server.engine.engine import Engine
 from seqserve.server.engine.output_dispatcher import StepOutputs
@@ -20,9 +21,7 @@ from seqserve.server.engine.requests import Admission, Request, StreamRequest
 from seqserve.server.engine.scheduler import queue_full, too_many_streams
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.engine.stats import EngineStats
-from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
-from seqserve.server.errors import ServeError
-from seqserve.server.model.inputs import Inputs
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.model.servable import Servable, processors
 from seqserve.server.settings import BatchSettings
 
@@ -48,7 +47,7 @@ class EnginePool:
         self._settings = settings
         self._refused = 0  # before a index was chosen
         self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
-        self._called: set[int] = set()  # engines whose feeds were told something in this turn of the event loop
+        self._to_wake: set[int] = set()  # engines whose feeds were told something in this turn of the event loop
         self._rows = -(-settings.size_max // count)  # of a index's batch
         each = settings.model_copy(update={"size_max": self._rows})
         self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
@@ -82,7 +81,7 @@ class EnginePool:
         sequence.engine_index = index
         return sequence
 
-    def open(self, request: StreamRequest, admission: Admission = Admission()) -> StreamingSequence:  # noqa: B008 - frozen
+    def open(self, request: StreamRequest, admission: Admission = Admission()) -> StreamHandle:  # noqa: B008 - frozen
         """Admit a request whose inputs come over time: see Engine.
 
         Raises: QueueFullError if as many are open in all engines together as may; DrainingError, DeadlineError,
@@ -94,38 +93,16 @@ class EnginePool:
             raise too_many_streams(sum(feeds), self._settings)
         # Together as long as one batch holds them: each has a step at a time, and a run of many costs little more.
         index = min(range(len(feeds)), key=lambda each: feeds[each] // self._rows)
-        feed = self.engines[index].open(request, admission)
-        feed.engine_index = index
-        return feed
+        return self.engines[index].open(request, admission, partial(self._wake_soon, index))
 
-    def feed(self, feed: StreamingSequence, inputs: Inputs) -> None:
-        """Give a feed more steps: see Engine."""
-        self.engines[feed.engine_index].feed(feed, inputs)
-        self._call(feed.engine_index)
-
-    def end_sentence(self, feed: StepStreamSequence) -> None:
-        """End a feed's sentence: see Engine."""
-        self.engines[feed.engine_index].end_sentence(feed)
-        self._call(feed.engine_index)
-
-    def flush(self, feed: StreamingSequence) -> None:
-        """Answer what a feed was given: see Engine."""
-        self.engines[feed.engine_index].flush(feed)
-        self._call(feed.engine_index)
-
-    def finish(self, feed: StreamingSequence, error: ServeError | None = None) -> None:
-        """Nothing more comes for a feed: see Engine."""
-        self.engines[feed.engine_index].finish(feed, error)
-        self._call(feed.engine_index)
-
-    def _call(self, index: int) -> None:
-        """Wake a index at the end of this turn of the event loop: what came with the same turn shares a run."""
-        if index not in self._called:
-            self._called.add(index)
+    def _wake_soon(self, index: int) -> None:
+        """Wakes an engine at the end of this turn of the event loop: all that comes in one turn shares a run."""
+        if index not in self._to_wake:
+            self._to_wake.add(index)
             asyncio.get_running_loop().call_soon(self._wake, index)
 
     def _wake(self, index: int) -> None:
-        self._called.discard(index)
+        self._to_wake.discard(index)
         self.engines[index].wake()
 
     def cancel(self, sequence: Sequence) -> None:

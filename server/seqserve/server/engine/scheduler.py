@@ -79,9 +79,9 @@ class Scheduler:
             raise too_many_streams(len(self.open_streams), self.settings)
         self.open_streams.add(feed)
         self._deadlines.add(feed)
-        self.call(feed)
+        self.enqueue(feed)
 
-    def call(self, feed: StreamingSequence) -> None:
+    def enqueue(self, feed: StreamingSequence) -> None:
         """Put an open feed in line if it has something to do."""
         if feed not in self.ready_streams and feed.due and feed in self.open_streams:
             self.ready_streams[feed] = None
@@ -124,7 +124,7 @@ class Scheduler:
                 if feed.ended:
                     self._close(feed)
                 else:
-                    self.call(feed)  # at the end of the line
+                    self.enqueue(feed)  # at the end of the line
             return
         if isinstance(step, PrefillStep):
             self.prefilling = [sequence for sequence in self.prefilling if sequence.remaining and not sequence.ended]

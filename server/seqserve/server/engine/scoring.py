@@ -47,7 +47,7 @@ class ScoreStreamSequence(StreamingSequence):
         """Tokens fed so far that have a score."""
         return max(0, self.fed - self._unscored)
 
-    def feed(self, inputs: Inputs) -> None:
+    def push(self, inputs: Inputs) -> None:
         """Add tokens."""
         tokens: list[int] = inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
         self.fed += len(tokens)

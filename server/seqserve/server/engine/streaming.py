@@ -63,17 +63,15 @@ class StreamingSequence(Sequence):
         """
         return self.answerable - self.stream.taken[0] + self.stream.shown
 
-    async def until_below(self, limit: int) -> None:
-        """Wait until the backlog is below a limit."""
-        while self.backlog >= limit:
-            await self.stream.until_taken()
-
-    def feed(self, inputs: Inputs) -> None:
-        """Add steps."""
+    def push(self, inputs: Inputs) -> None:
+        """Adds steps."""
         raise NotImplementedError
 
+    def end_sentence(self) -> None:
+        """Ends a sentence. Does nothing for a sequence that has no sentences."""
+
     def flush(self) -> None:
-        """Answer what was fed, now."""
+        """Requests outputs for all steps pushed so far. Does nothing for a sequence that never holds steps back."""
 
     def finish(self, error: ServeError | None) -> None:
         """Nothing more comes: after what is there comes the end, or this error."""
@@ -154,8 +152,8 @@ class StepStreamSequence(StreamingSequence):
         """Tell when all that was fed is read, by provisional steps of which there are none."""
         self._flushes.append(self._known)
 
-    def feed(self, inputs: Inputs) -> None:
-        """Add steps."""
+    def push(self, inputs: Inputs) -> None:
+        """Adds steps."""
         self._add(inputs)
         self.fed += len(inputs)
 

@@ -16,9 +16,8 @@ from seqserve.server.api.execution import apart, results
 from seqserve.server.api.response_writer import writing
 from seqserve.server.decoding.classification import label_probabilities
 from seqserve.server.engine.output_stream import ForwardResult, StreamResult
-from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import ForwardRequest
-from seqserve.server.engine.streaming import StreamingSequence
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Repository
 from seqserve.server.sessions import Sessions
@@ -67,14 +66,14 @@ class ClassificationServicer(ClassificationServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, classifying = transaction.model.engine, ClassifyStream(config, transaction, self._limits)
-            feed = engine.open(classifying.request, fields.admission(context, engine))
-            reading = self._feed(incoming, idle_s, classifying, engine, feed)
-            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+            stream = engine.open(classifying.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, classifying, stream)
+            async with feeding(stream, reading), writing(context, self._limits.stream_unread_s) as write:
                 await write(classifying.started())
-                while steps := await feed.stream.take_chunks():
+                while steps := await stream.output.take_chunks():
                     if (update := classifying.update(steps[-1])) is not None:
                         await write(update)
-                end = await feed.stream.take_result(StreamResult)
+                end = await stream.output.take_result(StreamResult)
                 result = await transaction.commit(classifying.final_state(end))
                 await write(classifying.finished(end, state.state_result(result), incoming.reason))
 
@@ -83,16 +82,15 @@ class ClassificationServicer(ClassificationServiceServicer):
         incoming: Incoming[pb.StreamClassifyRequest],
         idle_s: float,
         classifying: ClassifyStream,
-        engine: EnginePool,
-        feed: StreamingSequence,
+        stream: StreamHandle,
     ) -> None:
         """Read the caller's messages and feed their tokens, one piece after the other: each gets its answer."""
         async for kind, message in incoming.input(idle_s):
-            await self._piece(classifying.steps(kind, message), engine, feed)
-        await self._piece(classifying.rest(), engine, feed)
+            await self._piece(classifying.steps(kind, message), stream)
+        await self._piece(classifying.rest(), stream)
 
-    async def _piece(self, steps: Iterator[Inputs], engine: EnginePool, feed: StreamingSequence) -> None:
+    async def _piece(self, steps: Iterator[Inputs], stream: StreamHandle) -> None:
         for inputs in steps:
-            engine.feed(feed, inputs)
-            await feed.until_below(self._settings.batch.steps_ahead_max)
-        await feed.until_below(1)
+            stream.push(inputs)
+            await stream.until_below(self._settings.batch.steps_ahead_max)
+        await stream.until_below(1)

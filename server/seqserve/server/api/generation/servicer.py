@@ -14,10 +14,9 @@ from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
 from seqserve.server.api.response_writer import Write, writing
 from seqserve.server.engine.output_stream import BeamResult, ScoreResult, StreamResult
-from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
-from seqserve.server.engine.streaming import StreamingSequence
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Sessions, StateTransaction
@@ -90,13 +89,13 @@ class GenerationServicer(GenerationServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, scoring = transaction.model.engine, ScoreStream(config, transaction, limits)
-            feed = engine.open(scoring.request, fields.admission(context, engine))
-            reading = self._feed(incoming, idle_s, scoring, engine, feed)
-            async with feeding(engine, feed, reading), writing(context, limits.stream_unread_s) as write:
+            stream = engine.open(scoring.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, scoring, stream)
+            async with feeding(stream, reading), writing(context, limits.stream_unread_s) as write:
                 await write(scoring.started())
-                while reports := await feed.stream.take_reports():
+                while reports := await stream.output.take_reports():
                     await write(scoring.piece(reports))
-                end = await feed.stream.take_result(StreamResult)
+                end = await stream.output.take_result(StreamResult)
                 result = await transaction.commit(scoring.final_state(end))
                 await write(scoring.finished(end, state.state_result(result), incoming.reason))
 
@@ -105,20 +104,19 @@ class GenerationServicer(GenerationServiceServicer):
         incoming: Incoming[pb.StreamScoreRequest],
         idle_s: float,
         scoring: ScoreStream,
-        engine: EnginePool,
-        feed: StreamingSequence,
+        stream: StreamHandle,
     ) -> None:
         """Read the caller's messages and feed their tokens."""
         async for kind, message in incoming.input(idle_s):
-            await self._piece(scoring.steps(kind, message), engine, feed)
-        await self._piece(scoring.rest(), engine, feed)
+            await self._piece(scoring.steps(kind, message), stream)
+        await self._piece(scoring.rest(), stream)
 
-    async def _piece(self, steps: Iterator[Inputs], engine: EnginePool, feed: StreamingSequence) -> None:
+    async def _piece(self, steps: Iterator[Inputs], stream: StreamHandle) -> None:
         """Feed no further ahead of the caller's reading than may be."""
         for inputs in steps:
-            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
-                await feed.until_below(most)
-            engine.feed(feed, inputs)
+            if stream.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await stream.until_below(most)
+            stream.push(inputs)
 
 
 def _scored(

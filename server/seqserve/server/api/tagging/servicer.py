@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, cast
+from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -16,9 +16,8 @@ from seqserve.server.api.tagging import convert
 from seqserve.server.api.tagging.stream import TagStream
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.output_stream import ForwardResult, StreamResult
-from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import ForwardRequest
-from seqserve.server.engine.streaming import StepStreamSequence
+from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import ServeError, StreamIdleError
 from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions import Sessions
@@ -62,12 +61,12 @@ class TaggingServicer(TaggingServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, tagging = transaction.model.engine, TagStream(config, transaction, self._limits)
-            feed = cast("StepStreamSequence", engine.open(tagging.request, fields.admission(context, engine)))
-            reading = self._feed(incoming, idle_s, tagging, engine, feed)
-            async with feeding(engine, feed, reading), writing(context, self._limits.stream_unread_s) as write:
+            stream = engine.open(tagging.request, fields.admission(context, engine))
+            reading = self._feed(incoming, idle_s, tagging, stream)
+            async with feeding(stream, reading), writing(context, self._limits.stream_unread_s) as write:
                 await write(tagging.started())
                 try:
-                    while answers := await feed.stream.take_chunks():
+                    while answers := await stream.output.take_chunks():
                         piece = await apart(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
                         if piece is not None:
                             await write(piece)
@@ -77,7 +76,7 @@ class TaggingServicer(TaggingServiceServicer):
                     await self._rest(write, tagging)
                     raise
                 await self._rest(write, tagging)
-                end = await feed.stream.take_result(StreamResult)
+                end = await stream.output.take_result(StreamResult)
                 result = await transaction.commit(tagging.final_state(end))
                 await write(tagging.finished(end, state.state_result(result), incoming.reason))
 
@@ -91,27 +90,24 @@ class TaggingServicer(TaggingServiceServicer):
         incoming: Incoming[pb.StreamTagRequest],
         idle_s: float,
         tagging: TagStream,
-        engine: EnginePool,
-        feed: StepStreamSequence,
+        stream: StreamHandle,
     ) -> None:
         """Read the caller's messages and feed what they settle, while not too much is unanswered."""
         async for kind, message in incoming.input(idle_s):
-            await self._cuts(tagging.cuts(kind, message), tagging, engine, feed)
+            await self._cuts(tagging.cuts(kind, message), tagging, stream)
             if kind == "flush":
-                engine.flush(feed)
-        await self._cuts(tagging.rest(), tagging, engine, feed)
+                stream.flush()
+        await self._cuts(tagging.rest(), tagging, stream)
 
-    async def _cuts(
-        self, cuts: Iterable[Cut], tagging: TagStream, engine: EnginePool, feed: StepStreamSequence
-    ) -> None:
+    async def _cuts(self, cuts: Iterable[Cut], tagging: TagStream, stream: StreamHandle) -> None:
         for cut in cuts:
             tagging.note(cut)
             if len(cut.inputs):
-                engine.feed(feed, cut.inputs)
+                stream.push(cut.inputs)
             if cut.ends_sentence:
-                engine.end_sentence(feed)
-            if feed.backlog >= (most := self._settings.batch.steps_ahead_max):
-                await feed.until_below(most)
+                stream.end_sentence()
+            if stream.backlog >= (most := self._settings.batch.steps_ahead_max):
+                await stream.until_below(most)
 
 
 def _answer(
