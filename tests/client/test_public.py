@@ -11,12 +11,12 @@ import pytest
 import seqserve.client
 from seqserve.client import (
     AsyncClient,
-    AsyncFeedStream,
+    AsyncDuplexStream,
     AsyncGenerationStream,
     AsyncSession,
     AsyncSessions,
     Client,
-    FeedStream,
+    DuplexStream,
     GenerationStream,
     Session,
     Sessions,
@@ -47,7 +47,7 @@ def test_every_exception_is_public() -> None:
         (Session, AsyncSession),
         (Sessions, AsyncSessions),
         (GenerationStream, AsyncGenerationStream),
-        (FeedStream, AsyncFeedStream),
+        (DuplexStream, AsyncDuplexStream),
     ],
 )
 def test_both_kinds_have_the_same_methods_and_arguments(blocking: type, asynchronous: type) -> None:

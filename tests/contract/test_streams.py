@@ -13,9 +13,9 @@ import pytest
 
 from seqserve.client import (
     AsyncClient,
-    AsyncFeedStream,
+    AsyncDuplexStream,
     Client,
-    FeedStream,
+    DuplexStream,
     InvalidFieldError,
     ModelNotFoundError,
     OutOfVocabularyError,
@@ -70,8 +70,8 @@ async def client(address: str) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-def stream(client: AsyncClient, kind: Kind, source: Any, **options: Any) -> AsyncFeedStream[Any, Any, Any]:
-    opened: AsyncFeedStream[Any, Any, Any] = getattr(client, f"stream_{kind}")(MODELS[kind], source, **options)
+def stream(client: AsyncClient, kind: Kind, source: Any, **options: Any) -> AsyncDuplexStream[Any, Any, Any]:
+    opened: AsyncDuplexStream[Any, Any, Any] = getattr(client, f"stream_{kind}")(MODELS[kind], source, **options)
     return opened
 
 
@@ -164,7 +164,7 @@ async def test_the_blocking_client_is_answered_before_the_next_is_sent(address: 
 
         count = 0
         with Client(address) as blocking:
-            opened: FeedStream[Any, Any, Any] = getattr(blocking, f"stream_{kind}")(MODELS[kind], one_by_one())
+            opened: DuplexStream[Any, Any, Any] = getattr(blocking, f"stream_{kind}")(MODELS[kind], one_by_one())
             for answer in opened:
                 count += 1
                 answers.put(answer)
@@ -253,7 +253,7 @@ async def test_one_that_does_not_read_holds_up_nobody(client: AsyncClient) -> No
 async def test_a_refusal_says_what_was_wrong(
     client: AsyncClient, kind: Kind, model: str, source: list[Any], error: type[Exception], message: str
 ) -> None:
-    open_stream: Callable[..., AsyncFeedStream[Any, Any, Any]] = getattr(client, f"stream_{kind}")
+    open_stream: Callable[..., AsyncDuplexStream[Any, Any, Any]] = getattr(client, f"stream_{kind}")
     with pytest.raises(error, match=message):
         _ = [answer async for answer in open_stream(model, source)]
 

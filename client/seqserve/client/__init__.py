@@ -13,11 +13,11 @@ for tests of code that uses the client. The command `seqserve` does the same fro
 """
 
 from seqserve.client._async.client import AsyncClient
-from seqserve.client._async.duplex_stream import AsyncFeedStream, AsyncSource
+from seqserve.client._async.duplex_stream import AsyncDuplexStream, AsyncSource
 from seqserve.client._async.generation_stream import AsyncGenerationStream, GenerationStream
 from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._sync.client import Client
-from seqserve.client._sync.duplex_stream import FeedStream
+from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client._sync.session import Session, Sessions
 from seqserve.client._sync.transport import CHANNEL_OPTIONS
 from seqserve.client.core.classify_stream import (
@@ -111,7 +111,7 @@ __all__ = [
     "AlreadyExistsError",
     "AsyncClassifyStream",
     "AsyncClient",
-    "AsyncFeedStream",
+    "AsyncDuplexStream",
     "AsyncGenerationStream",
     "AsyncScoreStream",
     "AsyncSession",
@@ -130,9 +130,9 @@ __all__ = [
     "DataLossError",
     "DeadlineError",
     "DrainingError",
+    "DuplexStream",
     "EmptyPromptError",
     "ExhaustedError",
-    "FeedStream",
     "FieldViolation",
     "FilledBlank",
     "FilledText",

@@ -165,8 +165,8 @@ class SessionExpiredError(SessionNotFoundError):
     @property
     def expire_time(self) -> dt.datetime | None:
         """When it expired; None if the server did not say."""
-        told = self.metadata.get("expire_time")
-        return None if told is None else dt.datetime.fromisoformat(told)
+        value = self.metadata.get("expire_time")
+        return None if value is None else dt.datetime.fromisoformat(value)
 
 
 class CheckpointNotFoundError(NotFoundError):
@@ -199,14 +199,14 @@ class PositionMismatchError(PreconditionError):
     @property
     def position(self) -> int | None:
         """Where the session is; None if the server did not say."""
-        told = self.metadata.get("position")
-        return None if told is None else int(told)
+        value = self.metadata.get("position")
+        return None if value is None else int(value)
 
     @property
     def expected_position(self) -> int | None:
         """Where the request wanted it to be; None if it did not say."""
-        told = self.metadata.get("expected_position")
-        return None if told is None else int(told)
+        value = self.metadata.get("expected_position")
+        return None if value is None else int(value)
 
 
 class ServableMismatchError(PreconditionError):

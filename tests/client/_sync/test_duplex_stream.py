@@ -288,7 +288,7 @@ def test_nothing_watches_a_call_that_has_ended_whoever_read_it(server: ScriptedS
     before, left = set(threading.enumerate()), threading.Event()
     client = Client(server.target)
     client.stream_tag("m", waits_for(left)).start()
-    (watch,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "seqserve-silence-watch"]
+    (watch,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "seqserve-read-timeout"]
     client.close()
     watch.join(WAIT_S)
     assert not watch.is_alive()

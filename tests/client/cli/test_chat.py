@@ -144,10 +144,10 @@ def test_a_model_that_is_not_there_ends_it(chat: Chat, server: ScriptedServer, c
 
 def test_at_a_terminal_it_asks(run: Run, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     typed: Iterator[str] = iter(["a", "b"])
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def answer(prompt: str) -> str:
-        asked.append(prompt)
+        prompts.append(prompt)
         try:
             return next(typed)
         except StopIteration:
@@ -156,5 +156,5 @@ def test_at_a_terminal_it_asks(run: Run, capsys: Captured, monkeypatch: pytest.M
     monkeypatch.setattr(builtins, "input", answer)
     monkeypatch.setattr(sys, "stdin", Terminal())
     assert run("chat", "m") == 0
-    assert asked == ["> "] * 3
+    assert prompts == ["> "] * 3
     assert capsys.readouterr().out == "a\n\nb\n\n\n"

@@ -214,17 +214,17 @@ def test_every_answer_is_told_with_its_line(texts: list[str], width: int) -> Non
     whole = "".join(given_lines)
     lines = Lines[TagSpan](given_lines)
     assert list(lines) == given_lines
-    told = list[tuple[str, str]]()
+    outcome = list[tuple[str, str]]()
     position = 0
     for line in given_lines:
         for start in range(0, len(line), width):
             at, end = position + start, position + min(start + width, len(line))
             answer = TagSpan("X", whole[at:end], 1.0, at, end, 0, 0)
-            told += [(line.text, "".join(one.text for one in own)) for line, own in lines.answered(answer)]
+            outcome += [(line.text, "".join(one.text for one in own)) for line, own in lines.answered(answer)]
         position += len(line)
-    told += [(line.text, "".join(one.text for one in own)) for line, own in lines.rest()]
-    assert [text for text, _ in told] == [line.rstrip("\n") for line in given_lines if line.strip()]
-    assert all(answers.startswith(text.rstrip()) for text, answers in told)
+    outcome += [(line.text, "".join(one.text for one in own)) for line, own in lines.rest()]
+    assert [text for text, _ in outcome] == [line.rstrip("\n") for line in given_lines if line.strip()]
+    assert all(answers.startswith(text.rstrip()) for text, answers in outcome)
 
 
 def test_classify_prints_the_running_answer(

@@ -29,8 +29,8 @@ def test_a_session_from_its_creation_to_its_end(run: Run, server: ScriptedServer
     assert run("sessions", "fork", "romeo", "--checkpoint", "opening", "--id", "other") == 0
     assert capsys.readouterr().out == "other\n"
     assert run("sessions", "rewind", "romeo", "opening") == 0
-    told = dict(cells(capsys.readouterr().out))
-    assert (told["session"], told["position"], told["checkpoints"]) == ("romeo", "4 tokens", "opening at 4")
+    details = dict(cells(capsys.readouterr().out))
+    assert (details["session"], details["position"], details["checkpoints"]) == ("romeo", "4 tokens", "opening at 4")
     assert run("sessions", "touch", "romeo", "--ttl", "9") == 0
     assert "9 s after its next use" in capsys.readouterr().out
     assert run("sessions", "get", "other", "--json") == 0
@@ -70,8 +70,8 @@ def test_a_session_is_carried_in_a_file(run: Run, capsys: Captured, tmp_path: Pa
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         capsys.readouterr()
         assert run("sessions", "import", str(file), "--json", "--ttl", "9") == 0
-        (told,) = lines_of(capsys.readouterr().out)
-        assert told["position"] == position
+        (details,) = lines_of(capsys.readouterr().out)
+        assert details["position"] == position
     assert run("sessions", "import", str(file), "--id", "mine") == 0
     assert capsys.readouterr().out == "mine\n"
 

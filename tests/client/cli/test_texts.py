@@ -47,8 +47,8 @@ def test_score_prints_a_table(run: Run, server: ScriptedServer, capsys: pytest.C
         ["ab", "-2.0000", "2", "2.7183"],
     ]
     inputs = [generation_pb2.ScoreInput(text=text) for text in ("[bold] x", "ab")]
-    asked = generation_pb2.ScoreRequest(model=common_pb2.ModelRef(name="m", version=2), inputs=inputs)
-    assert server.requests == [asked]
+    expected = generation_pb2.ScoreRequest(model=common_pb2.ModelRef(name="m", version=2), inputs=inputs)
+    assert server.requests == [expected]
 
 
 def test_score_shows_each_token(run: Run, server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from seqserve.client import Piece, ProtocolError, ServableMismatchError, UnavailableError
 from seqserve.client.core.generate_options import generate_request
 from seqserve.client.core.resumption import Resumption
-from seqserve.client.core.retry_policy import Patience
+from seqserve.client.core.retry_policy import RetryPolicy
 from seqserve.client.types.answer import Servable
 from seqserve.client.types.generation import GenerationStarted
 from seqserve.v1 import generation_pb2
@@ -41,7 +41,7 @@ class Clock:
 
 def test_before_the_server_has_begun_the_same_is_asked_again() -> None:
     request = generate_request("m", "text", seed=1)
-    resumption = Resumption(request, Patience(30.0))
+    resumption = Resumption(request, RetryPolicy(30.0))
     assert resumption.request is request
     assert resumption.pause_s(BROKEN) is not None
     assert resumption.request is request
@@ -51,7 +51,7 @@ def test_before_the_server_has_begun_the_same_is_asked_again() -> None:
 
 def test_afterwards_the_seed_and_the_tokens_are_told_and_the_request_stays_as_it_was() -> None:
     request = generate_request("m", "text", n=3, request_id="once")
-    resumption = Resumption(request, Patience(30.0))
+    resumption = Resumption(request, RetryPolicy(30.0))
     resumption.started(started(seed=2**63))
     assert received(resumption.request) == []
     assert resumption.request.resume.seed == 2**63
@@ -73,11 +73,11 @@ def test_however_it_breaks_nothing_is_doubled_and_nothing_is_missing(
     tokens: list[int], attempts: list[list[int]]
 ) -> None:
     """Each attempt brings some pieces of these sizes, then breaks; the last brings the rest."""
-    resumption = Resumption(generate_request("m"), Patience(30.0))
+    resumption = Resumption(generate_request("m"), RetryPolicy(30.0))
     came: list[int] = []
     for sizes in [*attempts, [len(tokens)]]:
-        told = received(resumption.request)
-        rest = tokens[len(told[0]) if told else 0 :]
+        outcome = received(resumption.request)
+        rest = tokens[len(outcome[0]) if outcome else 0 :]
         resumption.started(started())
         for size in sizes:
             part, rest = rest[:size], rest[size:]
@@ -88,7 +88,7 @@ def test_however_it_breaks_nothing_is_doubled_and_nothing_is_missing(
 
 
 def test_a_server_that_begins_anew_instead_of_going_on_is_noticed() -> None:
-    resumption = Resumption(generate_request("m"), Patience(30.0))
+    resumption = Resumption(generate_request("m"), RetryPolicy(30.0))
     resumption.started(started())
     resumption.received(piece(1, 2))
     resumption.started(started())
@@ -97,8 +97,8 @@ def test_a_server_that_begins_anew_instead_of_going_on_is_noticed() -> None:
 
 
 def test_the_rest_is_asked_of_the_version_that_began_but_a_state_knows_its_own() -> None:
-    plain = Resumption(generate_request("m"), Patience(30.0))
-    carried = Resumption(generate_request("m", snapshot=b"x"), Patience(30.0))
+    plain = Resumption(generate_request("m"), RetryPolicy(30.0))
+    carried = Resumption(generate_request("m", snapshot=b"x"), RetryPolicy(30.0))
     for resumption in (plain, carried):
         resumption.started(started(version=3))
     assert plain.request.model.version == 3
@@ -106,7 +106,7 @@ def test_the_rest_is_asked_of_the_version_that_began_but_a_state_knows_its_own()
 
 
 def test_another_servable_does_not_go_on() -> None:
-    resumption = Resumption(generate_request("m"), Patience(30.0))
+    resumption = Resumption(generate_request("m"), RetryPolicy(30.0))
     resumption.started(started(digest="a", version=1))
     with pytest.raises(ServableMismatchError, match="version 2 would go on with what version 1 began"):
         resumption.started(started(digest="b", version=2))
@@ -114,7 +114,7 @@ def test_another_servable_does_not_go_on() -> None:
 
 @pytest.mark.parametrize("options", [{"omit_token_ids": True}, {"beam_width": 2}, {"best_of": 2}])
 def test_what_cannot_be_told_is_not_resumed_once_a_piece_has_come(options: dict[str, int]) -> None:
-    resumption = Resumption(generate_request("m", **options), Patience(30.0))  # type: ignore[arg-type]
+    resumption = Resumption(generate_request("m", **options), RetryPolicy(30.0))  # type: ignore[arg-type]
     resumption.started(started())
     assert resumption.pause_s(BROKEN) is not None
     resumption.received(piece(1))
@@ -123,7 +123,7 @@ def test_what_cannot_be_told_is_not_resumed_once_a_piece_has_come(options: dict[
 
 def test_a_server_that_begins_and_breaks_again_and_again_is_given_up() -> None:
     clock = Clock()
-    resumption = Resumption(generate_request("m"), Patience(10.0, clock))
+    resumption = Resumption(generate_request("m"), RetryPolicy(10.0, clock))
     resumption.started(started())
     for _ in range(1000):
         pause_s = resumption.pause_s(BROKEN)
@@ -136,7 +136,7 @@ def test_a_server_that_begins_and_breaks_again_and_again_is_given_up() -> None:
 
 def test_the_deadline_counts_over_all_attempts() -> None:
     clock = Clock()
-    resumption = Resumption(generate_request("m"), Patience(1000.0, clock), deadline_s=10.0, clock=clock)
+    resumption = Resumption(generate_request("m"), RetryPolicy(1000.0, clock), deadline_s=10.0, clock=clock)
     clock.now_s += 5.0  # before it begins nothing counts
     assert resumption.left_s() == 10.0
     clock.now_s += 4.0
@@ -144,4 +144,4 @@ def test_the_deadline_counts_over_all_attempts() -> None:
     assert [resumption.pause_s(draining(retry_after_s)) for retry_after_s in (5.0, 6.0)] == [5.0, None]
     clock.now_s += 7.0
     assert resumption.left_s() == 0.0
-    assert Resumption(generate_request("m"), Patience(1.0)).left_s() is None
+    assert Resumption(generate_request("m"), RetryPolicy(1.0)).left_s() is None

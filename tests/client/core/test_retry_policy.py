@@ -19,7 +19,7 @@ from seqserve.client import (
     UnavailableError,
     UnreachableError,
 )
-from seqserve.client.core.retry_policy import Patience
+from seqserve.client.core.retry_policy import RetryPolicy
 
 BROKEN = UnavailableError("the connection broke", code=grpc.StatusCode.UNAVAILABLE)
 FULL = QueueFullError("256 waiting", reason="ERROR_REASON_QUEUE_FULL", retry_after_s=1.0)
@@ -33,8 +33,8 @@ class Clock:
         return self.now_s
 
 
-def patience(limit_s: float = 30.0, clock: Clock | None = None, chance: float = 0.0) -> Patience:
-    return Patience(limit_s, clock or Clock(), lambda: chance)
+def retry_policy(limit_s: float = 30.0, clock: Clock | None = None, chance: float = 0.0) -> RetryPolicy:
+    return RetryPolicy(limit_s, clock or Clock(), lambda: chance)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def patience(limit_s: float = 30.0, clock: Clock | None = None, chance: float = 
     ],
 )
 def test_what_broke_is_tried_again(error: SeqserveError) -> None:
-    assert patience().pause_s(error) is not None
+    assert retry_policy().pause_s(error) is not None
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_what_broke_is_tried_again(error: SeqserveError) -> None:
     ],
 )
 def test_what_the_server_said_is_told(error: SeqserveError) -> None:
-    hopeful = patience()
+    hopeful = retry_policy()
     assert hopeful.pause_s(error) is None
     assert hopeful.pause_s(BROKEN) is not None
     assert hopeful.pause_s(error) is None, "after a break too"
 
 
 def test_a_full_queue_is_told_to_newcomers_and_waited_for_by_those_who_were_in() -> None:
-    hopeful = patience()
+    hopeful = retry_policy()
     assert hopeful.pause_s(FULL) is None
     assert not hopeful.tried_again
     hopeful.pause_s(BROKEN)
@@ -78,7 +78,7 @@ def test_a_full_queue_is_told_to_newcomers_and_waited_for_by_those_who_were_in()
 
 
 def test_pauses_double_up_to_two_seconds_and_are_drawn_from_their_second_half() -> None:
-    shortest, longest = patience(chance=0.0), patience(chance=1.0)
+    shortest, longest = retry_policy(chance=0.0), retry_policy(chance=1.0)
     pauses: list[Any] = [(shortest.pause_s(BROKEN), longest.pause_s(BROKEN)) for _ in range(8)]
     wholes = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
     assert pauses == [(pytest.approx(whole / 2), pytest.approx(whole)) for whole in wholes]
@@ -88,19 +88,19 @@ def test_the_servers_wish_goes_before_but_not_beyond_the_limit() -> None:
     def wishing(seconds: float) -> SeqserveError:
         return DrainingError("stopping", reason="ERROR_REASON_DRAINING", retry_after_s=seconds)
 
-    assert patience().pause_s(wishing(7.5)) == 7.5
-    assert patience(chance=1.0).pause_s(wishing(0.01)) == 0.05
-    assert patience(limit_s=5.0).pause_s(wishing(7.5)) is None
+    assert retry_policy().pause_s(wishing(7.5)) == 7.5
+    assert retry_policy(chance=1.0).pause_s(wishing(0.01)) == 0.05
+    assert retry_policy(limit_s=5.0).pause_s(wishing(7.5)) is None
 
 
 def test_no_patience_is_no_second_attempt() -> None:
-    assert patience(limit_s=0.0).pause_s(BROKEN) is None
+    assert retry_policy(limit_s=0.0).pause_s(BROKEN) is None
 
 
 @pytest.mark.parametrize("limit_s", [-1.0, float("nan")])
 def test_a_limit_that_is_no_time_is_refused(limit_s: float) -> None:
     with pytest.raises(ValueError, match="resume_s has to be 0 s or more"):
-        Patience(limit_s)
+        RetryPolicy(limit_s)
 
 
 @given(
@@ -113,7 +113,7 @@ def test_nobody_pauses_beyond_the_limit_after_the_first_break(
 ) -> None:
     """Each call takes a while, then breaks; some got further before."""
     clock = Clock()
-    hopeful = patience(limit_s, clock, chance)
+    hopeful = retry_policy(limit_s, clock, chance)
     broken_s: float | None = None
     for took_s, further in calls:
         clock.now_s += took_s

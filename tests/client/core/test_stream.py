@@ -17,9 +17,9 @@ from seqserve.client import (
     TagFinality,
     TagStreamOptions,
 )
-from seqserve.client.core.classify_stream import ClassifyStreamOptions, classify_dialect
-from seqserve.client.core.score_stream import ScoreStreamOptions, score_dialect
-from seqserve.client.core.tag_stream import tag_dialect
+from seqserve.client.core.classify_stream import ClassifyStreamOptions, classify_codec
+from seqserve.client.core.score_stream import ScoreStreamOptions, score_codec
+from seqserve.client.core.tag_stream import tag_codec
 from seqserve.v1 import classification_pb2, generation_pb2, state_pb2, tagging_pb2
 
 TAG_OPTIONS: dict[str, Any] = {
@@ -53,19 +53,19 @@ SCORE_OPTIONS: dict[str, Any] = {
 
 
 def tag_config(**options: Any) -> tagging_pb2.StreamTagConfig:
-    opening = tag_dialect("m", **options).opening
+    opening = tag_codec("m", **options).opening
     assert isinstance(opening, tagging_pb2.StreamTagRequest)
     return opening.config
 
 
 def score_config(**options: Any) -> generation_pb2.StreamScoreConfig:
-    opening = score_dialect("m", **options).opening
+    opening = score_codec("m", **options).opening
     assert isinstance(opening, generation_pb2.StreamScoreRequest)
     return opening.config
 
 
 def classify_config(**options: Any) -> classification_pb2.StreamClassifyConfig:
-    opening = classify_dialect("m", **options).opening
+    opening = classify_codec("m", **options).opening
     assert isinstance(opening, classification_pb2.StreamClassifyRequest)
     return opening.config
 
@@ -132,26 +132,26 @@ def test_options_mean_what_they_say() -> None:
     ],
 )
 def test_each_item_goes_into_its_field(item: Any, field: str) -> None:
-    message: Any = tag_dialect("m").say(item)
+    message: Any = tag_codec("m").say(item)
     assert message.WhichOneof("message") == field
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: tag_dialect("m").say(b"bytes"), TypeError, "an item of type bytes: .* takes text"),
-        (lambda: tag_dialect("m").say(7), TypeError, "an item of type int: .*token ids"),
-        (lambda: tag_dialect("m").say(["a", 1]), TypeError, "str"),
-        (lambda: score_dialect("m").say(["a"]), TypeError, r"gave words: .* text \(str\), token ids .*, FLUSH$"),
-        (lambda: score_dialect("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
-        (lambda: classify_dialect("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
+        (lambda: tag_codec("m").say(b"bytes"), TypeError, "an item of type bytes: .* takes text"),
+        (lambda: tag_codec("m").say(7), TypeError, "an item of type int: .*token ids"),
+        (lambda: tag_codec("m").say(["a", 1]), TypeError, "str"),
+        (lambda: score_codec("m").say(["a"]), TypeError, r"gave words: .* text \(str\), token ids .*, FLUSH$"),
+        (lambda: score_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
+        (lambda: classify_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
         (lambda: Client().stream_classify("m", [], top=1), TypeError, "no option top"),  # type: ignore[call-arg]
-        (lambda: tag_dialect("m", idle_timeout_s=0), ValueError, "an idle time-out is a finite number"),
-        (lambda: tag_dialect("m", idle_timeout_s=math.inf), ValueError, "an idle time-out is a finite number"),
-        (lambda: tag_dialect("m", lookahead=2**40), ValueError, "1099511627776"),
-        (lambda: tag_dialect("m", finality="LATER"), ValueError, "'LATER' is not a valid TagFinality"),  # type: ignore[arg-type]
-        (lambda: tag_dialect("m", sentence_rule="comma"), ValueError, "'comma' is not a valid SentenceRule"),  # type: ignore[arg-type]
-        (lambda: tag_dialect("m", offset_unit="word"), ValueError, "'word' is not a valid OffsetUnit"),  # type: ignore[arg-type]
+        (lambda: tag_codec("m", idle_timeout_s=0), ValueError, "an idle time-out is a finite number"),
+        (lambda: tag_codec("m", idle_timeout_s=math.inf), ValueError, "an idle time-out is a finite number"),
+        (lambda: tag_codec("m", lookahead=2**40), ValueError, "1099511627776"),
+        (lambda: tag_codec("m", finality="LATER"), ValueError, "'LATER' is not a valid TagFinality"),  # type: ignore[arg-type]
+        (lambda: tag_codec("m", sentence_rule="comma"), ValueError, "'comma' is not a valid SentenceRule"),  # type: ignore[arg-type]
+        (lambda: tag_codec("m", offset_unit="word"), ValueError, "'word' is not a valid OffsetUnit"),  # type: ignore[arg-type]
         (lambda: Client().stream_tag("m", "one text"), TypeError, r"the source is a str: .*\[text\]"),
         (lambda: Client().stream_tag("m", [], tpo=1), TypeError, "no option tpo"),  # type: ignore[call-arg]
     ],

@@ -30,12 +30,12 @@ async def never_gives() -> AsyncIterator[str]:
 
 
 def test_the_time_out_runs_only_while_it_is_the_servers_turn(server: ScriptedServer, client: Client) -> None:
-    answered, asked = threading.Event(), threading.Event()
+    answered, finishing = threading.Event(), threading.Event()
 
     async def silent_at_the_end(requests: Requests) -> Events:
         async for event in tag_as_it_comes(requests):
             if event.HasField("finished"):
-                asked.set()
+                finishing.set()
                 await asyncio.Event().wait()
             yield event
 
@@ -47,7 +47,7 @@ def test_the_time_out_runs_only_while_it_is_the_servers_turn(server: ScriptedSer
     assert next(tags).token == "last"
     with pytest.raises(DeadlineError, match=r"sent nothing for 0\.2 s"):
         next(tags)
-    assert asked.is_set()
+    assert finishing.is_set()
 
 
 def test_a_server_that_does_not_begin_is_given_up(server: ScriptedServer, client: Client) -> None:

@@ -40,7 +40,7 @@ FULL = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_QUEUE_FULL", "2
 
 
 @dataclass
-class Told:
+class Outcome:
     """What a reader got of one generation."""
 
     text: str
@@ -49,7 +49,7 @@ class Told:
     error: SeqserveError | None
 
 
-def blocking(target: str, resume_s: float, options: dict[str, Any]) -> Told:
+def blocking(target: str, resume_s: float, options: dict[str, Any]) -> Outcome:
     with Client(target, timeout_s=30.0, resume_s=resume_s) as client:
         client.models()  # now the address has answered
         stream, error = client.generate("m", "p", **options), None
@@ -57,10 +57,12 @@ def blocking(target: str, resume_s: float, options: dict[str, Any]) -> Told:
             stream.text()
         except SeqserveError as caught:
             error = caught
-        return Told(stream.text(), stream.started if stream.resumed or stream.text() else None, stream.resumed, error)
+        return Outcome(
+            stream.text(), stream.started if stream.resumed or stream.text() else None, stream.resumed, error
+        )
 
 
-async def with_asyncio(target: str, resume_s: float, options: dict[str, Any]) -> Told:
+async def with_asyncio(target: str, resume_s: float, options: dict[str, Any]) -> Outcome:
     async with AsyncClient(target, timeout_s=30.0, resume_s=resume_s) as client:
         await client.models()
         stream, error = client.generate("m", "p", **options), None
@@ -69,19 +71,19 @@ async def with_asyncio(target: str, resume_s: float, options: dict[str, Any]) ->
         except SeqserveError as caught:
             error = caught
         text = await stream.text()
-        return Told(text, stream.started if stream.resumed or text else None, stream.resumed, error)
+        return Outcome(text, stream.started if stream.resumed or text else None, stream.resumed, error)
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
-def generate(request: pytest.FixtureRequest, server: ScriptedServer) -> Callable[..., Told]:
+def generate(request: pytest.FixtureRequest, server: ScriptedServer) -> Callable[..., Outcome]:
     """Reads a generation to its end or its error, through one of the clients."""
 
-    def told(resume_s: float = 20.0, **options: Any) -> Told:
+    def generate_all(resume_s: float = 20.0, **options: Any) -> Outcome:
         if request.param == "blocking":
             return blocking(server.target, resume_s, options)
         return asyncio.run(with_asyncio(server.target, resume_s, options))
 
-    return told
+    return generate_all
 
 
 def answer(request: Request) -> Iterator[Event]:
@@ -119,19 +121,19 @@ def received(request: Request) -> str:
 
 @pytest.mark.parametrize("events", range(EVENTS + 1))
 def test_wherever_it_breaks_the_text_is_whole(
-    events: int, server: ScriptedServer, generate: Callable[..., Told]
+    events: int, server: ScriptedServer, generate: Callable[..., Outcome]
 ) -> None:
     server.on_generate = breaks((events, GONE))
-    told = generate()
-    assert (told.text, told.error) == (TEXT, None)
-    assert told.started is not None
-    assert told.started.seed == SEED
-    asked = generations(server)
+    outcome = generate()
+    assert (outcome.text, outcome.error) == (TEXT, None)
+    assert outcome.started is not None
+    assert outcome.started.seed == SEED
+    sent = generations(server)
     if events == EVENTS:
-        assert (len(asked), told.resumed) == (1, 0), "only the farewell was lost"
+        assert (len(sent), outcome.resumed) == (1, 0), "only the farewell was lost"
         return
-    first, second = asked
-    assert told.resumed == (events > 0)
+    first, second = sent
+    assert outcome.resumed == (events > 0)
     assert second.HasField("resume") == (events > 0)
     assert received(second) == TEXT[: 2 * max(0, events - 1)]
     assert second.resume.seed == (SEED if events else 0)
@@ -152,35 +154,35 @@ def test_wherever_it_breaks_the_text_is_whole(
     ],
 )
 def test_whatever_it_breaks_with_the_text_is_whole(
-    failure: Failure, server: ScriptedServer, generate: Callable[..., Told]
+    failure: Failure, server: ScriptedServer, generate: Callable[..., Outcome]
 ) -> None:
     server.on_generate = breaks((3, failure), (0, failure), (2, failure))
-    told = generate()
-    assert (told.text, told.resumed, told.error) == (TEXT, 2, None)
+    outcome = generate()
+    assert (outcome.text, outcome.resumed, outcome.error) == (TEXT, 2, None)
     assert [received(request) for request in generations(server)] == ["", TEXT[:4], TEXT[:4], TEXT[:6]]
 
 
 def test_a_queue_that_is_full_when_it_comes_back_is_waited_for(
-    server: ScriptedServer, generate: Callable[..., Told]
+    server: ScriptedServer, generate: Callable[..., Outcome]
 ) -> None:
     server.on_generate = breaks((3, GONE), (0, FULL), (0, FULL))
     assert generate().text == TEXT
     server.on_generate = breaks((0, FULL))
-    told = generate()
-    assert isinstance(told.error, QueueFullError), "a newcomer is told"
+    outcome = generate()
+    assert isinstance(outcome.error, QueueFullError), "a newcomer is told"
 
 
 @pytest.mark.parametrize("options", [{"omit_token_ids": True}, {"beam_width": 2}, {"n": 1, "best_of": 2}])
 def test_what_cannot_be_resumed_is_told_with_what_came(
-    options: dict[str, Any], server: ScriptedServer, generate: Callable[..., Told]
+    options: dict[str, Any], server: ScriptedServer, generate: Callable[..., Outcome]
 ) -> None:
     server.on_generate = breaks((1, GONE), (3, GONE))
-    told = generate(**options)
-    assert isinstance(told.error, UnavailableError)
-    assert (told.text, len(generations(server))) == (TEXT[:4], 2), "before the first piece it was asked again"
+    outcome = generate(**options)
+    assert isinstance(outcome.error, UnavailableError)
+    assert (outcome.text, len(generations(server))) == (TEXT[:4], 2), "before the first piece it was asked again"
 
 
-def test_another_servable_is_told(server: ScriptedServer, generate: Callable[..., Told]) -> None:
+def test_another_servable_is_told(server: ScriptedServer, generate: Callable[..., Outcome]) -> None:
     async def replaced(request: Request) -> AsyncGenerator[Event, None]:
         for event in answer(request):
             if event.HasField("started") and request.HasField("resume"):
@@ -190,27 +192,27 @@ def test_another_servable_is_told(server: ScriptedServer, generate: Callable[...
             yield event
 
     server.on_generate = replaced
-    told = generate()
-    assert isinstance(told.error, ServableMismatchError)
-    assert told.text == TEXT[:4]
+    outcome = generate()
+    assert isinstance(outcome.error, ServableMismatchError)
+    assert outcome.text == TEXT[:4]
 
 
-def test_without_patience_a_break_is_told(server: ScriptedServer, generate: Callable[..., Told]) -> None:
+def test_without_patience_a_break_is_told(server: ScriptedServer, generate: Callable[..., Outcome]) -> None:
     server.on_generate = breaks((3, GONE))
-    told = generate(resume_s=0.0)
-    assert isinstance(told.error, UnavailableError)
-    assert (told.text, len(generations(server))) == (TEXT[:4], 1)
+    outcome = generate(resume_s=0.0)
+    assert isinstance(outcome.error, UnavailableError)
+    assert (outcome.text, len(generations(server))) == (TEXT[:4], 1)
 
 
-def test_patience_ends(server: ScriptedServer, generate: Callable[..., Told]) -> None:
+def test_patience_ends(server: ScriptedServer, generate: Callable[..., Outcome]) -> None:
     server.on_generate = breaks((3, GONE), *[(1, GONE)] * 1000)
-    told = generate(resume_s=0.3)
-    assert isinstance(told.error, UnavailableError)
-    assert told.text == TEXT[:4]
+    outcome = generate(resume_s=0.3)
+    assert isinstance(outcome.error, UnavailableError)
+    assert outcome.text == TEXT[:4]
     assert 2 < len(generations(server)) < 20
 
 
-def test_the_deadline_holds_over_all_attempts(server: ScriptedServer, generate: Callable[..., Told]) -> None:
+def test_the_deadline_holds_over_all_attempts(server: ScriptedServer, generate: Callable[..., Outcome]) -> None:
     async def slow(request: Request) -> AsyncGenerator[Event, None]:
         yield started(SEED)
         if not request.HasField("resume"):
@@ -218,9 +220,9 @@ def test_the_deadline_holds_over_all_attempts(server: ScriptedServer, generate: 
         await asyncio.Event().wait()
 
     server.on_generate = slow
-    told = generate(deadline_s=0.4)
-    assert isinstance(told.error, DeadlineError)
-    assert str(told.error) == f"{server.target} did not finish the call within 0.4 s"
+    outcome = generate(deadline_s=0.4)
+    assert isinstance(outcome.error, DeadlineError)
+    assert str(outcome.error) == f"{server.target} did not finish the call within 0.4 s"
 
 
 @pytest.mark.parametrize("failure", [DRAINING, GONE])

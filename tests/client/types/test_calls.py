@@ -95,13 +95,13 @@ def test_a_model_tells_all_about_itself(server: ScriptedServer, client: Client) 
         return answer
 
     server.on_get_model = details
-    told = client.model("m", 7)
-    assert told.model.servable.version == 7
-    assert told.model.load_time == dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
-    assert told.labels == ("NOUN", "VERB")
-    assert told.metrics == {"accuracy/validation": 0.95}
-    assert told.limits.text_bytes_max == 1 << 20
-    assert told.manifest["network"] == {"hidden_size": 200}
+    described = client.model("m", 7)
+    assert described.model.servable.version == 7
+    assert described.model.load_time == dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+    assert described.labels == ("NOUN", "VERB")
+    assert described.metrics == {"accuracy/validation": 0.95}
+    assert described.limits.text_bytes_max == 1 << 20
+    assert described.manifest["network"] == {"hidden_size": 200}
 
 
 def test_health_of_the_whole_and_of_a_service(server: ScriptedServer, client: Client) -> None:

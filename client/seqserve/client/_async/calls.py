@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import grpc.aio
 
-from seqserve.client._async.duplex_stream import AsyncFeedStream, AsyncSource
+from seqserve.client._async.duplex_stream import AsyncDuplexStream, AsyncSource
 from seqserve.client._async.generation_stream import AsyncGenerationStream
 from seqserve.client._async.messages import AsyncMessages
 from seqserve.client._async.transport import AsyncTransport
 from seqserve.client._sync.calls import no_one
 from seqserve.client._sync.transport import limit_or_none
 from seqserve.client.core.resumption import Resumption
-from seqserve.client.core.retry_policy import Patience
-from seqserve.client.core.stream import Dialect, FinishedT, PartT, PieceT, check_source
+from seqserve.client.core.retry_policy import RetryPolicy
+from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, check_source
 from seqserve.client.types.generation import GenerationFinished
 from seqserve.v1 import (
     classification_pb2_grpc,
@@ -89,7 +89,7 @@ class AsyncCalls:
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
         timeout_s: float | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> Response:
         """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
 
@@ -97,13 +97,13 @@ class AsyncCalls:
             method: The method to call.
             request: What to ask.
             timeout_s: Most seconds for an attempt. Default: the client's.
-            patience: Default: the client's.
+            retry_policy: Default: the client's.
 
         Raises:
             SeqserveError: if the call failed.
         """
-        patience = patience or self.patience()
-        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), patience=patience)
+        retry_policy = retry_policy or self.retry_policy()
+        return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), retry_policy=retry_policy)
 
     def generate(
         self,
@@ -114,13 +114,13 @@ class AsyncCalls:
         on_finished: Callable[[GenerationFinished], None] = no_one,
     ) -> AsyncGenerationStream:
         """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
-        silence_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
-        resumption = Resumption(request, self.patience(resume_s), deadline_s)
+        read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
+        resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
 
         def open_call() -> AsyncMessages[generation_pb2.GenerateResponse]:
             method, left_s = self.generation.Generate, resumption.left_s()
             return self.transport.open(
-                method, resumption.request, silence_s=silence_s, deadline_s=deadline_s, left_s=left_s
+                method, resumption.request, read_timeout_s=read_timeout_s, deadline_s=deadline_s, left_s=left_s
             )
 
         return AsyncGenerationStream(self.transport, open_call, resumption, on_finished)
@@ -128,21 +128,21 @@ class AsyncCalls:
     def feed(
         self,
         method: Callable[[], grpc.aio.StreamStreamMultiCallable[Any, Any]],
-        dialect: Dialect[PieceT, PartT, FinishedT],
+        codec: StreamCodec[PieceT, PartT, FinishedT],
         source: AsyncSource[object],
         timeout_s: float | None,
         on_finished: Callable[[FinishedT], None] = no_one,
-    ) -> AsyncFeedStream[PieceT, PartT, FinishedT]:
+    ) -> AsyncDuplexStream[PieceT, PartT, FinishedT]:
         """A stream that a source feeds. Args: method: gives the method to call; else as `Calls.feed`."""
         check_source(source)
-        silence_s = self.limit_s(timeout_s)
-        return AsyncFeedStream(
-            lambda: self.transport.converse(method(), silence_s=silence_s), dialect, source, on_finished
+        read_timeout_s = self.limit_s(timeout_s)
+        return AsyncDuplexStream(
+            lambda: self.transport.converse(method(), read_timeout_s=read_timeout_s), codec, source, on_finished
         )
 
-    def patience(self, resume_s: float | None = None) -> Patience:
+    def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
         """How long a call is made again. Args: resume_s: Default: the client's."""
-        return Patience(self._resume_s if resume_s is None else resume_s)
+        return RetryPolicy(self._resume_s if resume_s is None else resume_s)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
         """A time-out, or the client's."""

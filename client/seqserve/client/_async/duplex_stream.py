@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 from seqserve.client._async.messages import AsyncConversation, self_was_cancelled
-from seqserve.client.core.stream import Dialect, FeedRecord, FinishedT, PartT, PieceT, StreamStarted
+from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, StreamRecord, StreamStarted
 from seqserve.client.errors import SeqserveError
 
 ItemT = TypeVar("ItemT")
@@ -18,7 +18,7 @@ AsyncSource: TypeAlias = AsyncIterable[ItemT] | Iterable[ItemT]
 """Where the pieces of a stream come from. A plain iterable is read in the event loop, so it must not wait."""
 
 
-class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
+class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
     """Answers to a source that is read as it goes, for asyncio; iterate for them one by one.
 
     >>> async with client.stream_tag("english-pos", pieces_of_text) as stream:  # doctest: +SKIP
@@ -33,7 +33,7 @@ class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
     def __init__(
         self,
         open_call: Callable[[], AsyncConversation[Any, Any]],
-        dialect: Dialect[PieceT, PartT, FinishedT],
+        codec: StreamCodec[PieceT, PartT, FinishedT],
         source: AsyncSource[object],
         on_finished: Callable[[FinishedT], None],
     ) -> None:
@@ -41,11 +41,11 @@ class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
 
         Args:
             open_call: Makes the call.
-            dialect: How it is spoken.
+            codec: How it is spoken.
             source: Where the pieces come from.
             on_finished: Called with what the end told.
         """
-        super().__init__(dialect, on_finished)
+        super().__init__(codec, on_finished)
         self._open_call = open_call
         self._source = source
         self._call: AsyncConversation[Any, Any] | None = None
@@ -104,7 +104,7 @@ class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
     async def _parts(self) -> AsyncIterator[PartT]:
         async with contextlib.aclosing(self._pieces()) as pieces:
             async for piece in pieces:
-                for part in self._dialect.parts(piece):
+                for part in self._codec.parts(piece):
                     yield part
 
     async def _pieces(self) -> AsyncGenerator[PieceT, None]:
@@ -135,12 +135,12 @@ class AsyncFeedStream(FeedRecord[PieceT, PartT, FinishedT]):
     async def _send(self, call: AsyncConversation[Any, Any]) -> None:
         """Say all of the source, in a task of its own; a call that has ended is the reader's to tell."""
         try:
-            await call.write(self._dialect.opening)
+            await call.write(self._codec.opening)
             async with contextlib.aclosing(_each(self._source)) as items:
                 async for item in items:
-                    if not await call.write(self._dialect.say(item)):
+                    if not await call.write(self._codec.say(item)):
                         return
-            await call.write(self._dialect.ending)
+            await call.write(self._codec.ending)
         except BaseException as error:
             if self_was_cancelled():
                 raise

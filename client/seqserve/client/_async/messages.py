@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 import grpc
 import grpc.aio
 
-from seqserve.client._sync.messages import error_from_call, silence_error
+from seqserve.client._sync.messages import error_from_call, read_timeout_error
 from seqserve.client.core.retry_policy import answered
 from seqserve.client.errors import CallCancelledError
 
@@ -44,7 +44,7 @@ class AsyncMessages(Generic[Response]):
         call: grpc.aio.UnaryStreamCall[Any, Response] | grpc.aio.StreamStreamCall[Any, Response],
         *,
         target: str,
-        silence_s: float | None,
+        read_timeout_s: float | None,
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
@@ -53,7 +53,7 @@ class AsyncMessages(Generic[Response]):
         self._on_answer = on_answer
         self._responses = aiter(call)
         self._target = target
-        self._silence_s = silence_s
+        self._read_timeout_s = read_timeout_s
         self._deadline_s = deadline_s
         self._cancelled = False
 
@@ -68,7 +68,7 @@ class AsyncMessages(Generic[Response]):
             message = await self._next()
         except TimeoutError as timeout:
             self._call.cancel()
-            raise silence_error(self._target, self._silence_s or 0.0) from timeout
+            raise read_timeout_error(self._target, self._read_timeout_s or 0.0) from timeout
         except grpc.RpcError as rpc_error:
             error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
             if answered(error):
@@ -90,7 +90,7 @@ class AsyncMessages(Generic[Response]):
         self._call.cancel()
 
     async def _next(self) -> Response | None:
-        async with asyncio.timeout(self._silence_s):
+        async with asyncio.timeout(self._read_timeout_s):
             return await anext(self._responses, None)
 
 
@@ -105,32 +105,32 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         call: grpc.aio.StreamStreamCall[Request, Response],
         *,
         target: str,
-        silence_s: float | None,
+        read_timeout_s: float | None,
         on_answer: Callable[[], None],
     ) -> None:
-        """Args: silence_s: longest wait for each next message, while it is the server's turn; None for no limit."""
-        super().__init__(call, target=target, silence_s=silence_s, deadline_s=None, on_answer=on_answer)
-        self._writing = call
+        """Args: read_timeout_s: longest wait for each next message while it is the server's turn; None: no limit."""
+        super().__init__(call, target=target, read_timeout_s=read_timeout_s, deadline_s=None, on_answer=on_answer)
+        self._call_to_write = call
         self._limit: asyncio.Timeout | None = None  # of the read in progress
-        self._owed = True
+        self._server_turn = True
         self._ended = False
-        self._told: grpc.aio.AioRpcError | None = None
-        self._telling = asyncio.Event()
+        self._status: grpc.aio.AioRpcError | None = None
+        self._status_known = asyncio.Event()
         call.add_done_callback(self._note_status)
 
     async def write(self, request: Request) -> bool:
         """Send a message, when the server has room for it. Returns: False if the call has ended; a read tells how."""
-        return await self._say(self._writing.write(request))
+        return await self._write_to(self._call_to_write.write(request))
 
     async def end_input(self) -> None:
         """Say that nothing more comes."""
-        if not self._owed and self._limit is not None and self._silence_s is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time() + self._silence_s)
-        self._ended = self._owed = True
-        await self._say(self._writing.done_writing())
+        if not self._server_turn and self._limit is not None and self._read_timeout_s is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._read_timeout_s)
+        self._ended = self._server_turn = True
+        await self._write_to(self._call_to_write.done_writing())
 
     async def _next(self) -> Response | None:
-        async with asyncio.timeout(self._silence_s if self._owed else None) as limit:
+        async with asyncio.timeout(self._read_timeout_s if self._server_turn else None) as limit:
             self._limit = limit
             try:
                 message = await anext(self._responses, None)
@@ -141,12 +141,12 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
                 message = None
             finally:
                 self._limit = None
-        self._owed = self._ended
+        self._server_turn = self._ended
         return message
 
-    async def _say(self, saying: Awaitable[None]) -> bool:
+    async def _write_to(self, writing: Awaitable[None]) -> bool:
         try:
-            await saying
+            await writing
         except (grpc.RpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             return False
         except asyncio.CancelledError:
@@ -164,16 +164,16 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         if error.details() == _HIDDEN:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HIDDEN_S_MAX):
-                    await self._telling.wait()
-        return self._told or error
+                    await self._status_known.wait()
+        return self._status or error
 
     def _note_status(self, call: grpc.aio.StreamStreamCall[Request, Response]) -> None:
         details = _now(call.details())
         if details != _HIDDEN:
-            self._told = grpc.aio.AioRpcError(
+            self._status = grpc.aio.AioRpcError(
                 _now(call.code()), grpc.aio.Metadata(), _now(call.trailing_metadata()), details=details
             )
-            self._telling.set()
+            self._status_known.set()
 
 
 def _now(coroutine: Coroutine[Any, Any, Result]) -> Result:

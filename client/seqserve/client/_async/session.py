@@ -130,10 +130,10 @@ class AsyncSession(SessionRecord):
             timeout_s: As in `AsyncClient.stream_tag`.
             options: As `TagStreamOptions` says.
         """
-        dialect = self._tag_dialect(checkpoint, options, wait=wait)
+        codec = self._tag_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.tagging.StreamTag,
-            dialect,
+            codec,
             source,
             timeout_s,
             self._ended,
@@ -149,10 +149,10 @@ class AsyncSession(SessionRecord):
         **options: Unpack[ScoreStreamOptions],
     ) -> AsyncScoreStream:
         """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
-        dialect = self._score_dialect(checkpoint, options, wait=wait)
+        codec = self._score_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.generation.StreamScore,
-            dialect,
+            codec,
             source,
             timeout_s,
             self._ended,
@@ -168,9 +168,9 @@ class AsyncSession(SessionRecord):
         **options: Unpack[ClassifyStreamOptions],
     ) -> AsyncClassifyStream:
         """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
-        dialect = self._classify_dialect(checkpoint, options, wait=wait)
+        codec = self._classify_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
-            lambda: self._calls.classification.StreamClassify, dialect, source, timeout_s, self._ended
+            lambda: self._calls.classification.StreamClassify, codec, source, timeout_s, self._ended
         )
 
     async def info(self) -> SessionInfo:
@@ -286,11 +286,14 @@ class AsyncSessions:
         Raises:
             SessionNotFoundError: as `get`.
         """
-        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience(resume_s)
+        request, retry_policy = (
+            session_pb2.DeleteSessionRequest(session_id=session_id),
+            self._calls.retry_policy(resume_s),
+        )
         try:
-            await self._calls.ask(self._calls.sessions.DeleteSession, request, patience=patience)
+            await self._calls.ask(self._calls.sessions.DeleteSession, request, retry_policy=retry_policy)
         except NotFoundError:
-            if not patience.tried_again:  # else an attempt whose answer was lost has deleted it
+            if not retry_policy.tried_again:  # else an attempt whose answer was lost has deleted it
                 raise
 
     async def restore(

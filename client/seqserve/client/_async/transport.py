@@ -16,7 +16,7 @@ from seqserve.client._sync.transport import (
     complete_address,
     metadata_of,
 )
-from seqserve.client.core.retry_policy import Patience, answered
+from seqserve.client.core.retry_policy import RetryPolicy, answered
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -53,7 +53,7 @@ class AsyncTransport:
         request: Request,
         *,
         timeout_s: float | None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> Response:
         """Ask and wait for the answer. Arguments and exceptions as in `Transport.call`."""
         while True:
@@ -63,7 +63,7 @@ class AsyncTransport:
             except grpc.RpcError as rpc_error:
                 error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
                 self._reached |= answered(error)
-                pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
+                pause_s = retry_policy.pause_s(error) if retry_policy is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error
                 await self.pause(pause_s, asyncio.Event())
@@ -80,7 +80,7 @@ class AsyncTransport:
         method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
         request: Request,
         *,
-        silence_s: float | None,
+        read_timeout_s: float | None,
         deadline_s: float | None,
         left_s: float | None,
     ) -> AsyncMessages[Response]:
@@ -88,16 +88,16 @@ class AsyncTransport:
         self._require_open()
         call = method(request, timeout=left_s, metadata=self._metadata)
         return AsyncMessages(
-            call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+            call, target=self.target, read_timeout_s=read_timeout_s, deadline_s=deadline_s, on_answer=self._note_answer
         )
 
     def converse(
-        self, method: grpc.aio.StreamStreamMultiCallable[Request, Response], *, silence_s: float | None
+        self, method: grpc.aio.StreamStreamMultiCallable[Request, Response], *, read_timeout_s: float | None
     ) -> AsyncConversation[Request, Response]:
         """Begin a call in which both sides talk. Arguments and exceptions as in `Transport.converse`."""
         self._require_open()
         call = method(metadata=self._metadata)
-        return AsyncConversation(call, target=self.target, silence_s=silence_s, on_answer=self._note_answer)
+        return AsyncConversation(call, target=self.target, read_timeout_s=read_timeout_s, on_answer=self._note_answer)
 
     async def close(self) -> None:
         """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import grpc
 
 from seqserve.client._async.generation_stream import GenerationStream
-from seqserve.client._sync.duplex_stream import FeedStream
+from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client._sync.messages import Messages
 from seqserve.client._sync.transport import Transport, limit_or_none
 from seqserve.client.core.resumption import Resumption
-from seqserve.client.core.retry_policy import Patience
-from seqserve.client.core.stream import Dialect, FinishedT, PartT, PieceT, check_source
+from seqserve.client.core.retry_policy import RetryPolicy
+from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, check_source
 from seqserve.client.types.generation import GenerationFinished
 from seqserve.v1 import (
     classification_pb2_grpc,
@@ -66,7 +66,7 @@ class Calls:
         method: grpc.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
         timeout_s: float | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> Response:
         """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
 
@@ -74,13 +74,13 @@ class Calls:
             method: The method to call.
             request: What to ask.
             timeout_s: Most seconds for an attempt. Default: the client's.
-            patience: Default: the client's.
+            retry_policy: Default: the client's.
 
         Raises:
             SeqserveError: if the call failed.
         """
-        patience = patience or self.patience()
-        return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), patience=patience)
+        retry_policy = retry_policy or self.retry_policy()
+        return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), retry_policy=retry_policy)
 
     def generate(
         self,
@@ -91,13 +91,13 @@ class Calls:
         on_finished: Callable[[GenerationFinished], None] = no_one,
     ) -> GenerationStream:
         """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
-        silence_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
-        resumption = Resumption(request, self.patience(resume_s), deadline_s)
+        read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
+        resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
 
         def open_call() -> Messages[generation_pb2.GenerateResponse]:
             method, left_s = self.generation.Generate, resumption.left_s()
             return self.transport.open(
-                method, resumption.request, silence_s=silence_s, deadline_s=deadline_s, left_s=left_s
+                method, resumption.request, read_timeout_s=read_timeout_s, deadline_s=deadline_s, left_s=left_s
             )
 
         return GenerationStream(self.transport, open_call, resumption, on_finished)
@@ -105,16 +105,16 @@ class Calls:
     def feed(
         self,
         method: grpc.StreamStreamMultiCallable[Any, Any],
-        dialect: Dialect[PieceT, PartT, FinishedT],
+        codec: StreamCodec[PieceT, PartT, FinishedT],
         source: Iterable[object],
         timeout_s: float | None,
         on_finished: Callable[[FinishedT], None] = no_one,
-    ) -> FeedStream[PieceT, PartT, FinishedT]:
+    ) -> DuplexStream[PieceT, PartT, FinishedT]:
         """A stream that a source feeds; it is not resumed, for nobody has kept what the source gave.
 
         Args:
             method: The method to call.
-            dialect: How it is spoken.
+            codec: How it is spoken.
             source: Where the pieces come from.
             timeout_s: Longest wait for the server, while it is its turn. Default: the client's.
             on_finished: Told of its end.
@@ -123,17 +123,17 @@ class Calls:
             TypeError: if the source is one text.
         """
         check_source(source)
-        silence_s = self.limit_s(timeout_s)
-        return FeedStream(
-            lambda requests: self.transport.converse(method, requests, silence_s=silence_s),
-            dialect,
+        read_timeout_s = self.limit_s(timeout_s)
+        return DuplexStream(
+            lambda requests: self.transport.converse(method, requests, read_timeout_s=read_timeout_s),
+            codec,
             source,
             on_finished,
         )
 
-    def patience(self, resume_s: float | None = None) -> Patience:
+    def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
         """How long a call is made again. Args: resume_s: Default: the client's."""
-        return Patience(self._resume_s if resume_s is None else resume_s)
+        return RetryPolicy(self._resume_s if resume_s is None else resume_s)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
         """A time-out, or the client's."""

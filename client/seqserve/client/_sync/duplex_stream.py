@@ -15,11 +15,11 @@ from typing import Any, Self
 from google.protobuf.message import Message
 
 from seqserve.client._sync.messages import Messages
-from seqserve.client.core.stream import Dialect, FeedRecord, FinishedT, PartT, PieceT, StreamStarted
+from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, StreamRecord, StreamStarted
 from seqserve.client.errors import SeqserveError
 
 
-class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
+class DuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
     """Answers to a source that is read as it goes; iterate for them one by one.
 
     >>> with client.stream_tag("english-pos", pieces_of_text) as stream:  # doctest: +SKIP
@@ -34,7 +34,7 @@ class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
     def __init__(
         self,
         open_call: Callable[[Iterator[Message]], Messages[Any]],
-        dialect: Dialect[PieceT, PartT, FinishedT],
+        codec: StreamCodec[PieceT, PartT, FinishedT],
         source: Iterable[object],
         on_finished: Callable[[FinishedT], None],
     ) -> None:
@@ -42,11 +42,11 @@ class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
 
         Args:
             open_call: Makes the call that says these messages.
-            dialect: How it is spoken.
+            codec: How it is spoken.
             source: Where the pieces come from.
             on_finished: Called with what the end told.
         """
-        super().__init__(dialect, on_finished)
+        super().__init__(codec, on_finished)
         self._open_call = open_call
         self._source = source
         self._messages: Messages[Any] | None = None
@@ -86,7 +86,7 @@ class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
     def __iter__(self) -> Iterator[PartT]:
         """The answers one by one, as they come. Raises: as ``pieces``."""
         pieces = self.pieces()
-        return (part for piece in pieces for part in self._dialect.parts(piece))
+        return (part for piece in pieces for part in self._codec.parts(piece))
 
     def __enter__(self) -> Self:
         return self
@@ -125,11 +125,11 @@ class FeedStream(FeedRecord[PieceT, PartT, FinishedT]):
 
     def _requests(self) -> Iterator[Message]:
         """What is said; runs in a thread of gRPC's."""
-        yield self._dialect.opening
+        yield self._codec.opening
         try:
             for item in self._source:
-                yield self._dialect.say(item)
-            yield self._dialect.ending
+                yield self._codec.say(item)
+            yield self._codec.ending
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, the reader is told

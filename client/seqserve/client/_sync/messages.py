@@ -19,7 +19,7 @@ Response = TypeVar("Response")
 Response_co = TypeVar("Response_co", covariant=True)
 
 
-def silence_error(target: str, limit_s: float) -> DeadlineError:
+def read_timeout_error(target: str, limit_s: float) -> DeadlineError:
     """The exception for a stream on which no message came within its time-out."""
     return DeadlineError(f"{target} sent nothing for {limit_s:g} s (timeout_s)", code=grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -48,22 +48,24 @@ class ResponseStream(Protocol[Response_co]):
         ...
 
 
-class SilenceWatch:
+class ReadTimeoutWatch:
     """Ends a call when its reader has waited for the next message for too long.
 
     gRPC knows deadlines for whole calls only, and its blocking streams cannot be read with a time-out; one waiting
     thread a stream does it from outside. It looks at the clock only when the time-out could have passed.
     """
 
-    def __init__(self, limit_s: float, cancel: Callable[[], object], owed_since_s: Callable[[], float | None]) -> None:
-        """Args: owed_since_s: tells since when it is the server's turn to speak; None: it is not."""
+    def __init__(
+        self, limit_s: float, cancel: Callable[[], object], server_turn_since_s: Callable[[], float | None]
+    ) -> None:
+        """Args: server_turn_since_s: tells since when it is the server's turn to speak; None: it is not."""
         self.expired = False
         self._limit_s = limit_s
         self._cancel = cancel
-        self._owed_since_s = owed_since_s
+        self._owed_since_s = server_turn_since_s
         self._waiting_since_s: float | None = None
         self._closed = threading.Event()
-        threading.Thread(target=self._watch, name="seqserve-silence-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name="seqserve-read-timeout", daemon=True).start()
 
     def begin(self) -> None:
         """The reader waits from now on."""
@@ -80,30 +82,30 @@ class SilenceWatch:
     def _watch(self) -> None:
         pause_s = self._limit_s
         while not self._closed.wait(pause_s):
-            waiting_s, owed_s = self._waiting_since_s, self._owed_since_s()
-            if waiting_s is None or owed_s is None:
+            waiting_s, turn_s = self._waiting_since_s, self._owed_since_s()
+            if waiting_s is None or turn_s is None:
                 pause_s = self._limit_s
                 continue
-            pause_s = max(waiting_s, owed_s) + self._limit_s - time.monotonic()
+            pause_s = max(waiting_s, turn_s) + self._limit_s - time.monotonic()
             if pause_s <= 0:
                 self.expired = True
                 self._cancel()
                 return
 
 
-class Turns:
+class TurnTracker:
     """Whose turn it is in a stream of both ways: the server's until its first message, and after the caller's last."""
 
     def __init__(self) -> None:
         self.answered = False
         self._ended_s: float | None = None
 
-    def noting_the_end(self, requests: Iterator[Request]) -> Iterator[Request]:
+    def note_end(self, requests: Iterator[Request]) -> Iterator[Request]:
         """The same requests."""
         yield from requests
         self._ended_s = time.monotonic()
 
-    def owed_since_s(self) -> float | None:
+    def server_turn_since_s(self) -> float | None:
         """Since when it is the server's turn; None while it is the caller's."""
         return self._ended_s if self.answered else -math.inf
 
@@ -116,28 +118,30 @@ class Messages(Generic[Response]):
         call: ResponseStream[Response],
         *,
         target: str,
-        silence_s: float | None,
+        read_timeout_s: float | None,
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
-        owed_since_s: Callable[[], float | None] = lambda: -math.inf,
+        server_turn_since_s: Callable[[], float | None] = lambda: -math.inf,
     ) -> None:
         """Make them of a running call.
 
         Args:
             call: The call.
             target: Its server, for messages.
-            silence_s: Longest wait for each next message, while it is the server's turn; None for no limit.
+            read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
             deadline_s: Most seconds for the whole, for messages.
             on_answer: Called when the server has answered: with a message, or with a failure of its own.
-            owed_since_s: Since when it is the server's turn; None: it is not. Default: it always is.
+            server_turn_since_s: Since when it is the server's turn; None: it is not. Default: it always is.
         """
         self._call = call
         self._on_answer = on_answer
         self._target = target
-        self._silence_s = silence_s
+        self._read_timeout_s = read_timeout_s
         self._deadline_s = deadline_s
         self._cancelled = False
-        self._watch = SilenceWatch(silence_s, call.cancel, owed_since_s) if silence_s is not None else None
+        self._watch = (
+            ReadTimeoutWatch(read_timeout_s, call.cancel, server_turn_since_s) if read_timeout_s is not None else None
+        )
         if self._watch is not None and not call.add_callback(self._watch.close):
             self._watch.close()
 
@@ -170,8 +174,8 @@ class Messages(Generic[Response]):
         except grpc.RpcError as rpc_error:
             if self._cancelled:
                 return None
-            if self._watch is not None and self._watch.expired and self._silence_s is not None:
-                raise silence_error(self._target, self._silence_s) from rpc_error
+            if self._watch is not None and self._watch.expired and self._read_timeout_s is not None:
+                raise read_timeout_error(self._target, self._read_timeout_s) from rpc_error
             error = error_from_call(rpc_error, target=self._target, deadline_s=self._deadline_s)
             if answered(error):
                 self._on_answer()

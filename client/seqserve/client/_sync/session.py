@@ -129,8 +129,8 @@ class Session(SessionRecord):
             timeout_s: As in `Client.stream_tag`.
             options: As `TagStreamOptions` says.
         """
-        dialect = self._tag_dialect(checkpoint, options, wait=wait)
-        return self._calls.feed(self._calls.tagging.StreamTag, dialect, source, timeout_s, self._ended)
+        codec = self._tag_codec(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.tagging.StreamTag, codec, source, timeout_s, self._ended)
 
     def stream_score(
         self,
@@ -142,10 +142,10 @@ class Session(SessionRecord):
         **options: Unpack[ScoreStreamOptions],
     ) -> ScoreStream:
         """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
-        dialect = self._score_dialect(checkpoint, options, wait=wait)
+        codec = self._score_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             self._calls.generation.StreamScore,
-            dialect,
+            codec,
             source,
             timeout_s,
             self._ended,
@@ -161,8 +161,8 @@ class Session(SessionRecord):
         **options: Unpack[ClassifyStreamOptions],
     ) -> ClassifyStream:
         """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
-        dialect = self._classify_dialect(checkpoint, options, wait=wait)
-        return self._calls.feed(self._calls.classification.StreamClassify, dialect, source, timeout_s, self._ended)
+        codec = self._classify_codec(checkpoint, options, wait=wait)
+        return self._calls.feed(self._calls.classification.StreamClassify, codec, source, timeout_s, self._ended)
 
     def info(self) -> SessionInfo:
         """What the server knows of it; this does not count as use."""
@@ -277,11 +277,14 @@ class Sessions:
         Raises:
             SessionNotFoundError: as `get`.
         """
-        request, patience = session_pb2.DeleteSessionRequest(session_id=session_id), self._calls.patience(resume_s)
+        request, retry_policy = (
+            session_pb2.DeleteSessionRequest(session_id=session_id),
+            self._calls.retry_policy(resume_s),
+        )
         try:
-            self._calls.ask(self._calls.sessions.DeleteSession, request, patience=patience)
+            self._calls.ask(self._calls.sessions.DeleteSession, request, retry_policy=retry_policy)
         except NotFoundError:
-            if not patience.tried_again:  # else an attempt whose answer was lost has deleted it
+            if not retry_policy.tried_again:  # else an attempt whose answer was lost has deleted it
                 raise
 
     def restore(

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from seqserve.client._sync.messages import Messages, Turns, error_from_call
-from seqserve.client.core.retry_policy import Patience, answered
+from seqserve.client._sync.messages import Messages, TurnTracker, error_from_call
+from seqserve.client.core.retry_policy import RetryPolicy, answered
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -127,7 +127,7 @@ class Transport:
         request: Request,
         *,
         timeout_s: float | None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> Response:
         """Ask and wait for the answer.
 
@@ -135,7 +135,7 @@ class Transport:
             method: The method to call.
             request: What to ask.
             timeout_s: Most seconds for an attempt; None for no limit.
-            patience: Asks again, once the address has answered anything, for as long as it says: for requests that
+            retry_policy: Asks again, once the address has answered anything, for as long as it says: for requests that
                 do no harm twice. None: ask once.
 
         Raises:
@@ -149,7 +149,7 @@ class Transport:
             except grpc.RpcError as rpc_error:
                 error = error_from_call(rpc_error, target=self.target, deadline_s=timeout_s)
                 self._reached |= answered(error)
-                pause_s = patience.pause_s(error) if patience is not None and self.worth_retrying else None
+                pause_s = retry_policy.pause_s(error) if retry_policy is not None and self.worth_retrying else None
                 if pause_s is None:
                     raise error from rpc_error
                 self.pause(pause_s, threading.Event())
@@ -162,7 +162,7 @@ class Transport:
         method: grpc.UnaryStreamMultiCallable[Request, Response],
         request: Request,
         *,
-        silence_s: float | None,
+        read_timeout_s: float | None,
         deadline_s: float | None,
         left_s: float | None,
     ) -> Messages[Response]:
@@ -171,7 +171,7 @@ class Transport:
         Args:
             method: The method to call.
             request: What to ask.
-            silence_s: Longest wait for each next message; None for no limit.
+            read_timeout_s: Longest wait for each next message; None for no limit.
             deadline_s: Most seconds for the whole, of which this call may be a part; None for no limit.
             left_s: Seconds that are left of them for this call, which the server is told.
 
@@ -181,7 +181,7 @@ class Transport:
         self._require_open()
         call = method(request, timeout=left_s, metadata=self._metadata)
         return Messages(
-            call, target=self.target, silence_s=silence_s, deadline_s=deadline_s, on_answer=self._note_answer
+            call, target=self.target, read_timeout_s=read_timeout_s, deadline_s=deadline_s, on_answer=self._note_answer
         )
 
     def converse(
@@ -189,33 +189,33 @@ class Transport:
         method: grpc.StreamStreamMultiCallable[Request, Response],
         requests: Iterator[Request],
         *,
-        silence_s: float | None,
+        read_timeout_s: float | None,
     ) -> Messages[Response]:
         """Ask in a stream for a stream of answers; failures come with the first read.
 
         Args:
             method: The method to call.
             requests: What to say, read in a thread as fast as the server takes it.
-            silence_s: Longest wait for each next message, while it is the server's turn; None for no limit.
+            read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
 
         Raises:
             RuntimeError: if the client is closed.
         """
         self._require_open()
-        turns = Turns()
-        call = method(turns.noting_the_end(requests), metadata=self._metadata)
+        turn_tracker = TurnTracker()
+        call = method(turn_tracker.note_end(requests), metadata=self._metadata)
 
         def on_answer() -> None:
-            turns.answered = True
+            turn_tracker.answered = True
             self._note_answer()
 
         return Messages(
             call,
             target=self.target,
-            silence_s=silence_s,
+            read_timeout_s=read_timeout_s,
             deadline_s=None,
             on_answer=on_answer,
-            owed_since_s=turns.owed_since_s,
+            server_turn_since_s=turn_tracker.server_turn_since_s,
         )
 
     def close(self) -> None:

@@ -112,7 +112,7 @@ class Rows:
         self._lines = lines
         self._open: dict[int, Tag] = {}  # by position: a provisional tag makes room for the final one
         self._spans: list[TagSpan] = []
-        self._told = 0  # where the last line in a row ends
+        self._rows_end = 0  # where the last line in a row ends
 
     def take(self, piece: TagPiece) -> Iterator[Text]:
         """The rows that a piece completes."""
@@ -121,7 +121,7 @@ class Rows:
             self._open[tag.position] = tag
             if not tag.provisional:
                 yield from self._rows(self._lines.answered(tag))
-        yield from self._told_spans()
+        yield from self._complete_spans()
 
     def rest(self) -> Iterator[Text]:
         """The rows that are left at the end."""
@@ -139,11 +139,11 @@ class Rows:
             self._open = {position: tag for position, tag in self._open.items() if tag.start >= line.end}
             if tags:
                 yield _row(tags)
-            self._told = line.end
-            yield from self._told_spans()
+            self._rows_end = line.end
+            yield from self._complete_spans()
 
-    def _told_spans(self) -> Iterator[Text]:
-        for span in [span for span in self._spans if span.end <= self._told]:
+    def _complete_spans(self) -> Iterator[Text]:
+        for span in [span for span in self._spans if span.end <= self._rows_end]:
             self._spans.remove(span)
             yield Text.assemble("  ", (span.label, _colour(span.label)), f" {span.text} ({span.start}-{span.end})")
 

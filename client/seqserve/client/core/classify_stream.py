@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncFeedStream
-from seqserve.client._sync.duplex_stream import FeedStream
-from seqserve.client.core.stream import Dialect, Flush, StreamEnd, check_options, stream_end
+from seqserve.client._async.duplex_stream import AsyncDuplexStream
+from seqserve.client._sync.duplex_stream import DuplexStream
+from seqserve.client.core.stream import Flush, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
 from seqserve.client.types.classification import Classification, classification_from_wire
 from seqserve.client.types.sessions import carried_state, duration
@@ -50,13 +50,13 @@ class ClassifyFinished:
     timing: Timing
 
 
-ClassifyStream: TypeAlias = FeedStream[Classification, Classification, ClassifyFinished]
-AsyncClassifyStream: TypeAlias = AsyncFeedStream[Classification, Classification, ClassifyFinished]
+ClassifyStream: TypeAlias = DuplexStream[Classification, Classification, ClassifyFinished]
+AsyncClassifyStream: TypeAlias = AsyncDuplexStream[Classification, Classification, ClassifyFinished]
 
 
-def classify_dialect(
+def classify_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[ClassifyStreamOptions]
-) -> Dialect[Classification, Classification, ClassifyFinished]:
+) -> StreamCodec[Classification, Classification, ClassifyFinished]:
     """How a stream of classifications is spoken; only what is given is sent.
 
     Raises:
@@ -71,7 +71,7 @@ def classify_dialect(
         idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
     )
     opening = classification_pb2.StreamClassifyRequest(config=config)
-    return Dialect(opening, _piece, lambda answer: (answer,), _finished)
+    return StreamCodec(opening, _piece, lambda answer: (answer,), _finished)
 
 
 def _piece(message: classification_pb2.StreamClassifyUpdate) -> Classification:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import grpc
 
-from seqserve.client.core.retry_policy import Patience
+from seqserve.client.core.retry_policy import RetryPolicy
 from seqserve.client.errors import ProtocolError, SeqserveError, ServableMismatchError
 from seqserve.client.types.generation import GenerationStarted, Piece
 from seqserve.v1 import common_pb2, generation_pb2
@@ -23,13 +23,13 @@ class Resumption:
     def __init__(
         self,
         request: generation_pb2.GenerateRequest,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         deadline_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args: deadline_s: most seconds for the whole, however often it breaks; None for no limit."""
         self._request = request
-        self._patience = patience
+        self._patience = retry_policy
         self._deadline_s = deadline_s
         self._clock = clock
         self._begun_s: float | None = None
@@ -83,16 +83,16 @@ class Resumption:
         Raises:
             ProtocolError: if it does not follow what came before the break: the server does not know how to resume.
         """
-        came = self._received.setdefault(piece.sample, [])
+        tokens = self._received.setdefault(piece.sample, [])
         if self.times and self._started is not None and piece.token_ids:
-            expected = self._started.position + len(came)
+            expected = self._started.position + len(tokens)
             if piece.position != expected:
                 raise ProtocolError(
                     f"the stream broke, and the server went on at position {piece.position} where {expected} follows: "
                     "ask again for the whole text"
                 )
         self._patience.progress()
-        came.extend(piece.token_ids)
+        tokens.extend(piece.token_ids)
 
     def pause_s(self, error: SeqserveError) -> float | None:
         """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""

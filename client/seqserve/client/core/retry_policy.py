@@ -31,7 +31,7 @@ def answered(error: SeqserveError) -> bool:
     return not isinstance(error, UnreachableError | DeadlineError)
 
 
-class Patience:
+class RetryPolicy:
     """Decides, for one call that may be made again, whether it is and after what pause.
 
     The pause doubles with every attempt from 0.05 s to 2 s, and is drawn from its second half, so that callers who

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncFeedStream
-from seqserve.client._sync.duplex_stream import FeedStream
-from seqserve.client.core.stream import Dialect, Flush, StreamEnd, check_options, stream_end
+from seqserve.client._async.duplex_stream import AsyncDuplexStream
+from seqserve.client._sync.duplex_stream import DuplexStream
+from seqserve.client.core.stream import Flush, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.errors import ProtocolError
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
 from seqserve.client.types.logprobs import TokenLogprob, logprobs_from_wire
@@ -79,13 +79,13 @@ class ScoreFinished:
 ScorePiece: TypeAlias = tuple[ScoredToken, ...]
 """Scores that came together."""
 
-ScoreStream: TypeAlias = FeedStream[ScorePiece, ScoredToken, ScoreFinished]
-AsyncScoreStream: TypeAlias = AsyncFeedStream[ScorePiece, ScoredToken, ScoreFinished]
+ScoreStream: TypeAlias = DuplexStream[ScorePiece, ScoredToken, ScoreFinished]
+AsyncScoreStream: TypeAlias = AsyncDuplexStream[ScorePiece, ScoredToken, ScoreFinished]
 
 
-def score_dialect(
+def score_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[ScoreStreamOptions]
-) -> Dialect[ScorePiece, ScoredToken, ScoreFinished]:
+) -> StreamCodec[ScorePiece, ScoredToken, ScoreFinished]:
     """How a stream of scores is spoken; only what is given is sent.
 
     Raises:
@@ -99,7 +99,7 @@ def score_dialect(
         state=state or carried_state(options.get("snapshot"), returned=options.get("return_snapshot") or False),
         idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
     )
-    return Dialect(generation_pb2.StreamScoreRequest(config=config), _piece, lambda piece: piece, _finished)
+    return StreamCodec(generation_pb2.StreamScoreRequest(config=config), _piece, lambda piece: piece, _finished)
 
 
 def _piece(message: generation_pb2.StreamScorePiece) -> ScorePiece:

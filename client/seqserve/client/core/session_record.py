@@ -10,11 +10,11 @@ from pathlib import Path
 
 import grpc
 
-from seqserve.client.core.classify_stream import ClassifyFinished, ClassifyStreamOptions, classify_dialect
+from seqserve.client.core.classify_stream import ClassifyFinished, ClassifyStreamOptions, classify_codec
 from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
-from seqserve.client.core.score_stream import ScoredToken, ScoreFinished, ScorePiece, ScoreStreamOptions, score_dialect
-from seqserve.client.core.stream import Dialect, Ended
-from seqserve.client.core.tag_stream import TagFinished, TagPiece, TagStreamOptions, tag_dialect
+from seqserve.client.core.score_stream import ScoredToken, ScoreFinished, ScorePiece, ScoreStreamOptions, score_codec
+from seqserve.client.core.stream import Ended, StreamCodec
+from seqserve.client.core.tag_stream import TagFinished, TagPiece, TagStreamOptions, tag_codec
 from seqserve.client.errors import ServableMismatchError
 from seqserve.client.types.answer import StateResult
 from seqserve.client.types.classification import Classification
@@ -44,8 +44,10 @@ class Opening:
         Raises:
             ServableMismatchError: if it is of another model or version.
         """
-        asked, servable = self.request.model, found.servable
-        if asked.name == servable.model and (not asked.HasField("version") or asked.version == servable.version):
+        requested, servable = self.request.model, found.servable
+        if requested.name == servable.model and (
+            not requested.HasField("version") or requested.version == servable.version
+        ):
             return found
         raise ServableMismatchError(
             f"session {found.id!r} is there already and belongs to {servable.model} version {servable.version}: "
@@ -119,23 +121,23 @@ class SessionRecord:
         request.state.CopyFrom(self._options(checkpoint, wait=wait))
         return request
 
-    def _tag_dialect(
+    def _tag_codec(
         self, checkpoint: str | None, options: TagStreamOptions, *, wait: bool
-    ) -> Dialect[TagPiece, Tag, TagFinished]:
+    ) -> StreamCodec[TagPiece, Tag, TagFinished]:
         _refuse_snapshots(options)
-        return tag_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+        return tag_codec(self.model, state=self._options(checkpoint, wait=wait), **options)
 
-    def _score_dialect(
+    def _score_codec(
         self, checkpoint: str | None, options: ScoreStreamOptions, *, wait: bool
-    ) -> Dialect[ScorePiece, ScoredToken, ScoreFinished]:
+    ) -> StreamCodec[ScorePiece, ScoredToken, ScoreFinished]:
         _refuse_snapshots(options)
-        return score_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+        return score_codec(self.model, state=self._options(checkpoint, wait=wait), **options)
 
-    def _classify_dialect(
+    def _classify_codec(
         self, checkpoint: str | None, options: ClassifyStreamOptions, *, wait: bool
-    ) -> Dialect[Classification, Classification, ClassifyFinished]:
+    ) -> StreamCodec[Classification, Classification, ClassifyFinished]:
         _refuse_snapshots(options)
-        return classify_dialect(self.model, state=self._options(checkpoint, wait=wait), **options)
+        return classify_codec(self.model, state=self._options(checkpoint, wait=wait), **options)
 
     def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
         """What a request says of the session: one that waits in line goes on from wherever it is then."""

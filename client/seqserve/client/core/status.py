@@ -141,20 +141,20 @@ def _error_without_reason(
 ) -> SeqserveError:
     """The exception for a status that gRPC itself or a proxy made, in words that say what to look at."""
     kind = ERRORS.get((code, ""), SeqserveError)
-    said = details or code.name
+    text = details or code.name
     if code is grpc.StatusCode.UNAVAILABLE and _nobody_answered(details):
         kind = errors.UnreachableError
         message = f"no server answers at {target}: is seqserve-server running there?"
     elif code is grpc.StatusCode.UNAVAILABLE:
-        message = f"the connection to {target} broke: {said}"
+        message = f"the connection to {target} broke: {text}"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
         message = f"{target} did not finish the call within {deadline_s:g} s"
     elif code is grpc.StatusCode.CANCELLED:
-        message = f"the call to {target} was cancelled: {said}"
+        message = f"the call to {target} was cancelled: {text}"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
-        message = f"the server at {target} does not have this method: {said}"
+        message = f"the server at {target} does not have this method: {text}"
     else:
-        message = f"{target} answered {code.name}: {said}"
+        message = f"{target} answered {code.name}: {text}"
     return kind(message, code=code)
 
 

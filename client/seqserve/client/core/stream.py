@@ -1,7 +1,7 @@
 """What a caller feeds into a stream piece by piece, and what the stream has told so far. Pure.
 
 Tags, scores and running classes all come over streams of one shape: the first message says how, the next ones are the
-caller's pieces, and what comes back is started, any number of pieces, finished. A `Dialect` says what differs.
+caller's pieces, and what comes back is started, any number of pieces, finished. A `StreamCodec` says what differs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ FinishedT = TypeVar("FinishedT", bound=Ended)
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect(Generic[PieceT, PartT, FinishedT]):
+class StreamCodec(Generic[PieceT, PartT, FinishedT]):
     """How one kind of stream is spoken.
 
     Attributes:
@@ -164,11 +164,11 @@ def _field_of(item: Any) -> tuple[str, object]:
             return "", None
 
 
-class FeedRecord(Generic[PieceT, PartT, FinishedT]):
+class StreamRecord(Generic[PieceT, PartT, FinishedT]):
     """What a stream has told so far. Takes the events in order and holds the server to it."""
 
-    def __init__(self, dialect: Dialect[PieceT, PartT, FinishedT], on_finished: Callable[[FinishedT], None]) -> None:
-        self._dialect = dialect
+    def __init__(self, codec: StreamCodec[PieceT, PartT, FinishedT], on_finished: Callable[[FinishedT], None]) -> None:
+        self._codec = codec
         self._on_finished = on_finished
         self._started: StreamStarted | None = None
         self._finished: FinishedT | None = None
@@ -208,10 +208,10 @@ class FeedRecord(Generic[PieceT, PartT, FinishedT]):
                 servable = servable_from_wire(event.started.servable)
                 self._started = StreamStarted(servable, event.started.position)
             case "finished":
-                self._finished = self._dialect.finished_from_wire(event.finished)
+                self._finished = self._codec.finished_from_wire(event.finished)
                 self._on_finished(self._finished)
             case "piece" | "update":
-                return self._dialect.piece_from_wire(getattr(event, kind))
+                return self._codec.piece_from_wire(getattr(event, kind))
             case _:
                 pass  # a newer server's event: not for us
         return None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncFeedStream
-from seqserve.client._sync.duplex_stream import FeedStream
-from seqserve.client.core.stream import Dialect, Mark, StreamEnd, check_options, stream_end
+from seqserve.client._async.duplex_stream import AsyncDuplexStream
+from seqserve.client._sync.duplex_stream import DuplexStream
+from seqserve.client.core.stream import Mark, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
 from seqserve.client.types.sessions import carried_state, duration
 from seqserve.client.types.tagging import OffsetUnit, Tag, TagSpan, span_from_wire, tag_from_wire, tag_outputs
@@ -115,13 +115,13 @@ class TagFinished:
     timing: Timing
 
 
-TagStream: TypeAlias = FeedStream[TagPiece, Tag, TagFinished]
-AsyncTagStream: TypeAlias = AsyncFeedStream[TagPiece, Tag, TagFinished]
+TagStream: TypeAlias = DuplexStream[TagPiece, Tag, TagFinished]
+AsyncTagStream: TypeAlias = AsyncDuplexStream[TagPiece, Tag, TagFinished]
 
 
-def tag_dialect(
+def tag_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[TagStreamOptions]
-) -> Dialect[TagPiece, Tag, TagFinished]:
+) -> StreamCodec[TagPiece, Tag, TagFinished]:
     """How a stream of tags is spoken; only what is given is sent.
 
     Raises:
@@ -143,7 +143,7 @@ def tag_dialect(
         decision_lag_max=options.get("decision_lag_max"),
         idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
     )
-    return Dialect(tagging_pb2.StreamTagRequest(config=config), _piece, lambda piece: piece.tags, _finished)
+    return StreamCodec(tagging_pb2.StreamTagRequest(config=config), _piece, lambda piece: piece.tags, _finished)
 
 
 def _piece(message: tagging_pb2.StreamTagPiece) -> TagPiece:

@@ -29,13 +29,13 @@ from seqserve.client.testing.sessions import METHODS, ScriptedSessions
 from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
 from seqserve.v1 import classification_pb2, generation_pb2, infilling_pb2, model_pb2, state_pb2, tagging_pb2
 
-Asked = TypeVar("Asked")
-Answered = TypeVar("Answered")
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
 
-Script: TypeAlias = Callable[[Asked], Awaitable[Answered]]
+Script: TypeAlias = Callable[[RequestT], Awaitable[ResponseT]]
 """A unary method: a request in, an answer or a `Failure` out."""
 
-StreamScript: TypeAlias = Callable[[AsyncIterator[Asked]], AsyncGenerator[Answered, None]]
+StreamScript: TypeAlias = Callable[[AsyncIterator[RequestT]], AsyncGenerator[ResponseT, None]]
 """A method of streams both ways: requests in as they come, events or a `Failure` out."""
 
 

@@ -85,17 +85,17 @@ def model_ref(name: str, version: int | None) -> common_pb2.ModelRef:
     return common_pb2.ModelRef(name=name, version=version)
 
 
-def next_page_token(asked: str, told: str, what: str) -> str | None:
+def next_page_token(current: str, following: str, what: str) -> str | None:
     """The token of a list's next page; None after the last.
 
     Args:
-        asked: Token of the page that came.
-        told: What it says of the next.
+        current: Token of the page that came.
+        following: What it says of the next.
         what: What is listed, for the message.
 
     Raises:
         ProtocolError: if the server points back to the same page, which would never end.
     """
-    if told and told == asked:
+    if following and following == current:
         raise ProtocolError(f"the server's list of {what} does not end: a page names itself as the next")
-    return told or None
+    return following or None

@@ -11,7 +11,7 @@ from seqserve.client.core.classify_stream import (
     AsyncClassifyStream,
     ClassifyItem,
     ClassifyStreamOptions,
-    classify_dialect,
+    classify_codec,
 )
 from seqserve.client.types.classification import TextClassification, classifications_from_wire, classify_request
 from seqserve.client.types.texts import WholeText
@@ -94,5 +94,5 @@ class AsyncClassificationMethods(AsyncMethods):
         Raises:
             TypeError, ValueError, SeqserveError: as in `stream_tag`.
         """
-        dialect = classify_dialect(model, **options)
-        return self._calls.feed(lambda: self._calls.classification.StreamClassify, dialect, source, timeout_s)
+        codec = classify_codec(model, **options)
+        return self._calls.feed(lambda: self._calls.classification.StreamClassify, codec, source, timeout_s)

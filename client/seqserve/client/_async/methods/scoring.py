@@ -7,7 +7,7 @@ from typing import Unpack, overload
 
 from seqserve.client._async.duplex_stream import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
-from seqserve.client.core.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions, score_dialect
+from seqserve.client.core.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions, score_codec
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
 
@@ -87,5 +87,5 @@ class AsyncScoringMethods(AsyncMethods):
         Raises:
             TypeError, ValueError, SeqserveError: as in `stream_tag`.
         """
-        dialect = score_dialect(model, **options)
-        return self._calls.feed(lambda: self._calls.generation.StreamScore, dialect, source, timeout_s)
+        codec = score_codec(model, **options)
+        return self._calls.feed(lambda: self._calls.generation.StreamScore, codec, source, timeout_s)

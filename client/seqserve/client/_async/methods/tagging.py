@@ -7,7 +7,7 @@ from typing import Unpack, overload
 
 from seqserve.client._async.duplex_stream import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
-from seqserve.client.core.tag_stream import AsyncTagStream, TagItem, TagStreamOptions, tag_dialect
+from seqserve.client.core.tag_stream import AsyncTagStream, TagItem, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 
 
@@ -97,5 +97,5 @@ class AsyncTaggingMethods(AsyncMethods):
                 refuses comes as a SeqserveError from the first read. A stream that breaks is not resumed: what the
                 source gave is gone.
         """
-        dialect = tag_dialect(model, **options)
-        return self._calls.feed(lambda: self._calls.tagging.StreamTag, dialect, source, timeout_s)
+        codec = tag_codec(model, **options)
+        return self._calls.feed(lambda: self._calls.tagging.StreamTag, codec, source, timeout_s)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Unpack, overload
 
 from seqserve.client._sync.methods.base import Methods
-from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStream, ClassifyStreamOptions, classify_dialect
+from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStream, ClassifyStreamOptions, classify_codec
 from seqserve.client.types.classification import TextClassification, classifications_from_wire, classify_request
 from seqserve.client.types.texts import WholeText
 
@@ -88,5 +88,5 @@ class ClassificationMethods(Methods):
         Raises:
             TypeError, ValueError, SeqserveError: as in `stream_tag`.
         """
-        dialect = classify_dialect(model, **options)
-        return self._calls.feed(self._calls.classification.StreamClassify, dialect, source, timeout_s)
+        codec = classify_codec(model, **options)
+        return self._calls.feed(self._calls.classification.StreamClassify, codec, source, timeout_s)

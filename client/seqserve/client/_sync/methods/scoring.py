@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Unpack, overload
 
 from seqserve.client._sync.methods.base import Methods
-from seqserve.client.core.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions, score_dialect
+from seqserve.client.core.score_stream import ScoreItem, ScoreStream, ScoreStreamOptions, score_codec
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
 
@@ -86,5 +86,5 @@ class ScoringMethods(Methods):
         Raises:
             TypeError, ValueError, SeqserveError: as in `stream_tag`.
         """
-        dialect = score_dialect(model, **options)
-        return self._calls.feed(self._calls.generation.StreamScore, dialect, source, timeout_s)
+        codec = score_codec(model, **options)
+        return self._calls.feed(self._calls.generation.StreamScore, codec, source, timeout_s)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Unpack, overload
 
 from seqserve.client._sync.methods.base import Methods
-from seqserve.client.core.tag_stream import TagItem, TagStream, TagStreamOptions, tag_dialect
+from seqserve.client.core.tag_stream import TagItem, TagStream, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 
 
@@ -96,5 +96,5 @@ class TaggingMethods(Methods):
                 refuses comes as a SeqserveError from the first read. A stream that breaks is not resumed: what the
                 source gave is gone.
         """
-        dialect = tag_dialect(model, **options)
-        return self._calls.feed(self._calls.tagging.StreamTag, dialect, source, timeout_s)
+        codec = tag_codec(model, **options)
+        return self._calls.feed(self._calls.tagging.StreamTag, codec, source, timeout_s)
