@@ -92,7 +92,7 @@ async def test_a_store_is_opened_again_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"no database, but a text that somebody wrote " * 99, "not a database"), (None, "format is 7")],
+    [(b"no database, but a text that somebody wrote " * 99, "not a database"), (None, "format must be 1, got 7")],
 )
 async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "sessions.db"

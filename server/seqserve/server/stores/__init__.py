@@ -1,4 +1,4 @@
-"""Where sessions are kept: in memory, in a SQLite file, in Redis. `store` has the interface."""
+"""Stores of sessions: memory, a SQLite file, or Redis. `store` defines the interface."""
 
 from seqserve.server.stores.factory import open_store
 from seqserve.server.stores.instrumented import InstrumentedStore

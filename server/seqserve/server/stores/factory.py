@@ -1,4 +1,4 @@
-"""Opens the store that the settings ask for."""
+"""Opens the store that the settings select."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from seqserve.server.stores.store import Store
 
 
 def open_store(settings: SessionSettings) -> Store:
-    """Open the store, on the event loop that will use it.
+    """Opens the store. Call it on the event loop that uses the store.
 
-    Raises: UnusableStoreError if its file cannot be opened or another process has it, or a package is missing.
+    Args:
+        settings: Where the sessions are stored, and the limits.
+
+    Raises:
+        UnusableStoreError: The file cannot be opened, another process uses it, or a package is missing.
     """
     if settings.path is not None:
         return SqliteStore(settings.path, grace_s=settings.grace_s)
     if settings.redis is not None:
         try:
-            from seqserve.server.stores.redis import RedisStore  # only who uses it needs the package
+            from seqserve.server.stores.redis import RedisStore  # the package is optional
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "redis":
                 raise

@@ -1,4 +1,4 @@
-"""Group commit: what waits is carried out in one transaction, so that a durable change costs a share of one sync."""
+"""Group commit: waiting changes share one transaction, so that a durable change costs only a share of one sync."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
 class GroupCommit:
-    """The one thread that changes a database."""
+    """Runs all changes of a database on one thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Args: connection: in autocommit mode; it is the thread's until `close` returns."""
+        """Starts the thread.
+
+        Args:
+            connection: In autocommit mode. It belongs to the thread until `close` returns.
+        """
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -31,13 +35,22 @@ class GroupCommit:
         self._thread.start()
 
     async def run(self, change: Callable[[], ResultT]) -> ResultT:
-        """Carry out a change and commit it; changes are carried out in the order in which they came.
+        """Runs a change and commits it. Changes run in the order of the calls.
 
-        A change that raises a ServeError has changed nothing. One that is cancelled waits until its outcome is certain.
-        Raises: What the change raises; sqlite3.Error if the transaction that it was part of failed.
+        A caller that is cancelled waits until the outcome is certain.
+
+        Args:
+            change: Changes the database. If it raises a ServeError, it must not have changed anything.
+
+        Returns:
+            The result of the change.
+
+        Raises:
+            ServeError: What the change raises.
+            sqlite3.Error: The transaction failed, or this object is closed.
         """
-        if self._closed:  # nobody would ever tell the outcome
-            raise sqlite3.ProgrammingError("it is closed")
+        if self._closed:  # the outcome would never come
+            raise sqlite3.ProgrammingError("the session store is closed")
         outcome: asyncio.Future[ResultT] = self._loop.create_future()
         self._waiting.put((change, outcome))
         try:
@@ -47,7 +60,7 @@ class GroupCommit:
             raise
 
     async def close(self) -> None:
-        """Carry out what waits, and end the thread."""
+        """Runs the waiting changes and ends the thread."""
         self._closed = True
         self._waiting.put(None)
         await asyncio.to_thread(self._thread.join)
@@ -72,8 +85,8 @@ class GroupCommit:
                 except ServeError as error:
                     outcomes.append((outcome, None, error))
             self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it was, all that took part in the transaction are told
-            with contextlib.suppress(sqlite3.Error):  # after some failures there is nothing left to roll back
+        except Exception as error:  # noqa: BLE001 - whatever failed, it is the outcome of all changes of the transaction
+            with contextlib.suppress(sqlite3.Error):  # some failures have already rolled back
                 self._connection.execute("ROLLBACK")
             return [(outcome, None, error) for _, outcome in group]
         return outcomes

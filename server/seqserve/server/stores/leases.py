@@ -1,6 +1,6 @@
-"""Leases of a store that one process has to itself: they live in its memory, and end with it.
+"""Leases in memory, for stores that belong to one process. They end with the process.
 
-They never run out: who holds one is a task of this process, and gives it back in its `finally`.
+They never run out: the holder is a task of this process, which releases the lease in a `finally` block.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from seqserve.server.stores.store import Lease, SessionKey
 
 
 class LocalLeases:
-    """Who may advance which session. Changed on the event loop only; any thread may ask `holds` and `since_s`."""
+    """Holders by session. Any thread may call `holds` and `since_s`; all else belongs to the event loop."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._held: dict[SessionKey, tuple[Lease, float]] = {}  # with the time since when
+        self._held: dict[SessionKey, tuple[Lease, float]] = {}  # with the time since which it is leased
         self._waiting: dict[SessionKey, asyncio.Future[None]] = {}
         self._fences = itertools.count(1)
 
     def since_s(self, key: SessionKey) -> float:
-        """Since when somebody has the lease of this session; infinity if nobody has."""
+        """Returns since when the session is leased, or infinity if it is not."""
         return self._held.get(key, (None, math.inf))[1]
 
     def held(self, key: SessionKey) -> bool:
-        """Whether anybody has the lease of this session."""
+        """Returns whether the session is leased."""
         return key in self._held
 
     def holds(self, lease: Lease) -> bool:
-        """Whether this lease is the one that counts."""
+        """Returns whether this lease is the current one."""
         return self._held.get(lease.key, (None, 0))[0] == lease
 
     def take(self, key: SessionKey, holder: str) -> Lease:
-        """Take the lease, from nobody or from oneself. Raises: SessionBusyError if another holder has it."""
+        """Takes the lease if it is free or the holder has it. Raises: SessionBusyError if another holder has it."""
         current, since_s = self._held.get(key, (None, self._now()))
         if current is not None and current.holder != holder:
             raise SessionBusyError(f"another request is advancing session {key.id!r}", resource=("session", key.id))
@@ -45,28 +45,28 @@ class LocalLeases:
         return lease
 
     def release(self, lease: Lease) -> None:
-        """Release the lease; nothing happens if it is not the one that counts."""
+        """Releases the lease. Does nothing if it is not the current one."""
         if self.holds(lease):
             self.drop(lease.key)
 
     def drop(self, key: SessionKey) -> None:
-        """End whatever lease this session has, and tell those that wait."""
+        """Ends the lease of the session, whoever holds it, and wakes those that wait."""
         self._held.pop(key, None)
         waiting = self._waiting.pop(key, None)
         if waiting is not None:
             waiting.set_result(None)
 
     async def wait_free(self, key: SessionKey) -> None:
-        """Wait until the lease ends; all that wait are told."""
+        """Waits until the lease ends. All that wait are woken."""
         if key in self._held:
             waiting = self._waiting.get(key)
             if waiting is None:
                 waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
-            await asyncio.shield(waiting)  # shared: one that is cancelled does not end the others' wait
+            await asyncio.shield(waiting)  # shared: cancelling one waiter does not cancel the others
 
 
 class LocallyLeased:
-    """The part of a `Store` that leases are, where they are local."""
+    """The lease methods of a `Store`, with leases in memory."""
 
     def __init__(self, leases: LocalLeases) -> None:
         self.leases = leases

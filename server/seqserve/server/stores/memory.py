@@ -1,7 +1,7 @@
-"""Sessions in memory, within bounds: they end with the process.
+"""Sessions in memory, with limits. They end with the process.
 
-When there is no room, a session is refused, or those make room that were not used for the longest time: they are
-evicted, or they move to a temporary file and come back when they are used. One that is leased stays.
+When the store is full, a new session is refused, or the least recently used ones make room: they are evicted, or move
+to a temporary file until they are used again. Leased sessions are not moved or evicted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from seqserve.server.stores.table import SqlTable
 _RETRY_AFTER_S = 1.0
 
 
-# What happens when there is no room for a session.
+# What happens when the store is full.
 WhenFull = Literal["refuse", "evict", "spill"]
 
 
 class BoundedTable:
-    """Records in memory, at most so many and so many bytes, and the rest of them in a temporary file if asked for.
+    """Records in memory, up to a number and a size, and optionally more of them in a temporary file.
 
-    `Table` of `SessionRules`. A record is in one of the two places; one that is got comes into memory.
+    A `Table` of `SessionRules`. A record is in one of the two places. Reading one moves it into memory.
     """
 
     def __init__(self, *, count_max: int, bytes_max: int, when_full: WhenFull, leases: LocalLeases) -> None:
@@ -58,7 +58,7 @@ class BoundedTable:
         return record
 
     def put(self, record: Record) -> None:
-        """See Table.put. Raises: StoreFullError, and nothing has changed."""
+        """See Table.put. Raises: StoreFullError if there is no room; nothing has changed then."""
         displaced = self._records_to_displace(record) if record.body else []
         if displaced is None:
             self._spill(record)
@@ -110,12 +110,12 @@ class BoundedTable:
         return Usage(memory.sessions + file.sessions, memory.bytes + file.bytes, self.evicted)
 
     def close(self) -> None:
-        """Delete the file."""
+        """Deletes the file."""
         if self.file is not None:
             self._connection.close()
 
     def _records_to_displace(self, record: Record) -> list[Record] | None:
-        """Those that have to go for this one to take the place of what is there under its key; None: it finds none."""
+        """Returns the records that must leave memory so that this one fits. None: it does not fit."""
         existing = self.memory.peek(record.key)
         usage = self.memory.usage()
         count = usage.sessions + (not (existing and existing.body)) - self._count_max
@@ -131,11 +131,11 @@ class BoundedTable:
         return displaced if count <= 0 and size <= 0 else None
 
     def _spill(self, record: Record) -> None:
-        """Put a record into the file. Raises: StoreFullError if there is none, or no room on its disk."""
+        """Puts a record into the file. Raises: StoreFullError if there is no file, or no room on its disk."""
         if self.file is None:
             usage = self.memory.usage()
             raise StoreFullError(
-                f"no room for session {record.key.id!r}: the store holds {usage.sessions} of at most {self._count_max}"
+                f"no room for session {record.key.id!r}: the store has {usage.sessions} of at most {self._count_max}"
                 f" sessions, and {usage.bytes} of at most {self._bytes_max} bytes",
                 retry_after_s=_RETRY_AFTER_S,
             )
@@ -162,7 +162,15 @@ class MemoryStore(LocallyLeased):
         grace_s: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Begin empty; `count_max` sessions and `bytes_max` bytes of their bodies are in memory at most."""
+        """Opens an empty store.
+
+        Args:
+            count_max: Maximum number of sessions in memory.
+            bytes_max: Maximum size of their bodies, in bytes.
+            when_full: What happens when the store is full.
+            grace_s: How long expired sessions are known as expired, in seconds.
+            now: Returns the unix time in seconds.
+        """
         super().__init__(LocalLeases(now))
         self._table = BoundedTable(count_max=count_max, bytes_max=bytes_max, when_full=when_full, leases=self.leases)
         self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now)
@@ -199,7 +207,7 @@ class MemoryStore(LocallyLeased):
         return self._table.count_of_servable(digest)
 
     async def sweep(self) -> int:
-        """See Store.sweep. Other calls come between its passes."""
+        """See Store.sweep. Other calls may run between passes."""
         expired, more = 0, True
         while more:
             count, more = self._rules.sweep()

@@ -1,4 +1,4 @@
-"""Records in memory: by key, in order of use, in order of ids, in order of expiry."""
+"""Records in memory, indexed by key, last use, id and expiry."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from seqserve.server.stores.store import Record, SessionKey, Usage
 
 
 class Records:
-    """Records in memory, `Table` of `SessionRules`. Of the tombstones it keeps the youngest."""
+    """Records in memory, a `Table` of `SessionRules`. Keeps only the newest tombstones."""
 
     def __init__(self, *, tombstones_max: int) -> None:
         self._tombstones_max = tombstones_max
-        self._live: OrderedDict[SessionKey, Record] = OrderedDict()  # the least recently used first
-        self._tombstones: OrderedDict[SessionKey, Record] = OrderedDict()  # the oldest first
-        self._ids: dict[str, list[str]] = {}  # of the live ones, by owner, sorted
-        self._due: list[tuple[float, SessionKey]] = []  # a heap; an entry that is no longer true is passed over
+        self._live: OrderedDict[SessionKey, Record] = OrderedDict()  # least recently used first
+        self._tombstones: OrderedDict[SessionKey, Record] = OrderedDict()  # oldest first
+        self._ids: dict[str, list[str]] = {}  # of live records by owner, sorted
+        self._due: list[tuple[float, SessionKey]] = []  # a heap; outdated entries are skipped
         self._of_digest: Counter[str] = Counter()
         self._bytes = 0
 
     def get(self, key: SessionKey) -> Record | None:
-        """See Table.get. A use of the record."""
+        """See Table.get. Counts as a use of the record."""
         if key in self._live:
             self._live.move_to_end(key)
         return self.peek(key)
 
     def peek(self, key: SessionKey) -> Record | None:
-        """The record of this key, without that being a use."""
+        """Returns the record with this key, without counting as a use."""
         return self._live.get(key) or self._tombstones.get(key)
 
     def put(self, record: Record) -> None:
-        """See Table.put. A use of the record."""
+        """See Table.put. Counts as a use of the record."""
         self.remove(record.key)
         if not record.body:
             self._tombstones[record.key] = record
@@ -66,7 +66,7 @@ class Records:
         self._bytes -= len(record.body)
 
     def least_recent(self) -> Iterator[Record]:
-        """The records with a body, those first that were not used for the longest time."""
+        """Returns live records, least recently used first."""
         return iter(self._live.values())
 
     def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
@@ -86,7 +86,7 @@ class Records:
         return list(due.values())
 
     def purge(self, before_s: float, count: int) -> int:
-        """See Table.purge. Those that do not lie in order of their expiry wait for those before them."""
+        """See Table.purge. A tombstone that is out of order is removed after those before it."""
         purged = 0
         while purged < count and self._tombstones:
             key, oldest = next(iter(self._tombstones.items()))

@@ -1,7 +1,7 @@
-"""Sessions in Redis: shared by replicas, each of which may go on where another was killed.
+"""Sessions in Redis, shared by replicas. A replica can continue the sessions of another one that was killed.
 
-A lease runs out `lease_s` after it was last renewed. A write is checked against the fence that was given out last, so a
-replica that lost its lease without knowing cannot undo what another one did. How durable this is, is Redis's setting.
+A lease runs out `lease_s` after it was last renewed. A write is checked against the last fence, so that a replica that
+has lost its lease unknowingly cannot overwrite the work of another. Durability depends on the configuration of Redis.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 _Pool: Any = ConnectionPool  # its methods are typed in part only
 
 _CONNECTIONS_MAX = 32
-_SLOT_WAIT_S = 5.0  # waiting for one of them
-_TIMEOUT_S = 2.0  # for connecting, for an answer
+_SLOT_WAIT_S = 5.0  # waiting for a connection
+_TIMEOUT_S = 2.0  # connecting, and waiting for an answer
 _RETRY_AFTER_S = 1.0
 _POLL_INTERVAL_S = 0.1
-_LIST_SCAN_MAX = 512  # ids that one script of a listing looks at
-_SWEEP_MAX = 256  # sessions that one script of a sweep buries
+_LIST_SCAN_MAX = 512  # ids that one list script examines
+_SWEEP_MAX = 256  # sessions that one sweep script removes
 
 
 class RedisStore:
@@ -47,13 +47,15 @@ class RedisStore:
     durable = True
 
     def __init__(self, url: str, *, grace_s: float, lease_s: float) -> None:
-        """Connects with the first call, and anew after every failure.
+        """Creates the client. It connects with the first call, and again after each failure.
 
         Args:
-            url: redis://, rediss:// or unix://, as the package redis takes it.
-            grace_s: how long an expired session is known as expired.
-            lease_s: how long a lease lasts that is not renewed.
-        Raises: UnusableStoreError if the URL cannot be one.
+            url: redis://, rediss:// or unix://, as the package redis accepts it.
+            grace_s: How long expired sessions are known as expired, in seconds.
+            lease_s: How long a lease lasts that is not renewed, in seconds.
+
+        Raises:
+            UnusableStoreError: The URL is not valid.
         """
         try:
             pool = _Pool.from_url(
@@ -61,7 +63,7 @@ class RedisStore:
                 max_connections=_CONNECTIONS_MAX,
                 socket_timeout=_TIMEOUT_S,
                 socket_connect_timeout=_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),  # what was sent twice may happen twice: the caller decides
+                retry=Retry(NoBackoff(), 0),  # a command that is sent twice may run twice: the caller decides
             )
         except ValueError as error:
             raise UnusableStoreError(f"the URL of the session store's Redis is not valid: {error}") from error
@@ -72,7 +74,7 @@ class RedisStore:
         self._slots = asyncio.Semaphore(_CONNECTIONS_MAX)
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
-        self._problem = ""  # what Redis failed with last; "" while it answers
+        self._problem = ""  # the last failure of Redis; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
@@ -85,7 +87,7 @@ class RedisStore:
         return _record(key.owner, reply) if reply else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
-        """See Store.acquire. One that is cancelled gives back what it may have got, or it would have to run out."""
+        """See Store.acquire. A call that is cancelled releases the lease that it may have taken."""
         taking = asyncio.create_task(self._run(self._scripts.acquire, _member(key), holder, self._lease_ms))
         try:
             fence = await _finish(taking)
@@ -100,7 +102,7 @@ class RedisStore:
 
     async def wait_free(self, key: SessionKey) -> None:
         """See Store.wait_free."""
-        # Whoever has it may be in another process, and die: nobody would tell.
+        # The holder may be another process, and may die without releasing the lease: there is no event to wait for.
         while await self._call(lambda: self._redis.exists(f"seqserve:lease:{_member(key)}")):  # noqa: ASYNC110
             await asyncio.sleep(_POLL_INTERVAL_S)
 
@@ -139,7 +141,7 @@ class RedisStore:
         return bool(await self._run(self._scripts.delete, _member(key)))
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
-        """See Store.list. Redis is held up by no more than a few hundred sessions at a time."""
+        """See Store.list. A script examines a few hundred sessions at most, for Redis runs nothing else meanwhile."""
         prefix = _member(SessionKey(owner, ""))
         page: list[Record] = []
         while len(page) < count:
@@ -174,7 +176,7 @@ class RedisStore:
         await self._redis.connection_pool.disconnect()
 
     async def _run(self, script: Any, *arguments: str | bytes | float) -> Any:
-        """Runs a script. Raises: See `_call`."""
+        """Runs a script. Raises: As `_call`."""
         return await self._call(lambda: script(args=arguments))
 
     async def _call(self, send: Callable[[], Awaitable[Any]]) -> Any:
@@ -193,13 +195,11 @@ class RedisStore:
             answer = await send()
         except OutOfMemoryError as error:
             self._log_problem(str(error))
-            raise StoreFullError(
-                "the session store has no room; try again later", retry_after_s=_RETRY_AFTER_S
-            ) from error
+            raise StoreFullError("the session store has no room; retry later", retry_after_s=_RETRY_AFTER_S) from error
         except RedisError as error:
             self._log_problem(str(error))
             raise StoreUnavailableError(
-                "the session store failed; try again, the server's log has the cause", retry_after_s=_RETRY_AFTER_S
+                "the session store failed; retry, and see the server log for the cause", retry_after_s=_RETRY_AFTER_S
             ) from error
         finally:
             self._slots.release()
@@ -207,7 +207,7 @@ class RedisStore:
         return answer
 
     def _log_problem(self, problem: str) -> None:
-        """Log what is wrong once, not for every call; and that it is over."""
+        """Logs a problem once, not for each call, and its end."""
         if problem and problem != self._problem:
             log.warning("the Redis of the session store failed: %s", problem)
         elif self._problem and not problem:
@@ -216,7 +216,7 @@ class RedisStore:
 
 
 async def _finish(call: asyncio.Task[Any]) -> Any:
-    """The result of a call; who is cancelled meanwhile waits until its outcome is certain."""
+    """Returns the result of a call. A caller that is cancelled waits until the outcome is certain."""
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
@@ -225,7 +225,7 @@ async def _finish(call: asyncio.Task[Any]) -> Any:
 
 
 def _member(key: SessionKey) -> str:
-    """The name of a session in Redis: the length tells where the owner ends, whatever is in it."""
+    """Returns the name of a session in Redis. The length makes it unambiguous where the owner ends."""
     return f"{len(key.owner.encode())}:{key.owner}:{key.id}"
 
 
@@ -238,7 +238,7 @@ def _content(record: Record) -> tuple[bytes, str, str, int, float]:
 
 
 def _record(owner: str, answer: list[bytes]) -> Record:
-    """The record that a script answered."""
+    """Returns the record in the reply of a script."""
     id_, model, digest, position, ttl_s, created_s, updated_s, expires_s, body = answer
     return Record(
         SessionKey(owner, id_.decode()),

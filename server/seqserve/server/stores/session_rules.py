@@ -1,6 +1,6 @@
-"""The rules of a store: what creating, reading, writing, touching and expiring mean, on a table of records.
+"""The rules of a store: creating, reading, writing, touching and expiring sessions in a table of records.
 
-Synchronous and without any I/O of its own: a table keeps the records, the store decides which thread asks.
+Synchronous and without I/O: a table contains the records, and the store decides which thread calls.
 """
 
 from __future__ import annotations
@@ -13,47 +13,47 @@ from seqserve.server.errors import LeaseLostError, SessionNotFoundError
 from seqserve.server.stores.leases import LocalLeases
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
-SWEEP_MAX = 256  # sessions that one pass of a sweep looks at
+SWEEP_MAX = 256  # number of sessions in one pass of a sweep
 
 
 class Table(Protocol):
-    """Records by key, live ones (with a body) and tombstones (without)."""
+    """Records by key: live ones with a body, and tombstones without."""
 
     def get(self, key: SessionKey) -> Record | None:
-        """The record of this key."""
+        """Returns the record with this key, or None."""
         ...
 
     def put(self, record: Record) -> None:
-        """Add the record, or replace the one of its key."""
+        """Adds the record, or replaces the one with its key."""
         ...
 
     def remove(self, key: SessionKey) -> None:
-        """Remove the record of this key, if there is one."""
+        """Removes the record with this key, if there is one."""
         ...
 
     def page(self, owner: str, model: str, after: str, count: int) -> list[Record]:
-        """Records with a body, in order of the UTF-8 bytes of their ids; see Store.list."""
+        """Returns live records in order of the UTF-8 bytes of their ids; see Store.list."""
         ...
 
     def due(self, before_s: float, count: int) -> list[Record]:
-        """Records with a body whose `expires_s` is at most this, the earliest first. The caller puts each of them."""
+        """Returns live records whose `expires_s` is at most this, earliest first. The caller must put each of them."""
         ...
 
     def purge(self, before_s: float, count: int) -> int:
-        """Remove tombstones whose `expires_s` is at most this. Returns: How many, at most `count`."""
+        """Removes at most `count` tombstones whose `expires_s` is at most this. Returns how many."""
         ...
 
     def count_of_servable(self, digest: str) -> int:
-        """How many records of this digest have a body."""
+        """Returns the number of live records with this digest."""
         ...
 
     def usage(self) -> Usage:
-        """How many records have a body, and how many bytes these have."""
+        """Returns the number of live records and the size of their bodies."""
         ...
 
 
 class SessionRules:
-    """A table and the rules, on a clock."""
+    """Applies the rules to a table."""
 
     def __init__(self, table: Table, leases: LocalLeases, *, grace_s: float, now: Callable[[], float]) -> None:
         self.table = table
@@ -99,7 +99,7 @@ class SessionRules:
         return self._put(replace(existing, ttl_s=existing.ttl_s if ttl_s is None else ttl_s), self._now())
 
     def delete(self, key: SessionKey) -> bool:
-        """See Store.delete; the lease is the store's business."""
+        """See Store.delete. The caller drops the lease."""
         existing = self.read(key)
         if existing is None or not existing.body:
             return False
@@ -118,13 +118,13 @@ class SessionRules:
         return records
 
     def sweep(self) -> tuple[int, bool]:
-        """One pass of a sweep. Returns: How many sessions expired, and whether there may be more to do."""
+        """Runs one pass of a sweep. Returns how many sessions expired, and whether there may be more to do."""
         now_s = self._now()
         due = self.table.due(now_s, SWEEP_MAX)
         expired = 0
         for record in due:
             if self._lives(record):
-                self._put(record, now_s)  # it is in use: its time begins anew
+                self._put(record, now_s)  # leased, so its time to live restarts
             else:
                 self.table.put(replace(record, body=b""))
                 expired += 1

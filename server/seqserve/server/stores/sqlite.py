@@ -1,7 +1,7 @@
-"""Sessions in a SQLite file: what was written survives the end of the process, and of the machine's power.
+"""Sessions in a SQLite file. Written sessions survive a crash of the process and a power failure.
 
-One process a file. A thread of its own changes the file, many changes in one transaction, and another reads it; the
-write-ahead log keeps them out of each other's way. Leases live in memory: a restart frees them all.
+A file belongs to one process. One thread changes the file, several changes in a transaction, and another thread reads
+it; with the write-ahead log, they do not block each other. Leases are in memory, so that a restart frees them all.
 """
 
 from __future__ import annotations
@@ -36,9 +36,15 @@ class SqliteStore(LocallyLeased):
     durable = True
 
     def __init__(self, path: Path, *, grace_s: float, now: Callable[[], float] = time.time) -> None:
-        """Open the file, or make it. Call it on the event loop that will use it.
+        """Opens or creates the file. Call it on the event loop that uses the store.
 
-        Raises: UnusableStoreError if another process has it, it is not a session store, or it cannot be opened.
+        Args:
+            path: The file.
+            grace_s: How long expired sessions are known as expired, in seconds.
+            now: Returns the unix time in seconds.
+
+        Raises:
+            UnusableStoreError: Another process uses the file, it is not a session store, or it cannot be opened.
         """
         super().__init__(LocalLeases(now))
         self._lock = _lock(path)
@@ -65,7 +71,7 @@ class SqliteStore(LocallyLeased):
         """See Store.acquire."""
         taken_over = self.leases.held(key)
         lease = await super().acquire(key, holder)
-        if taken_over:  # a write of the lease before may be under way: let it end before anything is read
+        if taken_over:  # a write of the earlier lease may be running: reads must come after it
             try:
                 await self._change(lambda: None)
             except BaseException:
@@ -97,7 +103,7 @@ class SqliteStore(LocallyLeased):
         return await self._read(lambda: self._reading.table.count_of_servable(digest))
 
     async def sweep(self) -> int:
-        """See Store.sweep. Other changes come between its passes."""
+        """See Store.sweep. Other changes may run between passes."""
         expired, more = 0, True
         while more:
             count, more = await self._change(self._changing.sweep)
@@ -130,11 +136,11 @@ class SqliteStore(LocallyLeased):
 
 
 def _lock(path: Path) -> int:
-    """Lock a file beside the store; the system unlocks it when the process ends, however it ends. Returns: It, open."""
+    """Locks a file beside the store. The system unlocks it when the process ends. Returns its descriptor."""
     beside = path.with_name(f"{path.name}.lock")
     try:
         opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # what sessions say is its owner's
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # sessions are private to their user
     except OSError as error:
         raise UnusableStoreError(f"the session store {path} cannot be opened: {error}") from error
     try:
@@ -142,14 +148,14 @@ def _lock(path: Path) -> int:
     except BlockingIOError as error:
         os.close(opened)
         raise UnusableStoreError(
-            f"another server uses the session store {path}: a file serves one process;"
-            " give this one another file, or let several servers share a Redis (sessions.redis)"
+            f"another server uses the session store {path}: a file belongs to one process;"
+            " use another file, or let the servers share a Redis (sessions.redis)"
         ) from error
     return opened
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that any thread may use. Raises: UnusableStoreError."""
+    """Returns a connection that any thread may use. Raises: UnusableStoreError."""
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -165,7 +171,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _store_error(error: sqlite3.Error) -> StoreFullError | StoreDataLossError | StoreUnavailableError:
-    """What a caller is told of a failure of the database."""
+    """Returns the error that reports a failure of the database to the caller."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FULL:
         return StoreFullError(f"the session store has no room: {error}", retry_after_s=_RETRY_AFTER_S)

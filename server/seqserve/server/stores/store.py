@@ -1,13 +1,13 @@
-"""The store of sessions: bytes by key, leases, expiry. It knows nothing of models, tensors or the wire.
+"""The interface of a session store: bytes by key, leases, and expiry. It is independent of models, tensors and gRPC.
 
-Times are unix times in seconds, on the store's clock; durations end in `_s`. A store stamps what it keeps: it sets
-`created_s`, `updated_s` and `expires_s` (now + `ttl_s`) itself, whatever the record that comes in says, and gives the
-record back as it is kept.
+Times are unix times in seconds on the store's clock; durations end in `_s`. A store sets `created_s`, `updated_s` and
+`expires_s` (now + `ttl_s`) itself, ignores their values in the record that it receives, and returns the record as it is
+stored.
 
-Expiry: from `expires_s` on a session reads as a tombstone (a record with an empty body), and `grace_s` later as
-nothing. A session that is leased does not expire under its holder.
+From `expires_s` on, a session reads as a tombstone (a record with an empty body), and `grace_s` later as nothing. A
+leased session does not expire.
 
-Every method may raise StoreUnavailableError; none but `wait_free` waits for long.
+Every method may raise StoreUnavailableError. Only `wait_free` may wait for long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, order=True)
 class SessionKey:
-    """Names a session. Ids are unique per owner: another's session cannot even be collided with."""
+    """Identifies a session. Ids are unique per owner, so that sessions of different owners cannot collide."""
 
     owner: str
     id: str
@@ -26,10 +26,18 @@ class SessionKey:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a store keeps of a session.
+    """A session in a store.
 
-    body: a serialized StoredSession, never empty for a live session; empty: it expired, and only that is still known.
-    digest: of the servable that the state belongs to. position: tokens consumed.
+    Attributes:
+        key: The key.
+        model: Name of the model.
+        digest: Digest of the servable that the state belongs to.
+        position: Number of consumed tokens.
+        ttl_s: Time to live from the last use, in seconds.
+        body: A serialized StoredSession. Empty: a tombstone, the session has expired.
+        created_s: When the session was created.
+        updated_s: When it was last written.
+        expires_s: When it expires.
     """
 
     key: SessionKey
@@ -45,7 +53,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to advance a session. A lease with a higher fence takes it away."""
+    """The right to advance a session. A lease with a higher fence revokes it.
+
+    Attributes:
+        key: The session, which need not exist.
+        holder: Identifies the holder. The same holder may take the lease again.
+        fence: Increases with each lease that a store gives out.
+    """
 
     key: SessionKey
     holder: str
@@ -54,7 +68,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a store holds: live sessions, the bytes of their bodies; and how many it evicted since it was opened."""
+    """What a store contains.
+
+    Attributes:
+        sessions: Number of live sessions.
+        bytes: Size of their bodies.
+        evicted: Number of sessions evicted since the store was opened.
+    """
 
     sessions: int
     bytes: int
@@ -62,83 +82,101 @@ class Usage:
 
 
 class Store(Protocol):
-    """Sessions by key. One object serves one event loop."""
+    """Sessions by key. An object belongs to one event loop.
 
-    durable: bool  # whether what was written survives the end of this process
+    Attributes:
+        durable: Whether written sessions survive the end of this process.
+    """
+
+    durable: bool
 
     async def create(self, record: Record) -> tuple[Record, bool]:
-        """Keep a new session, unless a live one of that key is there; an expired one is replaced.
+        """Creates a session unless a live one has its key. Replaces an expired one.
 
-        Returns: The session that is there now, and whether it was created.
-        Raises: StoreFullError.
+        Returns:
+            The session that is now stored, and whether it was created.
+
+        Raises:
+            StoreFullError: The store has no room.
         """
         ...
 
     async def read(self, key: SessionKey) -> Record | None:
-        """The session; with an empty body for `grace_s` after its expiry; None if there is none."""
+        """Returns the session, its tombstone for `grace_s` after its expiry, or None."""
         ...
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
-        """Take the lease of a session, which need not exist. Who holds it already gets it again, with a higher fence.
+        """Takes the lease of a session, which need not exist. The same holder gets it again, with a higher fence.
 
-        What is read afterwards is what a lease before it wrote, and nothing of that is written later.
-        Raises: SessionBusyError if another holder has it.
+        Later reads see everything that earlier leases have written, and earlier leases cannot write any more.
+
+        Raises:
+            SessionBusyError: Another holder has the lease.
         """
         ...
 
     async def wait_free(self, key: SessionKey) -> None:
-        """Wait until nobody may have the lease any more. Another may be faster in taking it."""
+        """Waits until the lease is free. Another caller may take it first."""
         ...
 
     async def renew(self, lease: Lease) -> bool:
-        """Keep a lease from running out. Returns: False if it is lost."""
+        """Renews a lease, which otherwise runs out. Returns False if it is lost."""
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give a lease back; harmless if it is lost."""
+        """Releases a lease. Does nothing if it is lost."""
         ...
 
     async def write(self, record: Record, lease: Lease, ttl_s: float | None = None) -> Record:
-        """Replace the session that the record was read from (`created_s` tells it from a later one of the same key).
+        """Replaces a session.
 
-        Args: ttl_s: New time to live; None: as it is there, for it may have been touched since. Not the record's.
-        Returns: The record as it is kept. If the store is durable, it survives the end of the process from now on.
-        Raises: SessionNotFoundError if it was deleted or has expired; LeaseLostError if a higher fence was given out;
-            StoreFullError.
+        Args:
+            record: The new content. Its `created_s` must be that of the stored session, so that a later session with
+                the same key is not overwritten. Its `ttl_s` is ignored.
+            lease: The lease of the session.
+            ttl_s: New time to live in seconds. None: the stored one, which may have changed since the session was read.
+
+        Returns:
+            The record as it is stored. If the store is durable, it survives the end of the process from now on.
+
+        Raises:
+            SessionNotFoundError: The session was deleted or has expired.
+            LeaseLostError: A higher fence was given out.
+            StoreFullError: The store has no room.
         """
         ...
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
-        """Begin a session's time to live anew, with another one if given. Returns: What `read` does afterwards."""
+        """Restarts the time to live, with a new one unless ttl_s is None. Returns what `read` returns afterwards."""
         ...
 
     async def delete(self, key: SessionKey) -> bool:
-        """Forget a live session, and its lease. Returns: Whether there was one."""
+        """Deletes a live session and its lease. Returns whether there was one."""
         ...
 
     async def list(self, owner: str, model: str, after: str, count: int) -> list[Record]:
-        """An owner's live sessions in order of the UTF-8 bytes of their ids, bodies included.
+        """Returns live sessions of an owner with their bodies, in order of the UTF-8 bytes of their ids.
 
         Args:
-            owner: whose they are.
-            model: those of this model; "" for all.
-            after: ids that are greater; "" to begin.
-            count: this many at most; fewer only if there are no more.
+            owner: The owner.
+            model: Only sessions of this model. "": all.
+            after: Only ids greater than this. "": from the first one.
+            count: Maximum number. Fewer are returned only if there are no more.
         """
         ...
 
     async def count_of_servable(self, digest: str) -> int:
-        """How many sessions of a servable there are that no sweep has found expired."""
+        """Returns the number of sessions of a servable, including expired ones that no sweep has found."""
         ...
 
     async def sweep(self) -> int:
-        """Drop the bodies of expired sessions, and what is left of them `grace_s` later. Returns: How many expired."""
+        """Turns expired sessions into tombstones, and removes tombstones after `grace_s`. Returns how many expired."""
         ...
 
     async def usage(self) -> Usage:
-        """What it holds. Sessions that no sweep has found expired count as live."""
+        """Returns what the store contains. Expired sessions count until a sweep finds them."""
         ...
 
     async def close(self) -> None:
-        """Give everything back. No other call may be under way or follow."""
+        """Closes the store. No other call may be running or follow."""
         ...

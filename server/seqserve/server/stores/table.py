@@ -1,6 +1,6 @@
-"""Records in a SQLite database: one table, its indices, and the totals that triggers keep.
+"""Records in a SQLite database: a table, its indices, and totals that triggers maintain.
 
-A connection belongs to one thread at a time. Transactions are the caller's.
+A connection belongs to one thread at a time. The caller begins and ends transactions.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 from seqserve.server.errors import UnusableStoreError
 from seqserve.server.stores.store import Record, SessionKey, Usage
 
-FORMAT = 1  # of the file, kept in its user_version
+FORMAT = 1  # of the file, stored in its user_version
 
-# 8 KiB pages hold three sessions of 2.5 KB or one of 8 KB with little waste.
+# A page of 8 KiB has room for three sessions of 2.5 KB, or one of 8 KB, with little waste.
 _PAGE_BYTES = 8192
 
-# A row without a body is a tombstone. Rows sit in pages by rowid: big rows in the leaves of the primary key would make
-# every search read them.
+# A row without a body is a tombstone. Rows are stored by rowid: if big rows were in the leaves of the primary key,
+# every search would read them.
 _SCHEMA = """
 CREATE TABLE session (
     owner TEXT NOT NULL, id TEXT NOT NULL, model TEXT NOT NULL, digest TEXT NOT NULL, position INTEGER NOT NULL,
@@ -48,20 +48,20 @@ _COLUMNS = "owner, id, model, digest, position, ttl_s, body, created_s, updated_
 
 
 class SqlTable:
-    """Records in a database, `Table` of `SessionRules`."""
+    """Records in a database, a `Table` of `SessionRules`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     @classmethod
     def set_up(cls, connection: sqlite3.Connection) -> None:
-        """Make the tables of a new database. Raises: UnusableStoreError if it is of another format; sqlite3.Error."""
+        """Creates the tables of a new database. Raises: UnusableStoreError if its format is unknown; sqlite3.Error."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.executescript(f"BEGIN; PRAGMA user_version = {FORMAT}; {_SCHEMA} COMMIT;")
         elif version != FORMAT:
-            raise UnusableStoreError(f"its format is {version}, and this server knows {FORMAT}")
+            raise UnusableStoreError(f"its format must be {FORMAT}, got {version}")
 
     def get(self, key: SessionKey) -> Record | None:
         """See Table.get."""
