@@ -57,7 +57,7 @@ async def collect(events: AsyncIterable[pb.GenerateResponse]) -> Generated:
 
 @dataclass
 class Refusal:
-    """A status that is not OK, with its details."""
+    """A status other than OK, with its details."""
 
     code: grpc.StatusCode
     message: str

@@ -78,7 +78,7 @@ def make_language_model(
 ) -> MadeLanguageModel:
     """Write the next version of the model whose folder is ``out``; ``edit`` may change its manifest.
 
-    Args: settings: of LanguageModelConfig; a level that is not characters reads the words of TEXT.
+    Args: settings: of LanguageModelConfig; a level other than characters reads the words of TEXT.
     """
     torch.manual_seed(seed)
     config = LanguageModelConfig(

@@ -49,7 +49,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def parse_and_stop(self: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
         result = parse(self, argv)
-        if "NAME" not in (self.usage or ""):  # the front door itself goes on to the command
+        if "NAME" not in (self.usage or ""):  # the front door itself continues with the command
             raise ParsedError
         return result
 

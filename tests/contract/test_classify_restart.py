@@ -1,4 +1,4 @@
-"""A session of a classifier outlives its server, killed without last words: its running answer goes on as it was."""
+"""A session of a classifier survives a killed server: its classification continues where it was."""
 
 from __future__ import annotations
 

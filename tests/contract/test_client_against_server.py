@@ -45,7 +45,7 @@ def nats(steps: tuple[StepLogprobs, ...]) -> float:
 
 
 async def texts_of(client: AsyncClient, count: int, **options: Any) -> list[str]:
-    """The samples of one generation, which has to have so many."""
+    """Returns the samples of one generation, and checks their number."""
     stream = client.generate(MODEL, PROMPT, **{"max_tokens": TOKENS, "seed": 5, **options})
     texts = [await stream.text(sample=sample) for sample in range(count)]
     assert [sample.sample for sample in stream.finished.samples] == list(range(count))

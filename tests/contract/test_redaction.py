@@ -35,7 +35,7 @@ async def address(taggers: Path) -> AsyncIterator[str]:
 
 
 async def redacted(address: str, model: str, lookahead: int | None) -> tuple[str, int]:
-    """What is left of the text, and how many spans went, according to the spans of the whole stream."""
+    """Returns the redacted text and the number of redacted spans, from the spans of the whole stream."""
     async with AsyncClient(address) as client:
         stream = client.stream_tag(
             model, [TEXT], spans=True, lookahead=lookahead, sentence_rule=SentenceRule.PUNCTUATION

@@ -1,4 +1,4 @@
-"""A server that is killed while it generates, and comes back: its callers see a pause and nothing else."""
+"""A server is killed during a generation and restarted: its callers see only a pause."""
 
 from __future__ import annotations
 

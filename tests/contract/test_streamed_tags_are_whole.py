@@ -32,7 +32,7 @@ async def test_streamed_tags_are_those_of_whole_sentences(data_dir: Path, kind: 
     model, config = FINALITY[kind]
     texts = [sentence.text for sentence in read_conllu(data_dir / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz")]
     if kind == "provisional":
-        texts = texts[:150]  # each piece is answered anew, so this one takes longer
+        texts = texts[:150]  # each piece gets a separate response, so this takes longer
     limits = {"lookahead_max": LONGEST}
     async with running_server(MODELS, limits=limits) as address, grpc.aio.insecure_channel(address) as channel:
         expected: list[pb.Tag] = []

@@ -21,7 +21,7 @@ class AllowedExternals(Contract):
     """A package imports the standard library, itself and the listed packages, and nothing else.
 
     Attributes:
-        package: The package that is checked, with everything below it.
+        package: The checked package, including everything below it.
         allowed: Packages outside the standard library that it may import, each with everything below it.
     """
 
@@ -53,7 +53,7 @@ class AcyclicModules(Contract):
     """No module of a package imports itself through others.
 
     Attributes:
-        package: The package that is checked, with everything below it.
+        package: The checked package, including everything below it.
     """
 
     type_name = "acyclic_modules"

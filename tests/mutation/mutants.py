@@ -93,7 +93,7 @@ _Located = ast.expr | ast.stmt
 
 
 def _visit(node: ast.AST, function: str) -> Iterator[tuple[_Located, str, str]]:
-    """Each node that is replaced, its replacement, and the function it is in."""
+    """Yields each replaced node, its replacement, and the function around it."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         if node.name in _UNSEEN_FUNCTIONS or any("overload" in ast.unparse(each) for each in node.decorator_list):
             return
@@ -117,7 +117,7 @@ def _visit(node: ast.AST, function: str) -> Iterator[tuple[_Located, str, str]]:
         if node.value is not None:
             yield from _visit(node.value, function)
         return
-    if isinstance(node, ast.Raise):  # what is raised is judged by its class and reason: its message is prose
+    if isinstance(node, ast.Raise):  # errors are compared by class and reason; the message is prose
         return
     for child in ast.iter_child_nodes(node):
         yield from _visit(child, function)
@@ -128,7 +128,7 @@ def _name(function: ast.expr) -> str:
 
 
 def _replacements(node: _Located) -> Iterator[tuple[_Located, str]]:
-    """What is replaced for the sake of ``node``, and by what; a loop is never made endless by its condition."""
+    """Returns the replacements for ``node``. The condition of a loop is never replaced so that the loop is endless."""
     match node:
         case ast.If(test=test):
             yield from ((test, "True"), (test, "False"))

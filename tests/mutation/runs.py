@@ -40,7 +40,7 @@ def copied() -> Iterator[Path]:
 
 
 def stages(file: Path) -> list[list[str]]:
-    """The tests of a module, from those of its own to those of its package, as paths below the repository.
+    """The tests of a module, from its mirror to those of its package, as paths below the repository.
 
     Args:
         file: The module, below the repository, for example ``server/seqserve/server/engine/scheduler.py``.

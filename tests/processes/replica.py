@@ -1,4 +1,4 @@
-"""A server that is killed and comes back: same address, same settings, same store."""
+"""A server that tests kill and restart: same address, same settings, same store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _START_S = 60.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on now; what is started on it next may keep it over restarts."""
+    """Returns a free port, which the next server may keep across restarts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

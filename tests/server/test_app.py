@@ -1,4 +1,4 @@
-"""The server as a whole: start, health, reflection, drain, stop; in this process and as a process of its own."""
+"""The server as a whole: start, health, reflection, drain, and stop, in this process and in a separate one."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_a_stream_that_ends_in_the_time_to_drain_ends_well(made: MadeRepos
 
 @asynccontextmanager
 async def process(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command seqserve-server as a process of its own; killed at the end if it still runs."""
+    """Runs the command seqserve-server in a separate process, and kills it at the end if it still runs."""
     command = (sys.executable, "-m", "seqserve.server", *map(str, arguments))
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)

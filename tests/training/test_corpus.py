@@ -1,4 +1,4 @@
-"""Texts become token ids on disk: what is trained on, what is validated on, and how much memory it takes."""
+"""Token IDs of texts on disk: the training split, the validation split, and the memory that they take."""
 
 import tracemalloc
 from pathlib import Path

@@ -93,7 +93,7 @@ def test_a_text_in_pieces_is_classified_as_the_whole(pooling: Pooling, cuts: set
     for start, end in pairwise(borders):
         outputs = run(model, [ROWS[1][start:end]], states)
         states = {state.input: outputs[state.output] for state in model.states}
-    if pooling is Pooling.ATTENTION:  # what was weighted before is weighted anew
+    if pooling is Pooling.ATTENTION:  # earlier outputs are weighted again
         np.testing.assert_allclose(outputs["logits"], whole, atol=1e-6)
     else:
         np.testing.assert_array_equal(outputs["logits"], whole)

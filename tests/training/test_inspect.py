@@ -1,4 +1,4 @@
-"""``seqserve-train data inspect``: what it counts is what is in the files."""
+"""``seqserve-train data inspect`` counts the content of the files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Truncated backpropagation: what is carried over a window's border, and what is not."""
+"""Truncated backpropagation: states cross the border of a window, gradients don't."""
 
 import math
 from pathlib import Path

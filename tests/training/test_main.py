@@ -1,4 +1,4 @@
-"""Both tasks from the command line, in seconds: train, export, prove, evaluate; and what bad input is told."""
+"""Both tasks from the command line, in seconds: train, export, verify, evaluate; and errors for invalid input."""
 
 import json
 from pathlib import Path

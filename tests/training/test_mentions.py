@@ -50,7 +50,7 @@ def test_as_many_are_replaced_as_asked_for_and_each_is_as_likely() -> None:
     rare = Sentence(("成", "都"), ("B-LOC", "I-LOC"), "")
     mentions, generator = Mentions([common] * 9 + [rare], BIO), np.random.default_rng(0)
     drawn = [mentions.replaced(common, 0.5, generator).words for _ in range(2000)]
-    assert drawn.count(rare.words) == pytest.approx(500, abs=80)  # half of them anew, half of those the rare one
+    assert drawn.count(rare.words) == pytest.approx(500, abs=80)  # half replaced, half of those by the rare one
     assert mentions.replaced(common, 0.0, generator) is common
 
 

@@ -1,4 +1,4 @@
-"""A run that stops at any step and goes on is, to the last bit, the run that never stopped."""
+"""A run that stops at any step and resumes equals, to the last bit, a run that never stopped."""
 
 import os
 import signal

@@ -63,4 +63,4 @@ def test_shares_of_two_processes_make_up_the_batches_of_one(data: TagData) -> No
 
     whole, halves = plan(Share()), (plan(Share(0, 2)), plan(Share(1, 2)))
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(members) for members in whole]
-    assert [] in halves[1]  # of the batch that is left over, with one sentence
+    assert [] in halves[1]  # of the last batch, which has one sentence

@@ -1,4 +1,4 @@
-"""Tokenizers of running text: what is cut comes back, and no text is cut into a special token."""
+"""Tokenizers of running text: decoding returns the text, and no text becomes a special token."""
 
 import pytest
 from hypothesis import given

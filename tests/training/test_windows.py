@@ -20,7 +20,7 @@ LENGTHS = np.array([STEPS, 1, 6, 3], np.int32)
 
 
 class Windowed:
-    """A bidirectional stack as a graph that is read in windows, and as one that is not."""
+    """A bidirectional stack as a graph for windows, and as a graph for whole sequences."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack.torch

@@ -1,4 +1,4 @@
-"""HTTP/2 spoken by hand, against a real gRPC server: what is sent arrives, however much, and answers are heard."""
+"""The HTTP/2 load generator against a real gRPC server: it sends requests of any size and receives the responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Heard:
         self.status.set_result(status)
 
     async def until(self, count: int) -> None:
-        """Wait for so many messages."""
+        """Waits for this number of messages."""
         while len(self.messages) < count:
             self._more.clear()
             await self._more.wait()

@@ -124,7 +124,7 @@ def test_tag_on_a_terminal_is_in_colour_and_grows(
     typed("Ada King met.\nThen\n")
     assert run("tag", "m", "-", "--spans", "--provisional") == 0
     out = capsys.readouterr().out
-    assert "\x1b[2m/O\x1b[0m" in out, "what is provisional is dim"
+    assert "\x1b[2m/O\x1b[0m" in out, "a provisional label is dim"
     assert shown(out) == ROWS
 
 

@@ -1,4 +1,4 @@
-"""What is sent: every option in its field, and nothing that was not given."""
+"""Requests contain every option in its field, and no field that the caller left unset."""
 
 from collections.abc import Callable
 from typing import Any

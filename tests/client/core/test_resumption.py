@@ -1,4 +1,4 @@
-"""What is asked for after a break: pure, against a server that is a function of the request."""
+"""The request after an interruption: pure, against a server that is a function of the request."""
 
 import pytest
 from hypothesis import given

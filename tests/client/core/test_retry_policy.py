@@ -1,4 +1,4 @@
-"""How long and how often a call is made again: pure decisions, by a clock that is turned by hand."""
+"""How long and how often a call is retried: pure decisions with a manual clock."""
 
 from typing import Any
 

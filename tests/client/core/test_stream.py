@@ -1,4 +1,4 @@
-"""What goes into a stream that a source feeds, and what is found wrong at once."""
+"""Input of a stream that a source feeds, and the errors that are detected immediately."""
 
 import math
 from collections.abc import Callable

@@ -96,7 +96,7 @@ def answer(request: Request) -> Iterator[Event]:
 
 
 def breaks(*attempts: tuple[int, Failure]) -> Script:
-    """A server of which each attempt fails after so many events; the attempts after these do not."""
+    """A server whose attempts fail after the given numbers of events; later attempts succeed."""
     left = list(attempts)
 
     async def script(request: Request) -> AsyncGenerator[Event, None]:
@@ -169,7 +169,7 @@ def test_a_queue_that_is_full_when_it_comes_back_is_waited_for(
     assert generate().text == TEXT
     server.on_generate = breaks((0, FULL))
     outcome = generate()
-    assert isinstance(outcome.error, QueueFullError), "a newcomer is told"
+    assert isinstance(outcome.error, QueueFullError), "a new call raises the error"
 
 
 @pytest.mark.parametrize("options", [{"omit_token_ids": True}, {"beam_width": 2}, {"n": 1, "best_of": 2}])

@@ -1,4 +1,4 @@
-"""Classify: what is sent, and what the answer is as values, through both clients and the command."""
+"""Classify: the request and the values of the response, through both clients and the command."""
 
 from collections.abc import Callable
 

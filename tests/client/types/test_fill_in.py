@@ -1,4 +1,4 @@
-"""Filling in: what is sent, and what the answer is as values, through both clients and the command."""
+"""FillIn: the request and the values of the response, through both clients and the command."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Score: what is sent, and what the answer is as values, through both clients."""
+"""Score: the request and the values of the response, through both clients."""
 
 import math
 from collections.abc import Callable

@@ -17,7 +17,7 @@ class TurnedLoop(asyncio.SelectorEventLoop):
         return self.now_s
 
     async def turn(self, seconds: float) -> None:
-        """Let so much time pass, and what is due then happen."""
+        """Advances the clock, and runs the callbacks that are due."""
         self.now_s += seconds
         for _ in range(5):
             await asyncio.sleep(0)

@@ -48,7 +48,7 @@ def test_without_a_lag_labels_are_those_of_viterbi(problem: tuple[np.ndarray, Ch
     online = OnlineViterbi(chain)
     (expected,) = choose_labels([scores_TL], chain=chain)
     assert decided(online, scores_TL, cuts).labels == expected.labels
-    assert decided(online, scores_TL, []).labels == expected.labels, "the next sentence begins anew"
+    assert decided(online, scores_TL, []).labels == expected.labels, "the next sentence starts from the beginning"
 
 
 @given(problems(), st.none() | st.integers(0, 4), st.lists(st.integers(0, 100), max_size=6))
@@ -72,7 +72,7 @@ def test_no_label_waits_longer_than_it_may_and_rows_stay_possible(
         assert len(row) + len(online) == count
         assert len(online) <= lag_max
     row += online.end().labels
-    if (np.diagonal(chain.transitions_LL) > FORBIDDEN).all():  # a row never has to do what is forbidden
+    if (np.diagonal(chain.transitions_LL) > FORBIDDEN).all():  # a path never needs a forbidden transition
         assert all(chain.transitions_LL[pair] > FORBIDDEN for pair in itertools.pairwise(row))
 
 

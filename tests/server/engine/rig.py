@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def taken(stream: OutputStream) -> dict[int, SampleOutputs]:
-    """What has gathered in a stream, for a reader that is told to look."""
+    """Returns the accumulated outputs of a stream, as a woken reader gets them."""
     stream.wake()
     return at_once(stream.take())
 
@@ -106,7 +106,7 @@ class Reader:
         return self.tokens.get(0, [])
 
     def following(self, sample: int = 0) -> tuple[SequenceState, Past]:
-        """Where the sequence goes on after a generation that kept its state, and what it holds there."""
+        """Returns the state after a generation that kept it, from which the sequence continues."""
         request, end = self.request, self.ends[sample]
         assert isinstance(request, GenerationRequest)
         prompt = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)

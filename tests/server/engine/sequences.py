@@ -80,7 +80,7 @@ def a_generation(
 
 
 def a_stream(*, caller: str = "", deadline_s: float | None = None) -> StepStreamSequence:
-    """A feed that is not open yet."""
+    """Returns a streaming sequence before it is opened."""
     state = (np.zeros((1, 1, 1), np.float32),)
     return StepStreamSequence(
         StepStreamRequest(), state, state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0
@@ -163,6 +163,6 @@ def one_step(scheduler: Scheduler) -> Step:
 
 
 def decode_steps(scheduler: Scheduler, count: int) -> None:
-    """Run until so many decode steps are done."""
+    """Runs until this number of decode steps is done."""
     while count:
         count -= isinstance(one_step(scheduler), DecodeStep)

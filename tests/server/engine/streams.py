@@ -59,7 +59,7 @@ class Feeder:
         self.stream.finish(error)
 
     def read(self) -> None:
-        """Take what is there."""
+        """Takes the available outputs."""
         stream = self.stream.output
         try:
             while stream._answers or (stream._error and not self.error):
@@ -113,7 +113,7 @@ class Feeder:
         return outputs[0][0, 0], state
 
     def following(self) -> tuple[SequenceState, Past]:
-        """Where its sequence goes on, once it has ended and kept its state."""
+        """Returns the state from which its sequence continues, after it has ended and kept its state."""
         assert self.end is not None
         past = self.past.plus(self.tokens)
         scores = isinstance(self.request, ScoreStreamRequest)

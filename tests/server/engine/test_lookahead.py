@@ -1,4 +1,4 @@
-"""Feeds of models that see the future: what is final is what a plain loop over windows gives, however it was cut."""
+"""Streaming sequences of bidirectional models: final outputs equal those of a plain loop over windows."""
 
 from __future__ import annotations
 

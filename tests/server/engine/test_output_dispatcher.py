@@ -50,7 +50,7 @@ class ManualLoop:
         return timer
 
     def turn(self) -> int:
-        """Run what is due, and what that asks for. Returns how many calls were due."""
+        """Runs the due callbacks and those that they schedule. Returns the number of due callbacks."""
         ripe = [entry for entry in self._timers if entry[0] <= self.now_s]
         self._timers = [entry for entry in self._timers if entry[0] > self.now_s]
         self._soon += [callback for _, timer, callback in ripe if not timer.cancelled]
@@ -60,7 +60,7 @@ class ManualLoop:
         return count
 
     def once(self) -> None:
-        """Run what is due by now."""
+        """Runs the callbacks that are due."""
         due, self._soon = self._soon, []
         for callback in due:
             callback()

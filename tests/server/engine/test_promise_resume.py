@@ -66,7 +66,7 @@ class Told:
     undecoded: list[bytes]
 
     def after(self, sample: int, tokens: int) -> tuple[str, list[int], list[common.StepLogprobs]]:
-        """Text, tokens and reports that come after so many tokens."""
+        """Returns the text, tokens, and reports after this number of tokens."""
         rest = self.pieces[sample][tokens:]
         return (
             "".join(piece.text for piece in rest),
@@ -107,7 +107,7 @@ def resumed(model: LoadedModel, request: GenerationRequest, tokens: list[list[in
 
 
 def assert_goes_on(model: LoadedModel, request: GenerationRequest, whole: Told, have: list[int], crowded: bool) -> None:
-    """A caller who has so many tokens of each sample gets exactly the rest."""
+    """A caller that has received these numbers of tokens per sample gets exactly the rest."""
     tokens = [whole.after(sample, 0)[1][:count] for sample, count in enumerate(have)]
     settings, strangers = (CROWDED, 4) if crowded else (BatchSettings(), 0)
     told = tell(model, resumed(model, request, tokens), settings, strangers)

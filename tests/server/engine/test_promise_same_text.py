@@ -2,7 +2,7 @@
 
 Every scenario is held against one oracle, which runs the sequence alone and a token a step; so all agree with each
 other too. The cells here stand for the others, whose bits tests/training/test_bits.py compares: ONNX's two operators,
-Scans with a state that is an output and one that is not, and int8.
+Scans whose state is an output, Scans whose state is not, and int8.
 """
 
 from __future__ import annotations

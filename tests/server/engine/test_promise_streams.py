@@ -83,7 +83,7 @@ class Walk:
         return tokens
 
     def begin(self, *, trails: bool) -> tuple[SequenceState, Past]:
-        """A new sequence, or one that goes on."""
+        """Returns a new sequence, or one that continues."""
         fitting = [entry for entry in self.kept if (entry[0].last_token is not None) == trails]
         if not fitting or self.random.random() < 0.6:
             return SequenceState.new(), NOTHING

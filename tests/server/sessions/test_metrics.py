@@ -1,4 +1,4 @@
-"""What a Prometheus is told of sessions."""
+"""Prometheus metrics of sessions."""
 
 from __future__ import annotations
 

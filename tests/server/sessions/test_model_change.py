@@ -67,7 +67,7 @@ async def test_a_version_that_is_unloaded_goes_when_its_last_session_has_gone(ro
         with pytest.raises(ModelNotReadyError, match="is being unloaded"):
             await request(at, into("new"), 1)
         for ref in (LSTM, ("lstm", 1)):
-            await request(at, into(), 2, ref=ref)  # what it has begun goes on
+            await request(at, into(), 2, ref=ref)  # a started session continues
         at.clock.advance(10)
         await at.maintenance.sweep()
         assert state_of(at, 1) is EntryState.UNLOADED

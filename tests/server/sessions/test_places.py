@@ -72,7 +72,7 @@ async def test_a_request_that_takes_longer_than_a_lease_keeps_its_session(models
     async with serving(models, redis=redis_url, lease_s=lease_s) as here, serving(models, redis=redis_url) as there:
         stream = Caller(here, "ann").generate("x", 100_000, session_id="long", create_if_absent=True)
         await stream.read()
-        await asyncio.sleep(1.5 * lease_s)  # Redis has a clock of its own, which nobody turns
+        await asyncio.sleep(1.5 * lease_s)  # Redis has a real clock, which a test can't advance
         told = await refusal(Caller(there, "ann").generate("x", session_id="long", create_if_absent=True))
         assert told.reason == "ERROR_REASON_SESSION_BUSY"
         stream.cancel()

@@ -239,7 +239,7 @@ async def test_broken_snapshots_are_refused_and_the_server_lives_on_in_the_same_
                     grpc.StatusCode.INVALID_ARGUMENT,
                     "ERROR_REASON_SNAPSHOT_INVALID",
                 )
-            gc.collect()  # what is only waiting to be collected does not count
+            gc.collect()  # garbage that isn't collected yet doesn't count
             return rss_mib(os.getpid())
 
         before_mib = await refuse(broken + 20 * large)

@@ -1,4 +1,4 @@
-"""Sessions of taggers and classifiers: their state has consumed everything, and no other task goes on with it."""
+"""Sessions of taggers and classifiers: their state has consumed all input, and no other task can continue it."""
 
 from __future__ import annotations
 

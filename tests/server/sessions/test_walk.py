@@ -51,7 +51,7 @@ class Expected:
 
 
 def reading(at: Rooms, ref: tuple[str, int | None], tokens: list[int]) -> SequenceState:
-    """Where a sequence of these tokens goes on, read in one piece."""
+    """Returns the state after a sequence of these tokens, processed in one piece."""
     if not tokens:
         return SequenceState.new()
     model = at.repository.model(*ref)

@@ -1,4 +1,4 @@
-"""The Redis store: replicas share it, leases run out, and a Redis that fails is told, not waited for."""
+"""The Redis store: replicas share it, leases expire, and a failing Redis is an error instead of a wait."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ async def test_a_full_redis_refuses_and_keeps_what_is_there(redis_url: str) -> N
 
 
 async def test_a_redis_that_is_gone_is_told_and_found_again(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Callers are told that; the log has the cause, once."""
+    """Callers get the error; the log contains the cause once."""
     caplog.set_level("INFO", "seqserve")
     with redis_server() as url:
         port = str(urlparse(url).port)

@@ -42,7 +42,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def started(path: Path, writers: int) -> subprocess.Popen[str]:
-    """A process that writes sessions, so many at a time, and prints id and position of each once it is written."""
+    """A process that writes sessions concurrently, and prints the ID and position of each after it is written."""
     words = [sys.executable, "-c", PROGRAM, str(path), str(writers)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 

@@ -151,7 +151,7 @@ class StoreWalk(RuleBasedStateMachine):
             assert self.run(self.store.read(key)) is None
             del self.records[key]
         assert self.run(self.store.sweep()) == len(gone)
-        for key in self.records:  # the sweep let their time begin anew
+        for key in self.records:  # the sweep restarted their lifetime
             self.records[key] = self.run(self.store.read(key))
 
     @rule(key=KEYS)

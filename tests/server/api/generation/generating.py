@@ -18,7 +18,7 @@ from tests.conftest import MadeRepository
 from tests.servables import edit_manifest
 
 TOKENS_MAX = 100_000
-"""generate_tokens_max of the models: so many that no stream of them ends by itself while a test looks."""
+"""generate_tokens_max of the models: more tokens than a stream can generate during a test."""
 
 
 def asks(

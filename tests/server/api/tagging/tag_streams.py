@@ -19,7 +19,7 @@ Piece = str | Sequence[str] | Sequence[int] | pb.StreamTagRequest
 
 
 def message(piece: Piece) -> pb.StreamTagRequest:
-    """Text, words or token ids, or what is a message already."""
+    """Converts text, words, or token IDs to a message; a message stays as it is."""
     if isinstance(piece, pb.StreamTagRequest):
         return piece
     if isinstance(piece, str):
@@ -51,7 +51,7 @@ class TagCall:
             await self.call.write(message(piece))
 
     async def tags(self, count: int) -> list[pb.Tag]:
-        """The next tags, exactly so many; spans are put aside."""
+        """Returns exactly this number of next tags; spans are set aside."""
         found: list[pb.Tag] = []
         while len(found) < count:
             event = await self.call.read()

@@ -1,4 +1,4 @@
-"""StreamTag with state: a stream goes on where an earlier one ended, in the middle of its sentence or after it."""
+"""StreamTag with state: a stream continues where an earlier one ended, within its sentence or after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StreamTag at random: many streams at once, of all kinds, cut anywhere, each with the tags of its own sentences."""
+"""StreamTag at random: many concurrent streams of all kinds, split anywhere, with the tags of their sentences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST = 12  # tokens of a sentence
 
 @dataclass
 class Plan:
-    """One stream: its config, what is sent, and the sentences that it has."""
+    """One stream: its config, its messages, and its sentences."""
 
     model: str
     config: dict[str, Any]
@@ -93,7 +93,7 @@ async def test_64_streams_at_once_have_the_tags_of_their_sentences(taggers: Path
 
 
 async def played(channel: grpc.aio.Channel, plan: Plan) -> list[pb.Tag]:
-    """The final tags of a stream, whose provisional ones are of what is not final."""
+    """Returns the final tags of a stream, and checks that provisional tags belong to tokens without a final one."""
     call = TagCall(channel, plan.model, **plan.config)
     await call.begin()
     await call.send(*plan.pieces)
