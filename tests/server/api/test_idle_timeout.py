@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from seqserve.server.api.idle_timeout import Idleness
+from seqserve.server.api.idle_timeout import IdleTimeout
 
 
 class TurnedLoop(asyncio.SelectorEventLoop):
@@ -40,15 +40,15 @@ class Waiter:
         self.task = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
-        idleness = Idleness(10.0)
+        idle_timeout = IdleTimeout(10.0)
         try:
             while True:
-                with idleness:
+                with idle_timeout:
                     await self.told.wait()
                 self.told.clear()
                 self.heard += 1
         finally:
-            idleness.close()
+            idle_timeout.close()
 
 
 def test_a_wait_is_over_when_its_own_time_is(loop: TurnedLoop) -> None:
@@ -70,12 +70,12 @@ def test_a_wait_is_over_when_its_own_time_is(loop: TurnedLoop) -> None:
 
 def test_time_between_waits_does_not_count(loop: TurnedLoop) -> None:
     async def scenario() -> None:
-        idleness = Idleness(10.0)
+        idle_timeout = IdleTimeout(10.0)
         for _ in range(5):
             await loop.turn(30.0)
-            with idleness:
+            with idle_timeout:
                 await loop.turn(1.0)
-        idleness.close()
+        idle_timeout.close()
 
     loop.run_until_complete(scenario())
 
@@ -100,4 +100,4 @@ def test_a_cancel_from_elsewhere_stays_one(loop: TurnedLoop, late: bool) -> None
 
 def test_only_a_task_can_wait(loop: TurnedLoop) -> None:
     with pytest.raises(RuntimeError):
-        Idleness(1.0)
+        IdleTimeout(1.0)

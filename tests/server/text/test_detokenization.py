@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from seqserve.server.errors import BrokenServableError
-from seqserve.server.text.detokenization import StopMatcher, TextAssembler, token_bytes
+from seqserve.server.text.detokenization import IncrementalDetokenizer, StopMatcher, token_bytes
 from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
 
 BYTES = [bytes([value]) for value in range(256)]
@@ -70,7 +70,7 @@ def test_a_decoder_that_is_not_known_is_refused() -> None:
 def test_however_tokens_gather_the_text_is_the_same_and_each_piece_whole(text: str, data: st.DataObject) -> None:
     tokens = list(text.encode())
     at = sorted(data.draw(st.sets(st.integers(0, len(tokens)))))
-    assembler = TextAssembler(BYTES)
+    assembler = IncrementalDetokenizer(BYTES)
     pieces = [assembler.push(tokens[a:b]) for a, b in zip([0, *at], [*at, len(tokens)], strict=True)]
     pieces.append(assembler.finish())
     assert "".join(pieces) == text
@@ -79,7 +79,7 @@ def test_however_tokens_gather_the_text_is_the_same_and_each_piece_whole(text: s
 
 @given(text=TEXTS, data=st.data())
 def test_bytes_are_held_back_as_long_as_asked(text: str, data: st.DataObject) -> None:
-    assembler, told, released = TextAssembler(BYTES), "", 0
+    assembler, told, released = IncrementalDetokenizer(BYTES), "", 0
     encoded = text.encode()
     for count in range(1, len(encoded) + 1):
         held = data.draw(st.integers(0, count - released))
@@ -92,7 +92,7 @@ def test_bytes_are_held_back_as_long_as_asked(text: str, data: st.DataObject) ->
 
 
 def test_what_ends_inside_a_character_ends_with_the_replacement_character() -> None:
-    assembler = TextAssembler(BYTES)
+    assembler = IncrementalDetokenizer(BYTES)
     assert assembler.push(list("é".encode()[:1])) == ""
     assert assembler.finish() == "�"
 
@@ -139,7 +139,7 @@ def test_a_stop_string_is_found_as_by_looking_at_the_whole_text(case: tuple[list
 @given(case=stopped_texts(), include=st.booleans())
 def test_nothing_of_a_stop_string_is_told_early(case: tuple[list[bytes], list[str]], include: bool) -> None:
     tokens, stops = case
-    matcher, assembler, told = StopMatcher(tokens, stops), TextAssembler(tokens), ""
+    matcher, assembler, told = StopMatcher(tokens, stops), IncrementalDetokenizer(tokens), ""
     expected = oracle(tokens, stops)
     whole = b"".join(tokens).decode() if expected is None else expected[1].decode("utf-8", "replace")
     for token in range(len(tokens)):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from seqserve.server.errors import InvalidFieldError, OutOfVocabularyError
 from seqserve.server.model.inputs import Inputs, concatenate
 from seqserve.server.model.manifest import read_manifest
-from seqserve.server.text.incremental_tokenizer import HELD_MAX, Cut, TextFeed
+from seqserve.server.text.incremental_tokenizer import HELD_MAX, IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import Token, Tokenization
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.text_tokenizer import text_tokenizer
@@ -93,7 +93,7 @@ class Whole:
     inputs: list[Inputs] = field(default_factory=list[Inputs], compare=False)
     ends: list[int] = field(default_factory=list[int])
 
-    def take(self, cuts: Iterable[Cut]) -> Whole:
+    def take(self, cuts: Iterable[TokenChunk]) -> Whole:
         for cut in cuts:
             assert len(cut.tokens) == len(cut.inputs)
             assert cut.tokens or cut.ends_sentence
@@ -114,7 +114,7 @@ def pieces(text: str, cuts: list[float]) -> Iterator[str]:
         yield text[start:end]
 
 
-def fed(feed: TextFeed, text: str, cuts: list[float]) -> Whole:
+def fed(feed: IncrementalTokenizer, text: str, cuts: list[float]) -> Whole:
     whole = Whole()
     for piece in pieces(text, cuts):
         whole.take(feed.text(piece))
@@ -126,7 +126,7 @@ def fed(feed: TextFeed, text: str, cuts: list[float]) -> Whole:
 @given(text=TEXTS, cuts=CUTS)
 def test_tokens_are_those_of_the_whole_whatever_the_cuts(kind: str, text: str, cuts: list[float]) -> None:
     whole = tokenization(kind).tokenize_text(text, "text")
-    found = fed(TextFeed(tokenization(kind)), text, cuts)
+    found = fed(IncrementalTokenizer(tokenization(kind)), text, cuts)
     assert found.tokens == whole.tokens
     assert found.equals_inputs(whole.inputs)
     assert found.ends == []
@@ -136,7 +136,7 @@ def test_tokens_are_those_of_the_whole_whatever_the_cuts(kind: str, text: str, c
 @settings(max_examples=40)
 @given(text=TEXTS)
 def test_tokens_are_those_of_the_whole_character_by_character(kind: str, text: str) -> None:
-    feed, found = TextFeed(tokenization(kind)), Whole()
+    feed, found = IncrementalTokenizer(tokenization(kind)), Whole()
     for character in text:
         found.take(feed.text(character))
     assert found.take(feed.flush()).tokens == tokenization(kind).tokenize_text(text, "text").tokens
@@ -145,7 +145,7 @@ def test_tokens_are_those_of_the_whole_character_by_character(kind: str, text: s
 @pytest.mark.parametrize("kind", ["english-pos", "tagger"])
 @given(text=TEXTS, cuts=CUTS)
 def test_lines_are_sentences_whatever_the_cuts(kind: str, text: str, cuts: list[float]) -> None:
-    found = fed(TextFeed(tokenization(kind), SENTENCE_RULE_NEWLINE), text, cuts)
+    found = fed(IncrementalTokenizer(tokenization(kind), SENTENCE_RULE_NEWLINE), text, cuts)
     expected, start = Whole(), 0
     for line in text.split("\n"):
         last = start + len(line) >= len(text)
@@ -161,7 +161,7 @@ def test_lines_are_sentences_whatever_the_cuts(kind: str, text: str, cuts: list[
 @pytest.mark.parametrize("kind", ["english-pos", "tagger"])
 @given(text=TEXTS, cuts=CUTS)
 def test_sentences_by_punctuation_are_the_same_whatever_the_cuts(kind: str, text: str, cuts: list[float]) -> None:
-    feed = functools.partial(TextFeed, tokenization(kind), SENTENCE_RULE_PUNCTUATION)
+    feed = functools.partial(IncrementalTokenizer, tokenization(kind), SENTENCE_RULE_PUNCTUATION)
     assert fed(feed(), text, cuts) == fed(feed(), text, [])
 
 
@@ -169,9 +169,9 @@ def test_sentences_by_punctuation_are_the_same_whatever_the_cuts(kind: str, text
 def test_offsets_in_bytes_are_those_of_the_same_tokens(text: str, cuts: list[float]) -> None:
     data = text.encode()
     for kind in ("english-pos", "tagger", "subword"):
-        characters = fed(TextFeed(tokenization(kind)), text, cuts).tokens
+        characters = fed(IncrementalTokenizer(tokenization(kind)), text, cuts).tokens
         for token, other in zip(
-            fed(TextFeed(tokenization(kind), unit=BYTE), text, cuts).tokens, characters, strict=True
+            fed(IncrementalTokenizer(tokenization(kind), unit=BYTE), text, cuts).tokens, characters, strict=True
         ):
             assert data[token.start : token.end].decode() == token.text == other.text
             assert token.start == len(text[: other.start].encode())
@@ -179,7 +179,7 @@ def test_offsets_in_bytes_are_those_of_the_same_tokens(text: str, cuts: list[flo
 
 def sentences(kind: str, rule: SentenceRule, text: str) -> list[str]:
     """The text of each sentence, from its first token to its last; "|" marks that it has ended."""
-    found = fed(TextFeed(tokenization(kind), rule), text, [])
+    found = fed(IncrementalTokenizer(tokenization(kind), rule), text, [])
     starts = [0, *found.ends]
     ends = [*found.ends, len(found.tokens)]
     told = [
@@ -219,7 +219,7 @@ def test_punctuation_ends_sentences_of_characters(text: str, expected: list[str]
 
 
 def test_the_client_ends_sentences() -> None:
-    feed, found = TextFeed(tokenization("english-pos"), SENTENCE_RULE_CLIENT), Whole()
+    feed, found = IncrementalTokenizer(tokenization("english-pos"), SENTENCE_RULE_CLIENT), Whole()
     found.take(feed.sentence_end())  # none has begun
     found.take(feed.text("one. two\nthr"))
     found.take(feed.sentence_end())
@@ -232,7 +232,7 @@ def test_the_client_ends_sentences() -> None:
 
 
 def test_a_token_comes_as_soon_as_it_is_certain() -> None:
-    words, characters = TextFeed(tokenization("english-pos")), TextFeed(tokenization("tagger"))
+    words, characters = IncrementalTokenizer(tokenization("english-pos")), IncrementalTokenizer(tokenization("tagger"))
     assert [len(Whole().take(words.text(piece)).tokens) for piece in ("The", " ", "cat", "\n \n", "sat")] == [
         0,
         0,
@@ -244,7 +244,7 @@ def test_a_token_comes_as_soon_as_it_is_certain() -> None:
 
 
 def test_words_and_ids_are_taken_as_they_are() -> None:
-    feed, found = TextFeed(tokenization("english-pos"), SENTENCE_RULE_PUNCTUATION, BYTE), Whole()
+    feed, found = IncrementalTokenizer(tokenization("english-pos"), SENTENCE_RULE_PUNCTUATION, BYTE), Whole()
     found.take(feed.words(["naïve", "New York", "."]))
     found.take(feed.words(["”", "don't"]))
     assert found.tokens == [
@@ -255,13 +255,13 @@ def test_words_and_ids_are_taken_as_they_are() -> None:
         Token("don't", 22, 27),
     ]
     assert found.ends == [4]
-    ids = list(TextFeed(tokenization("tagger")).token_ids([1, 2]))
+    ids = list(IncrementalTokenizer(tokenization("tagger")).token_ids([1, 2]))
     assert [cut.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist() for cut in ids] == [[1, 2]]
     assert [cut.tokens for cut in ids] == [[]]
 
 
 def test_a_stream_is_of_one_kind() -> None:
-    feed = TextFeed(tokenization("tagger"))
+    feed = IncrementalTokenizer(tokenization("tagger"))
     list(feed.text("a"))
     with pytest.raises(InvalidFieldError, match="this stream began with text, it cannot go on with token_ids; open an"):
         list(feed.token_ids([1]))
@@ -270,7 +270,7 @@ def test_a_stream_is_of_one_kind() -> None:
 def test_an_error_tells_where_it_is_in_the_stream() -> None:
     tokenizer = character_tokenizer("ab ")
     taken = _saved(tokenizer, pb.Vocabulary(size=3, level=pb.TOKEN_LEVEL_CHARACTER))
-    feed = TextFeed(taken, unit=BYTE)
+    feed = IncrementalTokenizer(taken, unit=BYTE)
     list(feed.text("ab a"))
     with pytest.raises(OutOfVocabularyError, match=r"character 'x' \(U\+0078\) at offset 5 of text is not in the"):
         list(feed.text("bx"))
@@ -279,7 +279,7 @@ def test_an_error_tells_where_it_is_in_the_stream() -> None:
 @pytest.mark.parametrize("piece", ["x", "国", ". ", "a1"])
 @pytest.mark.parametrize("kind", ["english-pos", "tagger", "subword", "word of letters only"])
 def test_of_text_without_a_border_no_more_is_held_than_may_be(kind: str, piece: str) -> None:
-    feed, found = TextFeed(tokenization(kind)), Whole()
+    feed, found = IncrementalTokenizer(tokenization(kind)), Whole()
     for count in range(1, 41):
         found.take(feed.text(piece * 1000))
         told = found.tokens[-1].end if found.tokens else 0
@@ -297,11 +297,11 @@ def test_of_text_without_a_border_no_more_is_held_than_may_be(kind: str, piece: 
 def test_a_long_piece_is_the_same_as_many_short_ones() -> None:
     text = "The cat didn't sit. " * 2000
     taken = tokenization("english-pos")
-    assert fed(TextFeed(taken), text, []).tokens == taken.tokenize_text(text, "text").tokens
+    assert fed(IncrementalTokenizer(taken), text, []).tokens == taken.tokenize_text(text, "text").tokens
 
 
 def test_a_stream_of_any_length_takes_the_same_memory() -> None:
-    feed = TextFeed(tokenization("tagger"), SENTENCE_RULE_PUNCTUATION, BYTE)
+    feed = IncrementalTokenizer(tokenization("tagger"), SENTENCE_RULE_PUNCTUATION, BYTE)
 
     def run(count: int) -> int:
         for _ in range(count):

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from seqserve.server.api.idle_timeout import Idleness
+from seqserve.server.api.idle_timeout import IdleTimeout
 from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
@@ -23,14 +23,14 @@ MessageT = TypeVar(
 )
 
 
-class Incoming(Generic[MessageT]):
+class ClientStream(Generic[MessageT]):
     """The messages of one client stream."""
 
     def __init__(self, messages: AsyncIterator[MessageT]) -> None:
         self.reason: common.StreamEnd = common.STREAM_END_INPUT  # why there are no more, once that is so
         self._messages = aiter(messages)  # of grpc.aio: the generator itself, not what asks it for each message
 
-    async def configuring(self, wait_s: float) -> MessageT:
+    async def receive_config(self, wait_s: float) -> MessageT:
         """The first message, whose config is set.
 
         Raises: InvalidFieldError if it is another, or none comes within so many seconds.
@@ -50,15 +50,15 @@ class Incoming(Generic[MessageT]):
             )
         return message
 
-    async def input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
+    async def receive_input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
         """The messages after the first with their kinds, up to the end, or until none comes for so many seconds.
 
         See `reason`. Raises: InvalidFieldError for a second config, or a message that says nothing.
         """
-        idleness = Idleness(idle_s)
+        idle_timeout = IdleTimeout(idle_s)
         try:
             while True:
-                with idleness:
+                with idle_timeout:
                     message = await anext(self._messages, None)
                 if message is None:
                     await asyncio.sleep(_HALF_CLOSED_S)
@@ -78,11 +78,11 @@ class Incoming(Generic[MessageT]):
         except TimeoutError:
             self.reason = common.STREAM_END_IDLE
         finally:
-            idleness.close()
+            idle_timeout.close()
 
 
 @asynccontextmanager
-async def feeding(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+async def consume_input(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     """Run what reads the caller's messages and feeds the engine beside what writes its answers.
 
     The feed is finished when the reading ends; if that fails, its error comes after the answers to what was fed before.

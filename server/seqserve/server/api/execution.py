@@ -16,18 +16,18 @@ from seqserve.server.engine.sequence import Sequence
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BYTES_AT_ONCE = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
+_INLINE_BYTES_MAX = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
 
 
-async def apart(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+async def run_off_loop(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     """What ``work`` gives, at once if its message is small, else from another thread: the event loop has other callers.
 
     Args: size: of the message, in bytes.
     """
-    return work(*given, **named) if size <= _BYTES_AT_ONCE else await asyncio.to_thread(work, *given, **named)
+    return work(*given, **named) if size <= _INLINE_BYTES_MAX else await asyncio.to_thread(work, *given, **named)
 
 
-async def results(
+async def gather_results(
     engine: EnginePool, requests: Listed[Request], admission: Admission, kind: type[ResultT]
 ) -> list[ResultT]:
     """The results of requests, in order, and none is left behind if one fails.

@@ -6,13 +6,13 @@ import asyncio
 from types import TracebackType
 
 
-class Idleness:
+class IdleTimeout:
     """Ends a wait that takes too long.
 
     As asyncio.timeout around each wait, whose timers cost as much as all else that is done for a message. Here a wait
     costs a look at the clock: the timer is set anew when it has run out, not before.
 
-    >>> with idleness:  # doctest: +SKIP
+    >>> with idle_timeout:  # doctest: +SKIP
     ...     message = await anext(messages)  # TimeoutError when none comes
     """
 

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from seqserve.server.api.fields import check_bytes
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.settings import LimitSettings
-from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import check_length
 from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 
 Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest
 
 
-def cuts(kind: str, message: Message, feed: TextFeed, limits: LimitSettings, tokens_max: int) -> Iterable[Cut]:
+def tokenize_chunk(
+    kind: str, message: Message, feed: IncrementalTokenizer, limits: LimitSettings, tokens_max: int
+) -> Iterable[TokenChunk]:
     """What a message settles, cut by cut, so that a long piece stops nobody; read it to its end.
 
     Args: kind: which of its fields the message has set. tokens_max: words or ids in one message; 0: no limit.

@@ -9,23 +9,23 @@ from typing import Any
 import grpc.aio
 from google.protobuf.message import Message
 
-from seqserve.server.api.idle_timeout import Idleness
+from seqserve.server.api.idle_timeout import IdleTimeout
 from seqserve.server.errors import StreamIdleError
 
 Write = Callable[[Message], Awaitable[None]]
 
 
 @asynccontextmanager
-async def writing(context: grpc.aio.ServicerContext[Any, Any], unread_s: float) -> AsyncGenerator[Write]:
+async def response_writer(context: grpc.aio.ServicerContext[Any, Any], unread_s: float) -> AsyncGenerator[Write]:
     """What writes a stream's messages, each once there is room for it between server and caller.
 
     Args: unread_s: how long a message waits for that; then it raises StreamIdleError.
     """
-    idleness = Idleness(unread_s)
+    idle_timeout = IdleTimeout(unread_s)
 
     async def write(message: Message) -> None:
         try:
-            with idleness:
+            with idle_timeout:
                 await context.write(message)
         except TimeoutError:
             raise StreamIdleError(
@@ -36,4 +36,4 @@ async def writing(context: grpc.aio.ServicerContext[Any, Any], unread_s: float) 
     try:
         yield write
     finally:
-        idleness.close()
+        idle_timeout.close()

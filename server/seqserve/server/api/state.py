@@ -92,15 +92,15 @@ def _request_digest(request: Asking) -> bytes:
 
 def state_result(result: StateResult) -> pb.StateResult:
     """What became of a request's state."""
-    told = pb.StateResult(
+    message = pb.StateResult(
         position=result.position,
         session_id=result.session_id,
         snapshot=result.snapshot,
         already_applied=result.already_applied,
     )
     if result.expires_s is not None:
-        told.expire_time.CopyFrom(timestamp(result.expires_s))
-    return told
+        message.expire_time.CopyFrom(timestamp(result.expires_s))
+    return message
 
 
 def session_id(value: str, field: str) -> str:
@@ -141,9 +141,9 @@ def ttl_s(value: Duration | None, settings: SessionSettings, field: str = "ttl")
 
 def timestamp(time_s: float) -> Timestamp:
     """A unix time in seconds, to the microsecond."""
-    told = Timestamp()
-    told.FromMicroseconds(round(time_s * 1e6))
-    return told
+    message = Timestamp()
+    message.FromMicroseconds(round(time_s * 1e6))
+    return message
 
 
 def _destination(request: pb.StateOptions, path: str, *, named: bool) -> Destination:

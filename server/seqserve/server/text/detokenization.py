@@ -45,7 +45,7 @@ def _byte_level_table() -> dict[str, bytes]:
     return table | {chr(0x100 + index): bytes([byte]) for index, byte in enumerate(others)}
 
 
-def unfinished(data: bytes) -> bytes:
+def incomplete_suffix(data: bytes) -> bytes:
     """The bytes at the end of a text that begin a character and do not end it; at most 3."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(data[-3:])  # what is broken before them is not asked
@@ -53,17 +53,17 @@ def unfinished(data: bytes) -> bytes:
     return begun
 
 
-def unfinished_after(tokens: Sequence[int], table: Sequence[bytes], before: bytes) -> bytes:
+def incomplete_suffix_after(tokens: Sequence[int], table: Sequence[bytes], before: bytes) -> bytes:
     """The same for a text that goes on with tokens. Args: before: the unfinished bytes that they come after."""
     data = b""
     for token in reversed(tokens):
         data = table[token] + data
         if len(data) >= 3:
-            return unfinished(data)
-    return unfinished(before + data)
+            return incomplete_suffix(data)
+    return incomplete_suffix(before + data)
 
 
-class TextAssembler:
+class IncrementalDetokenizer:
     """Whole characters out of one sequence's token bytes."""
 
     def __init__(self, table: Sequence[bytes], undecoded: bytes = b"") -> None:
@@ -95,7 +95,7 @@ class TextAssembler:
         """
         held, self._held = self._held, b""
         if goes_on:
-            self.undecoded = unfinished(self._decoder.getstate()[0] + held)
+            self.undecoded = incomplete_suffix(self._decoder.getstate()[0] + held)
         return self._decoder.decode(held[: len(held) - dropped_bytes], final=not goes_on or dropped_bytes > 0)
 
 

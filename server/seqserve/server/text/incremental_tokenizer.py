@@ -17,7 +17,7 @@ from tokenizers import normalizers
 
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, token_inputs
-from seqserve.server.text.sentences import Sentences
+from seqserve.server.text.sentences import SentenceSplitter
 from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, byte_places
 from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
 
@@ -32,7 +32,7 @@ _NONE = token_inputs([])
 
 
 @dataclass(slots=True, eq=False)  # not frozen: one is made for each message, and a frozen one costs three times as much
-class Cut:
+class TokenChunk:
     """Some tokens of a stream, perhaps none: what the graph reads, and where they stand; no tokens for ids.
 
     ends_sentence: the last token so far was its sentence's last; there was one since the last end.
@@ -43,7 +43,7 @@ class Cut:
     ends_sentence: bool = False
 
 
-class TextFeed:
+class IncrementalTokenizer:
     """The input of one stream: text, words or token ids, one of them from beginning to end.
 
     Offsets are counted from the stream's first character; words count as joined by single spaces. Words and ids are
@@ -68,7 +68,7 @@ class TextFeed:
         """
         self._tokenization = tokenization
         self._by_lines = rule in (tagging_pb2.SENTENCE_RULE_NEWLINE, tagging_pb2.SENTENCE_RULE_PUNCTUATION)
-        self._sentences = Sentences() if rule == tagging_pb2.SENTENCE_RULE_PUNCTUATION else None
+        self._sentences = SentenceSplitter() if rule == tagging_pb2.SENTENCE_RULE_PUNCTUATION else None
         self._in_bytes = unit == common_pb2.OFFSET_UNIT_BYTE
         level, normalizer = tokenization.vocabulary.level, tokenization.tokenizer.normalizer
         self._by_characters = level in (manifest_pb2.TOKEN_LEVEL_CHARACTER, manifest_pb2.TOKEN_LEVEL_BYTE)
@@ -78,7 +78,7 @@ class TextFeed:
         self._origin = self._origin_bytes = 0  # where what is held begins
         self._open = begun  # the sentence has a token
 
-    def text(self, piece: str) -> Iterator[Cut]:
+    def text(self, piece: str) -> Iterator[TokenChunk]:
         """More text.
 
         Raises: InvalidFieldError if the stream is not text; OutOfVocabularyError telling the offset in characters.
@@ -93,7 +93,7 @@ class TextFeed:
                 known = 0
             yield from self._settled(known)
 
-    def words(self, words: Sequence[str]) -> Iterator[Cut]:
+    def words(self, words: Sequence[str]) -> Iterator[TokenChunk]:
         """More words. Raises: as text; InvalidFieldError for an empty word."""
         self._goes_on_with("words")
         tokenized = self._tokenization.tokenize_words(words, "words.words", self._origin)
@@ -101,17 +101,17 @@ class TextFeed:
         yield from self._cuts(tokenized, len(tokenized.tokens))
         self._drop(len(self._held))
 
-    def token_ids(self, ids: Sequence[int]) -> Iterable[Cut]:
+    def token_ids(self, ids: Sequence[int]) -> Iterable[TokenChunk]:
         """More token ids. Raises: as text; InvalidFieldError for an id outside the vocabulary."""
         self._goes_on_with("token_ids")
         self._open = True
-        return (Cut(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, []),)
+        return (TokenChunk(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, []),)
 
-    def sentence_end(self) -> Iterator[Cut]:
+    def sentence_end(self) -> Iterator[TokenChunk]:
         """All that is held, and the sentence ends here."""
         yield from self._release(len(self._held), ends_sentence=True)
 
-    def flush(self) -> Iterator[Cut]:
+    def flush(self) -> Iterator[TokenChunk]:
         """All that is held, as it is: when a flush is asked for, and at the stream's end. A word may go on after it."""
         yield from self._release(len(self._held))
 
@@ -122,7 +122,7 @@ class TextFeed:
             )
         self._kind = kind
 
-    def _settled(self, known: int) -> Iterator[Cut]:
+    def _settled(self, known: int) -> Iterator[TokenChunk]:
         """What later text cannot change. Args: known: characters that were held before the last ones came."""
         size = len(self._held)
         if self._by_characters:
@@ -137,7 +137,7 @@ class TextFeed:
         elif size > HELD_MAX:
             yield from self._release(size, size // 2)
 
-    def _release(self, size: int, border: int | None = None, *, ends_sentence: bool = False) -> Iterator[Cut]:
+    def _release(self, size: int, border: int | None = None, *, ends_sentence: bool = False) -> Iterator[TokenChunk]:
         """Cut the first ``size`` characters of what is held, and give out the tokens before a border."""
         text = self._held[:size]
         tokenized = self._tokenization.tokenize_text(text, "text", origin=self._origin)
@@ -154,7 +154,7 @@ class TextFeed:
 
     def _cuts(
         self, tokenized: Tokenized, count: int, *, space: bool = False, ends_sentence: bool = False
-    ) -> Iterator[Cut]:
+    ) -> Iterator[TokenChunk]:
         """The first tokens, sentence by sentence. Args: space: white space follows them."""
         tokens = tokenized.tokens[:count]
         runs = [(0, count, ends_sentence)]
@@ -173,7 +173,7 @@ class TextFeed:
             closes, self._open = ends and self._open, self._open and not ends
             if start < end or closes:
                 inputs = tokenized.inputs.cut(start, end) if start < end else _NONE
-                yield Cut(inputs, tokens[start:end], closes)
+                yield TokenChunk(inputs, tokens[start:end], closes)
 
     def _drop(self, count: int) -> None:
         """Hold the first characters no longer."""

@@ -15,7 +15,7 @@ _MARKS = frozenset(".!?…") | _WIDE
 _CLOSING = frozenset("\"'”’»)]}」』）】》〉")  # noqa: RUF001
 
 
-class Sentences:
+class SentenceSplitter:
     """Cuts one stream's tokens into sentences. White space after a sentence's end, where it is tokens, is left out."""
 
     def __init__(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from seqserve.server.api.classification.convert import classification, classifier, top_labels
+from seqserve.server.api.classification.requests import classification, classifier, top_labels
 from seqserve.server.api.fields import servable_id, timing
-from seqserve.server.api.pieces import cuts
+from seqserve.server.api.pieces import tokenize_chunk
 from seqserve.server.decoding.classification import label_probabilities
 from seqserve.server.engine.output_stream import StreamChunk, StreamResult
 from seqserve.server.engine.requests import StepStreamRequest
@@ -17,7 +17,7 @@ from seqserve.server.model.inputs import Inputs, IntArray
 from seqserve.server.model.sequence_state import FinalState, no_tokens
 from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
-from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.v1 import classification_pb2 as pb
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2, state_pb2
@@ -41,15 +41,15 @@ class ClassifyStream:
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
         self._position = transaction.initial.position
-        self._text = TextFeed(tokenization)
+        self._text = IncrementalTokenizer(tokenization)
         self._kept: list[IntArray] | None = [] if transaction.keeps_tokens else None
         self._steps = 0  # of the stream so far
         self._due = 0  # steps of the stream after which there is something to tell
         self._last: pb.Classification | None = None
 
     def steps(self, kind: str, message: pb.StreamClassifyRequest) -> Iterator[Inputs]:
-        """What a message adds; after the last of it there is something to tell. Raises: as cuts."""
-        return self._counted(cuts(kind, message, self._text, self._limits, self._tokens_max))
+        """What a message adds; after the last of it there is something to tell. Raises: as tokenize_chunk."""
+        return self._counted(tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max))
 
     def rest(self) -> Iterator[Inputs]:
         """What is settled by the stream's end."""
@@ -87,7 +87,7 @@ class ClassifyStream:
             )
         )
 
-    def _counted(self, found: Iterable[Cut]) -> Iterator[Inputs]:
+    def _counted(self, found: Iterable[TokenChunk]) -> Iterator[Inputs]:
         inputs: Inputs | None = None
         for cut in found:
             if inputs is not None:

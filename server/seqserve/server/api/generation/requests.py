@@ -85,15 +85,15 @@ def scoring_requests(
     tokenization = language_model(model)
     check_inputs(len(request.inputs), limits)
     top = integer(request, "logprobs", 0, 0, LOGPROBS_MAX, "")
-    asked: list[ScoringRequest] = []
+    requested: list[ScoringRequest] = []
     for index, item in enumerate(request.inputs):
         tokens_max = model.manifest.limits.tokens_max
         tokens = _tokens(item, tokenization, limits, start, tokens_max, f"inputs[{index}].")
         if not tokens:
             raise EmptyPromptError(f"inputs[{index}] has no tokens", field=f"inputs[{index}]")
         check_length(len(tokens), tokens_max, "tokens", f"inputs[{index}]")
-        asked.append(ScoringRequest(token_inputs(tokens), top, start, _keeps(spec)))
-    return asked
+        requested.append(ScoringRequest(token_inputs(tokens), top, start, _keeps(spec)))
+    return requested
 
 
 def _keeps(spec: StateSpec | None) -> bool:

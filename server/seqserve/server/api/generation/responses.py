@@ -22,7 +22,7 @@ from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.sequence_state import FinalState
 from seqserve.server.model.state import State
 from seqserve.server.repository import Model
-from seqserve.server.text.detokenization import TextAssembler, unfinished_after
+from seqserve.server.text.detokenization import IncrementalDetokenizer, incomplete_suffix_after
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2, state_pb2
@@ -59,7 +59,7 @@ class Answer:
         self._with_ids = with_ids
         self._with_logprobs = with_logprobs
         begun = _undecoded(request, table)
-        self._texts = [TextAssembler(table, begun) for _ in range(request.samples)]
+        self._texts = [IncrementalDetokenizer(table, begun) for _ in range(request.samples)]
         self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
         self._positions = [request.position] * request.samples
         self.ends: dict[int, SampleResult] = {}
@@ -93,7 +93,7 @@ class Answer:
             piece.token_ids.extend(gathered.tokens)
         if self._with_logprobs:
             for report in gathered.reports:
-                tell_step(piece.logprobs.add(), report, self._table)
+                fill_step_logprobs(piece.logprobs.add(), report, self._table)
         return response
 
     def best(self, count: int) -> list[int]:
@@ -117,7 +117,7 @@ class Answer:
     def finished(self, samples: list[int], result: state_pb2.StateResult) -> pb.GenerateResponse:
         """The last event; the samples are renumbered in the order given. Args: result: what became of the state."""
         ends = [self.ends[sample] for sample in samples]
-        told = [
+        finished = [
             pb.SampleFinished(
                 sample=number,
                 reason=_REASONS[self.ends[sample].reason],
@@ -129,7 +129,7 @@ class Answer:
             for number, sample in enumerate(samples)
         ]
         last = max((end.times for end in ends), key=lambda times: times.ended_s)
-        return _finished(self._request, told, last, result, cached=ends[0].cached_tokens)
+        return _finished(self._request, finished, last, result, cached=ends[0].cached_tokens)
 
 
 def search_events(
@@ -137,17 +137,17 @@ def search_events(
 ) -> list[pb.GenerateResponse]:
     """All that a beam search found: a piece for each text, and the last event."""
     events: list[pb.GenerateResponse] = []
-    told: list[pb.SampleFinished] = []
+    finished: list[pb.SampleFinished] = []
     for number, hypothesis in enumerate(search.hypotheses):
         ended = hypothesis.end_token is not None
-        text = TextAssembler(model.table)
+        text = IncrementalDetokenizer(model.table)
         words = text.push(hypothesis.tokens[:-1] if ended else hypothesis.tokens) + text.finish()
         piece = pb.GenerationPiece(sample=number, text=words, position=search.position)
         if with_ids:
             piece.token_ids.extend(hypothesis.tokens)
         events.append(pb.GenerateResponse(piece=piece))
         reason = FinishReason.EOS if hypothesis.end_token == request.stopping.end_token else FinishReason.STOP
-        told.append(
+        finished.append(
             pb.SampleFinished(
                 sample=number,
                 reason=_REASONS[reason if ended else FinishReason.LENGTH],
@@ -156,13 +156,13 @@ def search_events(
                 logprob=hypothesis.logprob,
             )
         )
-    result = state_pb2.StateResult(position=search.position + told[0].tokens)
-    return [*events, _finished(request, told, search.times, result, cached=0)]
+    result = state_pb2.StateResult(position=search.position + finished[0].tokens)
+    return [*events, _finished(request, finished, search.times, result, cached=0)]
 
 
 def _finished(
     request: GenerationRequest,
-    told: list[pb.SampleFinished],
+    finished: list[pb.SampleFinished],
     times: Times,
     result: state_pb2.StateResult,
     *,
@@ -170,9 +170,9 @@ def _finished(
 ) -> pb.GenerateResponse:
     return pb.GenerateResponse(
         finished=pb.GenerationFinished(
-            samples=told,
+            samples=finished,
             prompt_tokens=len(request.inputs),
-            generated_tokens=sum(sample.tokens for sample in told),
+            generated_tokens=sum(sample.tokens for sample in finished),
             cached_tokens=cached,
             timing=timing(times),
             state=result,
@@ -189,7 +189,7 @@ def scoring_final_state(request: ScoringRequest, table: Sequence[bytes], state: 
 
 def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[bytes]) -> bytes:
     """Bytes at the end of a request's input that begin a character."""
-    return unfinished_after(_tokens(request).tolist(), table, request.start.undecoded)
+    return incomplete_suffix_after(_tokens(request).tolist(), table, request.start.undecoded)
 
 
 def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
@@ -211,27 +211,27 @@ def sequence_score(scores: ScoreResult, model: Model, *, with_tokens: bool) -> p
 
 def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
     """One step's token and the likeliest ones there."""
-    told = common.StepLogprobs()
-    tell_step(told, report, table)
-    return told
+    message = common.StepLogprobs()
+    fill_step_logprobs(message, report, table)
+    return message
 
 
-def tell_step(told: common.StepLogprobs, report: StepReport, table: Sequence[bytes]) -> None:
+def fill_step_logprobs(message: common.StepLogprobs, report: StepReport, table: Sequence[bytes]) -> None:
     """As step_logprobs, into a message that is there: a quarter of what it costs to make and to copy one."""
-    _tell(told.chosen, report.chosen, table)
+    _fill(message.chosen, report.chosen, table)
     for candidate in report.top:
-        _tell(told.top.add(), candidate, table)
+        _fill(message.top.add(), candidate, table)
 
 
 def token_logprob(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
     """A token and how likely it was."""
-    told = common.TokenLogprob()
-    _tell(told, candidate, table)
-    return told
+    message = common.TokenLogprob()
+    _fill(message, candidate, table)
+    return message
 
 
-def _tell(told: common.TokenLogprob, candidate: Candidate, table: Sequence[bytes]) -> None:
-    told.token_id = candidate.token
-    told.token = table[candidate.token].decode("utf-8", "replace")
-    told.logprob = candidate.logprob
-    told.rank = candidate.rank
+def _fill(message: common.TokenLogprob, candidate: Candidate, table: Sequence[bytes]) -> None:
+    message.token_id = candidate.token
+    message.token = table[candidate.token].decode("utf-8", "replace")
+    message.logprob = candidate.logprob
+    message.rank = candidate.rank

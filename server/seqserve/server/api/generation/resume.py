@@ -14,16 +14,16 @@ from seqserve.v1 import generation_pb2 as pb
 
 
 def seed(request: pb.GenerateRequest, start: SequenceState) -> int:
-    """The seed of a request: of the one that it repeats, of the one that broke, as asked, or drawn.
+    """The seed of a request: of the one that it repeats, of the one that broke, as requested, or drawn.
 
     Raises: InvalidFieldError if these differ: the answer would be another text.
     """
     resumed = request.resume.seed if request.HasField("resume") else None
-    asked = request.sampling.seed if request.sampling.HasField("seed") else None
-    known = start.seed if start.seed is not None else resumed if resumed is not None else asked
+    requested = request.sampling.seed if request.sampling.HasField("seed") else None
+    known = start.seed if start.seed is not None else resumed if resumed is not None else requested
     if known is None:
         return draw_seed()
-    for field, given in (("resume.seed", resumed), ("sampling.seed", asked)):
+    for field, given in (("resume.seed", resumed), ("sampling.seed", requested)):
         if given not in (None, known):
             raise InvalidFieldError(
                 f"{field} is {given}, but the generation that goes on drew with {known}; leave it out, or repeat that",

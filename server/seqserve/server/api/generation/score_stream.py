@@ -10,8 +10,8 @@ import numpy as np
 
 from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.generation.requests import LOGPROBS_MAX, language_model
-from seqserve.server.api.generation.responses import tell_step
-from seqserve.server.api.pieces import cuts
+from seqserve.server.api.generation.responses import fill_step_logprobs
+from seqserve.server.api.pieces import tokenize_chunk
 from seqserve.server.decoding.logprobs import ExactSum, StepReport
 from seqserve.server.engine.output_stream import StreamResult
 from seqserve.server.engine.requests import ScoreStreamRequest
@@ -20,8 +20,8 @@ from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.model.sequence_state import FinalState, no_tokens
 from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
-from seqserve.server.text.detokenization import unfinished_after
-from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.detokenization import incomplete_suffix_after
+from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import Token
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
@@ -44,7 +44,7 @@ class ScoreStream:
         self._model = transaction.model
         self._tokenization = language_model(transaction.model)
         self._limits = limits
-        self._text = TextFeed(self._tokenization)
+        self._text = IncrementalTokenizer(self._tokenization)
         self._start = transaction.initial
         self._last_token = transaction.initial.last_token
         self._places: deque[Token] = deque()  # of the tokens that are to be told
@@ -55,15 +55,17 @@ class ScoreStream:
         self.request = ScoreStreamRequest(config.top_logprobs, transaction.initial, transaction.wants_state)
 
     def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
-        """The tokens that a message adds. Raises: as cuts."""
-        return self._noted(cuts(kind, message, self._text, self._limits, self._model.manifest.limits.tokens_max))
+        """The tokens that a message adds. Raises: as tokenize_chunk."""
+        return self._noted(
+            tokenize_chunk(kind, message, self._text, self._limits, self._model.manifest.limits.tokens_max)
+        )
 
     def rest(self) -> Iterator[Inputs]:
         """The tokens that the stream's end settles."""
         return self._noted(self._text.flush())
 
-    def _noted(self, found: Iterable[Cut]) -> Iterator[Inputs]:
-        """The tokens of cuts, after a model's start token; their places are kept until they are told."""
+    def _noted(self, found: Iterable[TokenChunk]) -> Iterator[Inputs]:
+        """The tokens of cuts, after a model's start token; their places are kept until they are reported."""
         for cut in found:
             inputs = cut.inputs
             tokens: list[int] = inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
@@ -94,7 +96,7 @@ class ScoreStream:
         piece, table = response.piece, self._model.table
         piece.position = self._position
         for report in reports:
-            tell_step(piece.tokens.add(), report, table)
+            fill_step_logprobs(piece.tokens.add(), report, table)
             offsets, place = piece.offsets.add(), self._places.popleft()
             if place.end:
                 offsets.start, offsets.end = place.start, place.end
@@ -139,7 +141,7 @@ class _Remembered:
 
     def add(self, tokens: Sequence[int]) -> None:
         """Take note of more tokens."""
-        self._undecoded = unfinished_after(tokens, self._table, self._undecoded)
+        self._undecoded = incomplete_suffix_after(tokens, self._table, self._undecoded)
         if self._keeps_tokens:
             self._kept.append(np.array(tokens, np.int32))
         self._uncounted += tokens

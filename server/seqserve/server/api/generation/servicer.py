@@ -8,11 +8,11 @@ from typing import Any
 import grpc.aio
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.client_stream import Incoming, feeding
-from seqserve.server.api.execution import apart, results
+from seqserve.server.api.client_stream import ClientStream, consume_input
+from seqserve.server.api.execution import gather_results, run_off_loop
 from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
-from seqserve.server.api.response_writer import Write, writing
+from seqserve.server.api.response_writer import Write, response_writer
 from seqserve.server.engine.output_stream import BeamResult, ScoreResult, StreamResult
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
@@ -45,18 +45,20 @@ class GenerationServicer(GenerationServiceServicer):
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         unread_s = self._settings.limits.stream_unread_s
-        async with self._sessions.begin(spec, ref, owner) as transaction, writing(context, unread_s) as write:
+        async with self._sessions.begin(spec, ref, owner) as transaction, response_writer(context, unread_s) as write:
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
-            asked = await apart(size, lambda: requests.generation_request(request, model, limits, start, spec))
+            requested = await run_off_loop(
+                size, lambda: requests.generation_request(request, model, limits, start, spec)
+            )
             engine = transaction.model.engine
-            sequence = engine.submit(asked, fields.admission(context, engine, request.priority))
+            sequence = engine.submit(requested, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
             try:
-                if asked.beams is not None:
-                    await _search(request, asked, transaction, sequence, write)
+                if requested.beams is not None:
+                    await _search(request, requested, transaction, sequence, write)
                 else:
-                    await _stream(request, asked, transaction, sequence, write)
+                    await _stream(request, requested, transaction, sequence, write)
             finally:
                 engine.cancel(sequence)
 
@@ -68,54 +70,54 @@ class GenerationServicer(GenerationServiceServicer):
         async with self._sessions.begin(spec, ref, owner) as transaction:
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
-            asked = await apart(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
-            scores = await results(model.engine, asked, fields.admission(context, model.engine), ScoreResult)
+            requested = await run_off_loop(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
+            scores = await gather_results(model.engine, requested, fields.admission(context, model.engine), ScoreResult)
             result = None
             if spec is not None:
-                final_state = await apart(
-                    size, lambda: responses.scoring_final_state(asked[0], model.table, scores[0].state)
+                final_state = await run_off_loop(
+                    size, lambda: responses.scoring_final_state(requested[0], model.table, scores[0].state)
                 )
                 result = state.state_result(await transaction.commit(final_state))
-            size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TOKEN * (1 + request.logprobs)
-            return await apart(size, lambda: _scored(request, model, scores, result))
+            size = sum(len(asking.inputs) for asking in requested) * _BYTES_PER_TOKEN * (1 + request.logprobs)
+            return await run_off_loop(size, lambda: _scored(request, model, scores, result))
 
     async def StreamScore(  # type: ignore[override]  # writes to the context instead of yielding
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
     ) -> None:
         """Score tokens as they come; each message holds what has gathered since the one before."""
-        limits, incoming = self._settings.limits, Incoming(request_iterator)
-        config = (await incoming.configuring(limits.stream_idle_s)).config
+        limits, client_stream = self._settings.limits, ClientStream(request_iterator)
+        config = (await client_stream.receive_config(limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, scoring = transaction.model.engine, ScoreStream(config, transaction, limits)
             stream = engine.open(scoring.request, fields.admission(context, engine))
-            reading = self._feed(incoming, idle_s, scoring, stream)
-            async with feeding(stream, reading), writing(context, limits.stream_unread_s) as write:
+            reading = self._feed(client_stream, idle_s, scoring, stream)
+            async with consume_input(stream, reading), response_writer(context, limits.stream_unread_s) as write:
                 await write(scoring.started())
                 while reports := await stream.output.take_reports():
                     await write(scoring.piece(reports))
                 end = await stream.output.take_result(StreamResult)
                 result = await transaction.commit(scoring.final_state(end))
-                await write(scoring.finished(end, state.state_result(result), incoming.reason))
+                await write(scoring.finished(end, state.state_result(result), client_stream.reason))
 
     async def _feed(
         self,
-        incoming: Incoming[pb.StreamScoreRequest],
+        client_stream: ClientStream[pb.StreamScoreRequest],
         idle_s: float,
         scoring: ScoreStream,
         stream: StreamHandle,
     ) -> None:
         """Read the caller's messages and feed their tokens."""
-        async for kind, message in incoming.input(idle_s):
+        async for kind, message in client_stream.receive_input(idle_s):
             await self._piece(scoring.steps(kind, message), stream)
         await self._piece(scoring.rest(), stream)
 
     async def _piece(self, steps: Iterator[Inputs], stream: StreamHandle) -> None:
         """Feed no further ahead of the caller's reading than may be."""
         for inputs in steps:
-            if stream.backlog >= (most := self._settings.batch.steps_ahead_max):
-                await stream.until_below(most)
+            if stream.backlog >= (limit := self._settings.batch.steps_ahead_max):
+                await stream.until_below(limit)
             stream.push(inputs)
 
 
@@ -133,26 +135,26 @@ def _scored(
 
 async def _stream(
     request: pb.GenerateRequest,
-    asked: GenerationRequest,
+    requested: GenerationRequest,
     transaction: StateTransaction,
     sequence: Sequence,
     write: Write,
 ) -> None:
     """Write the samples as they grow; with best_of, the best of them at the end."""
     wanted = max(request.sampling.n, 1)
-    ranks = asked.samples > wanted
+    ranks = requested.samples > wanted
     with_logprobs = request.outputs.HasField("logprobs")
     with_ids, model = not request.outputs.omit_token_ids, transaction.model
-    answer = responses.Answer(asked, model.table, with_ids=with_ids, with_logprobs=with_logprobs)
-    kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(asked.samples)}
-    begun = asked.prompt_logprobs is None
+    answer = responses.Answer(requested, model.table, with_ids=with_ids, with_logprobs=with_logprobs)
+    kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(requested.samples)}
+    begun = requested.prompt_logprobs is None
     if begun:
-        await write(responses.started(asked, model, []))
+        await write(responses.started(requested, model, []))
     while not answer.done:
         gathered = await sequence.stream.take()
         if not begun:
             begun = True
-            await write(responses.started(asked, model, sequence.stream.prompt))
+            await write(responses.started(requested, model, sequence.stream.prompt))
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
             if piece is None:
@@ -161,27 +163,29 @@ async def _stream(
                 kept[sample].append(piece)
             else:
                 await write(piece)
-    chosen = answer.best(wanted) if ranks else list(range(asked.samples))
+    chosen = answer.best(wanted) if ranks else list(range(requested.samples))
     for number, sample in enumerate(chosen):
         for piece in kept[sample]:
             piece.piece.sample = number
             await write(piece)
     first = chosen[0]
     result = state_pb2.StateResult(position=answer.ends[first].position)
-    if asked.keeps_state:  # before the last message: what was told to have ended is kept
+    if requested.keeps_state:  # before the last message: what was told to have ended is kept
         result = state.state_result(await transaction.commit(answer.final_state(first, sequence.members[first].state)))
     await write(answer.finished(chosen, result))
 
 
 async def _search(
     request: pb.GenerateRequest,
-    asked: GenerationRequest,
+    requested: GenerationRequest,
     transaction: StateTransaction,
     sequence: Sequence,
     write: Write,
 ) -> None:
     """Write what a beam search found; it tells nothing before its end."""
     search = await sequence.stream.take_result(BeamResult)
-    await write(responses.started(asked, transaction.model, []))
-    for event in responses.search_events(asked, transaction.model, search, with_ids=not request.outputs.omit_token_ids):
+    await write(responses.started(requested, transaction.model, []))
+    for event in responses.search_events(
+        requested, transaction.model, search, with_ids=not request.outputs.omit_token_ids
+    ):
         await write(event)

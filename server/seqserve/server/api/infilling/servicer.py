@@ -7,8 +7,8 @@ from typing import Any
 import grpc.aio
 
 from seqserve.server.api import fields
-from seqserve.server.api.execution import apart, results
-from seqserve.server.api.infilling import convert
+from seqserve.server.api.execution import gather_results, run_off_loop
+from seqserve.server.api.infilling import requests
 from seqserve.server.decoding.infilling import candidates
 from seqserve.server.engine.output_stream import ForwardResult
 from seqserve.server.repository import Repository
@@ -27,19 +27,19 @@ class InfillingServicer(InfillingServiceServicer):
     async def FillIn(self, request: pb.FillInRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.FillInResponse:
         """Fill the blanks of whole texts, all blanks of a text at once; texts share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
-        top = convert.top_tokens(request)
+        top = requests.top_tokens(request)
         with self._repository.hold(model):
-            texts = await apart(request.ByteSize(), lambda: convert.blank_texts(request, model, self._limits))
-            readings = await results(
+            texts = await run_off_loop(request.ByteSize(), lambda: requests.blank_texts(request, model, self._limits))
+            readings = await gather_results(
                 model.engine, [text.request for text in texts], fields.admission(context, model.engine), ForwardResult
             )
         vocabulary = model.manifest.vocabulary
-        return await apart(
+        return await run_off_loop(
             sum(reading.arrays[0].nbytes for reading in readings),
             lambda: pb.FillInResponse(
                 servable=fields.servable_id(model.servable.id),
                 sequences=[
-                    convert.filled_sequence(
+                    requests.filled_sequence(
                         text, candidates(reading.arrays[0], top, vocabulary), model, request.offset_unit
                     )
                     for text, reading in zip(texts, readings, strict=True)

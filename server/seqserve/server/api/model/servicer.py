@@ -8,7 +8,7 @@ from typing import Any
 import grpc.aio
 
 from seqserve.server.api import fields
-from seqserve.server.api.model import convert
+from seqserve.server.api.model import responses
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.repository import Repository
 from seqserve.server.sessions import SessionMaintenance
@@ -41,7 +41,7 @@ class ModelServicer(ModelServiceServicer):
             )
         start = int(request.page_token or 0)
         return pb.ListModelsResponse(
-            models=[convert.model(entry) for entry in entries[start : start + size]],
+            models=[responses.model(entry) for entry in entries[start : start + size]],
             next_page_token=str(start + size) if start + size < len(entries) else "",
         )
 
@@ -51,9 +51,9 @@ class ModelServicer(ModelServiceServicer):
         """Tell all about one version."""
         entry = self._repository.entry(*fields.model_ref(request.model))
         return pb.GetModelResponse(
-            model=convert.model(entry),
+            model=responses.model(entry),
             manifest=entry.model.manifest if entry.model is not None else None,
-            limits=convert.server_limits(self._settings),
+            limits=responses.server_limits(self._settings),
         )
 
     async def LoadModel(
@@ -61,7 +61,7 @@ class ModelServicer(ModelServiceServicer):
     ) -> pb.LoadModelResponse:
         """Load a version, and answer when it serves."""
         return pb.LoadModelResponse(
-            model=convert.model(await self._repository.load_version(*fields.model_ref(request.model)))
+            model=responses.model(await self._repository.load_version(*fields.model_ref(request.model)))
         )
 
     async def UnloadModel(
@@ -73,4 +73,4 @@ class ModelServicer(ModelServiceServicer):
             raise InvalidFieldError("model.version is not set; name the version to unload", field="model.version")
         self._repository.unload_version(name, version)
         await self._maintenance.unload_unused_models()
-        return pb.UnloadModelResponse(model=convert.model(self._repository.entry(name, version)))
+        return pb.UnloadModelResponse(model=responses.model(self._repository.entry(name, version)))

@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.session import convert
+from seqserve.server.api.session import responses
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.sessions import SessionAdmin
 from seqserve.server.settings import SessionSettings
@@ -36,12 +36,12 @@ class SessionServicer(SessionServiceServicer):
             state.request_id(request.request_id),
             keep_tokens=request.keep_tokens,
         )
-        return pb.CreateSessionResponse(session=convert.session(session))
+        return pb.CreateSessionResponse(session=responses.session(session))
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
         """Tell about a session."""
         session = await self._admin.get(fields.owner(context), _id(request))
-        return pb.GetSessionResponse(session=convert.session(session))
+        return pb.GetSessionResponse(session=responses.session(session))
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         """List the caller's sessions; a page's token is the last id of the page before."""
@@ -49,14 +49,14 @@ class SessionServicer(SessionServiceServicer):
         after = _new_id(request.page_token, "page_token")
         sessions, more = await self._admin.list(fields.owner(context), request.model, after, size)
         return pb.ListSessionsResponse(
-            sessions=[convert.session(session) for session in sessions],
+            sessions=[responses.session(session) for session in sessions],
             next_page_token=sessions[-1].record.key.id if more else "",
         )
 
     async def TouchSession(self, request: pb.TouchSessionRequest, context: Context) -> pb.TouchSessionResponse:
         """Put off a session's expiry."""
         session = await self._admin.touch(fields.owner(context), _id(request), self._ttl_s(request))
-        return pb.TouchSessionResponse(session=convert.session(session))
+        return pb.TouchSessionResponse(session=responses.session(session))
 
     async def ForkSession(self, request: pb.ForkSessionRequest, context: Context) -> pb.ForkSessionResponse:
         """Copy a session, from now or from a checkpoint."""
@@ -71,7 +71,7 @@ class SessionServicer(SessionServiceServicer):
             self._ttl_s(request),
             state.request_id(request.request_id),
         )
-        return pb.ForkSessionResponse(session=convert.session(session))
+        return pb.ForkSessionResponse(session=responses.session(session))
 
     async def RewindSession(self, request: pb.RewindSessionRequest, context: Context) -> pb.RewindSessionResponse:
         """Set a session back to a checkpoint."""
@@ -84,13 +84,13 @@ class SessionServicer(SessionServiceServicer):
             state.expected_position(request, "expected_position"),
             state.request_id(request.request_id),
         )
-        return pb.RewindSessionResponse(session=convert.session(session))
+        return pb.RewindSessionResponse(session=responses.session(session))
 
     async def ExportSession(self, request: pb.ExportSessionRequest, context: Context) -> pb.ExportSessionResponse:
         """Give a session as a snapshot."""
         name = state.checkpoint(request.checkpoint, "checkpoint")
         snapshot, session = await self._admin.export(fields.owner(context), _id(request), name)
-        return pb.ExportSessionResponse(snapshot=snapshot, session=convert.session(session))
+        return pb.ExportSessionResponse(snapshot=snapshot, session=responses.session(session))
 
     async def ImportSession(self, request: pb.ImportSessionRequest, context: Context) -> pb.ImportSessionResponse:
         """Make a session out of a snapshot."""
@@ -101,7 +101,7 @@ class SessionServicer(SessionServiceServicer):
             self._ttl_s(request),
             state.request_id(request.request_id),
         )
-        return pb.ImportSessionResponse(session=convert.session(session))
+        return pb.ImportSessionResponse(session=responses.session(session))
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.DeleteSessionResponse:
         """End a session and forget its state."""

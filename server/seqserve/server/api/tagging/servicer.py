@@ -9,10 +9,10 @@ import grpc.aio
 import numpy as np
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.client_stream import Incoming, feeding
-from seqserve.server.api.execution import apart, results
-from seqserve.server.api.response_writer import Write, writing
-from seqserve.server.api.tagging import convert
+from seqserve.server.api.client_stream import ClientStream, consume_input
+from seqserve.server.api.execution import gather_results, run_off_loop
+from seqserve.server.api.response_writer import Write, response_writer
+from seqserve.server.api.tagging import requests
 from seqserve.server.api.tagging.stream import TagStream
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.output_stream import ForwardResult, StreamResult
@@ -22,7 +22,7 @@ from seqserve.server.errors import ServeError, StreamIdleError
 from seqserve.server.repository import Model, Repository
 from seqserve.server.sessions import Sessions
 from seqserve.server.settings import ServerSettings
-from seqserve.server.text.incremental_tokenizer import Cut
+from seqserve.server.text.incremental_tokenizer import TokenChunk
 from seqserve.server.text.tokenization import Tokenized
 from seqserve.v1 import tagging_pb2 as pb
 from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
@@ -45,29 +45,33 @@ class TaggingServicer(TaggingServiceServicer):
         """Tag whole texts; the texts of one request, and of others, share batches. A text may have no tokens."""
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
-            tokenized = await apart(request.ByteSize(), lambda: convert.tag_inputs(request, model, self._limits))
-            asked = [ForwardRequest(text.inputs) for text in tokenized if len(text.inputs)]
-            readings = await results(model.engine, asked, fields.admission(context, model.engine), ForwardResult)
-        size = sum(len(asking.inputs) for asking in asked) * _BYTES_PER_TAG
-        return await apart(size, lambda: _answer(request, model, tokenized, readings))
+            tokenized = await run_off_loop(
+                request.ByteSize(), lambda: requests.tag_inputs(request, model, self._limits)
+            )
+            forward_requests = [ForwardRequest(text.inputs) for text in tokenized if len(text.inputs)]
+            readings = await gather_results(
+                model.engine, forward_requests, fields.admission(context, model.engine), ForwardResult
+            )
+        size = sum(len(asking.inputs) for asking in forward_requests) * _BYTES_PER_TAG
+        return await run_off_loop(size, lambda: _answer(request, model, tokenized, readings))
 
     async def StreamTag(  # type: ignore[override]  # writes to the context instead of yielding
         self, request_iterator: AsyncIterator[pb.StreamTagRequest], context: Context
     ) -> None:
         """Tag what comes, as it comes: all that has gathered since the last message goes out in the next."""
-        incoming = Incoming(request_iterator)
-        config = (await incoming.configuring(self._limits.stream_idle_s)).config
+        client_stream = ClientStream(request_iterator)
+        config = (await client_stream.receive_config(self._limits.stream_idle_s)).config
         spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, self._limits)
         owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
         async with self._sessions.begin(spec, ref, owner) as transaction:
             engine, tagging = transaction.model.engine, TagStream(config, transaction, self._limits)
             stream = engine.open(tagging.request, fields.admission(context, engine))
-            reading = self._feed(incoming, idle_s, tagging, stream)
-            async with feeding(stream, reading), writing(context, self._limits.stream_unread_s) as write:
+            reading = self._feed(client_stream, idle_s, tagging, stream)
+            async with consume_input(stream, reading), response_writer(context, self._limits.stream_unread_s) as write:
                 await write(tagging.started())
                 try:
                     while answers := await stream.output.take_chunks():
-                        piece = await apart(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
+                        piece = await run_off_loop(tagging.work(answers) * _BYTES_PER_TAG, tagging.piece, answers)
                         if piece is not None:
                             await write(piece)
                 except StreamIdleError:
@@ -78,36 +82,36 @@ class TaggingServicer(TaggingServiceServicer):
                 await self._rest(write, tagging)
                 end = await stream.output.take_result(StreamResult)
                 result = await transaction.commit(tagging.final_state(end))
-                await write(tagging.finished(end, state.state_result(result), incoming.reason))
+                await write(tagging.finished(end, state.state_result(result), client_stream.reason))
 
     async def _rest(self, write: Write, tagging: TagStream) -> None:
         """Write what the stream's end decides, if anything."""
-        if (piece := await apart(tagging.work([]) * _BYTES_PER_TAG, tagging.last)) is not None:
+        if (piece := await run_off_loop(tagging.work([]) * _BYTES_PER_TAG, tagging.last)) is not None:
             await write(piece)
 
     async def _feed(
         self,
-        incoming: Incoming[pb.StreamTagRequest],
+        client_stream: ClientStream[pb.StreamTagRequest],
         idle_s: float,
         tagging: TagStream,
         stream: StreamHandle,
     ) -> None:
         """Read the caller's messages and feed what they settle, while not too much is unanswered."""
-        async for kind, message in incoming.input(idle_s):
-            await self._cuts(tagging.cuts(kind, message), tagging, stream)
+        async for kind, message in client_stream.receive_input(idle_s):
+            await self._cuts(tagging.tokenize(kind, message), tagging, stream)
             if kind == "flush":
                 stream.flush()
         await self._cuts(tagging.rest(), tagging, stream)
 
-    async def _cuts(self, cuts: Iterable[Cut], tagging: TagStream, stream: StreamHandle) -> None:
+    async def _cuts(self, cuts: Iterable[TokenChunk], tagging: TagStream, stream: StreamHandle) -> None:
         for cut in cuts:
             tagging.note(cut)
             if len(cut.inputs):
                 stream.push(cut.inputs)
             if cut.ends_sentence:
                 stream.end_sentence()
-            if stream.backlog >= (most := self._settings.batch.steps_ahead_max):
-                await stream.until_below(most)
+            if stream.backlog >= (limit := self._settings.batch.steps_ahead_max):
+                await stream.until_below(limit)
 
 
 def _answer(
@@ -120,7 +124,7 @@ def _answer(
     return pb.TagResponse(
         servable=fields.servable_id(model.servable.id),
         sequences=[
-            convert.tagged_sequence(item, text, choices, labels, request.outputs)
+            requests.tagged_sequence(item, text, choices, labels, request.outputs)
             for item, text, choices in zip(request.inputs, tokenized, chosen, strict=True)
         ],
         timing=fields.timing_of([reading.times for reading in readings]),

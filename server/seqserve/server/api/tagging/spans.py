@@ -85,16 +85,16 @@ class StreamSpans:
         self._last = token
 
     def _told(self, span: Span) -> pb.TagSpan:
-        told = pb.TagSpan(
+        message = pb.TagSpan(
             label=span.kind,
             score=span.score,
             first_position=self._position + span.first,
             last_position=self._position + span.last,
         )
         if self._first is not None and self._last is not None:
-            told.offsets.start, told.offsets.end = self._first.start, self._last.end
-            told.text = self._said.decode(self._encoding)
-        return told
+            message.offsets.start, message.offsets.end = self._first.start, self._last.end
+            message.text = self._said.decode(self._encoding)
+        return message
 
     def _between(self, start: int, end: int) -> bytes:
         """What is held between two offsets."""

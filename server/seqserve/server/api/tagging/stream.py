@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from seqserve.server.api.fields import servable_id, timing
-from seqserve.server.api.pieces import cuts
+from seqserve.server.api.pieces import tokenize_chunk
 from seqserve.server.api.tagging.spans import StreamSpans
 from seqserve.server.api.tagging.stream_config import tag_plan
 from seqserve.server.decoding.stream_labeler import StreamLabeler, stream_labeler
@@ -25,7 +25,7 @@ from seqserve.server.model.sequence_state import FinalState, Sentence, no_tokens
 from seqserve.server.model.state import FloatArray
 from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
-from seqserve.server.text.incremental_tokenizer import Cut, TextFeed
+from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import Token
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2, state_pb2
@@ -58,7 +58,9 @@ class TagStream:
             transaction.wants_state or transaction.already_applied
         )  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
-        self._text = TextFeed(plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position)
+        self._text = IncrementalTokenizer(
+            plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position
+        )
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
         whole, last = plan.lookahead is None, start.sentence.last_label
         self._labeler: StreamLabeler | None = None  # without a CRF each step's label comes with it
@@ -69,18 +71,18 @@ class TagStream:
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
         self._sentence = start.sentence.position
 
-    def cuts(self, kind: str, message: pb.StreamTagRequest) -> Iterable[Cut]:
-        """What a message settles, each to be noted and then fed. Raises: as `pieces.cuts`."""
-        found = cuts(kind, message, self._text, self._limits, self._tokens_max)
+    def tokenize(self, kind: str, message: pb.StreamTagRequest) -> Iterable[TokenChunk]:
+        """What a message settles, each to be noted and then fed. Raises: as `pieces.tokenize_chunk`."""
+        found = tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max)
         if self._spans is not None:
             self._spans.hear(message)
         return found
 
-    def rest(self) -> Iterable[Cut]:
+    def rest(self) -> Iterable[TokenChunk]:
         """What is settled by the stream's end."""
         return self._text.flush()
 
-    def note(self, cut: Cut) -> None:
+    def note(self, cut: TokenChunk) -> None:
         """Take note of tokens, before they are fed."""
         count = len(cut.inputs)
         if self._spans is not None:
@@ -102,33 +104,33 @@ class TagStream:
     def piece(self, answers: list[StreamChunk]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
         response = pb.StreamTagResponse()
-        told = response.piece
+        message = response.piece
         final: list[FloatArray] = []
         for steps in answers:
             if steps.provisional:
-                self._settle(told, final)
-                self._add_provisional(told, steps)
+                self._settle(message, final)
+                self._add_provisional(message, steps)
                 final = []
                 continue
             if steps.labels is not None:
-                self._final(told, steps.labels)
+                self._final(message, steps.labels)
             elif steps.scores is not None:
                 final.append(steps.scores)
             if steps.ends_sentence:
-                self._settle(told, final)
-                self._end(told)
+                self._settle(message, final)
+                self._end(message)
                 final = []
-        self._settle(told, final)
+        self._settle(message, final)
         if self._plan.provisional and not self._bidirectional:
-            self._add_provisional(told, StreamChunk(0))
-        return response if told.tags or told.spans else None
+            self._add_provisional(message, StreamChunk(0))
+        return response if message.tags or message.spans else None
 
     def last(self) -> pb.StreamTagResponse | None:
         """What the stream's end decides; None if everything was."""
         response = pb.StreamTagResponse()
-        told = response.piece
-        self._end(told, sentence=not self._goes_on)
-        return response if told.tags or told.spans else None
+        message = response.piece
+        self._end(message, sentence=not self._goes_on)
+        return response if message.tags or message.spans else None
 
     def final_state(self, end: StreamResult) -> FinalState:
         """What the stream leaves."""
@@ -144,40 +146,45 @@ class TagStream:
             finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
         )
 
-    def _settle(self, told: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
+    def _settle(self, message: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
         """See final scores, of a model with a CRF."""
         if scores and self._labeler is not None:
-            self._final(told, self._labeler.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
+            self._final(message, self._labeler.push(np.concatenate(scores) if len(scores) > 1 else scores[0]))
 
-    def _end(self, told: pb.StreamTagPiece, *, sentence: bool = True) -> None:
+    def _end(self, message: pb.StreamTagPiece, *, sentence: bool = True) -> None:
         """The sentence ends, or the stream within it."""
         if self._labeler is not None:
-            self._final(told, self._labeler.end(sentence=sentence))
+            self._final(message, self._labeler.end(sentence=sentence))
         if self._spans is not None:
-            told.spans.extend(self._spans.end())
+            message.spans.extend(self._spans.end())
         if sentence:
             self._sentence = self._position
 
-    def _add_provisional(self, told: pb.StreamTagPiece, steps: StreamChunk) -> None:
+    def _add_provisional(self, message: pb.StreamTagPiece, steps: StreamChunk) -> None:
         """Tell what may still change. Args: steps: perhaps none, whose scores may change too."""
         if self._labeler is None:
             choices = steps.labels or LabelChoices([], [], [])
         else:
             nothing = np.empty((0, len(self._names)), np.float32)
             choices = self._labeler.provisional(nothing if steps.scores is None else steps.scores)
-        self._tell(told, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
+        self._fill(message, choices, [self._tokens[place] for place in range(len(choices))], provisional=True)
 
-    def _final(self, told: pb.StreamTagPiece, choices: LabelChoices) -> None:
+    def _final(self, message: pb.StreamTagPiece, choices: LabelChoices) -> None:
         tokens = [self._tokens.popleft() for _ in choices.labels]
-        self._tell(told, choices, tokens)
+        self._fill(message, choices, tokens)
         self._position += len(tokens)
         if self._spans is not None:
-            told.spans.extend(self._spans.push(tokens, choices))
+            message.spans.extend(self._spans.push(tokens, choices))
 
-    def _tell(
-        self, told: pb.StreamTagPiece, choices: LabelChoices, tokens: list[Token | None], *, provisional: bool = False
+    def _fill(
+        self,
+        message: pb.StreamTagPiece,
+        choices: LabelChoices,
+        tokens: list[Token | None],
+        *,
+        provisional: bool = False,
     ) -> None:
-        names, add = self._names, told.tags.add
+        names, add = self._names, message.tags.add
         for position, (token, label, score, top) in enumerate(
             zip(tokens, choices.labels, choices.scores, choices.top, strict=True), self._position
         ):

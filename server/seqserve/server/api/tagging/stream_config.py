@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seqserve.server.api.fields import integer
-from seqserve.server.api.tagging.convert import check_outputs, tagger
+from seqserve.server.api.tagging.requests import check_outputs, tagger
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings

@@ -39,7 +39,7 @@ class BlankText:
 
     @property
     def request(self) -> ForwardRequest:
-        """What the engine is asked."""
+        """The request to the engine."""
         return ForwardRequest(token_inputs(self.ids), self.places)
 
 
@@ -176,7 +176,7 @@ def filled_sequence(
 
 def _told(candidate: Candidate, model: Model) -> common.TokenLogprob:
     """A token by itself: a word without the space that joins it to the next."""
-    told = token_logprob(candidate, model.table)
+    message = token_logprob(candidate, model.table)
     if model.manifest.vocabulary.level == manifest_pb2.TOKEN_LEVEL_WORD:
-        told.token = told.token.removesuffix(" ")
-    return told
+        message.token = message.token.removesuffix(" ")
+    return message

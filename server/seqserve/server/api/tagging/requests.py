@@ -72,11 +72,11 @@ def tagged_sequence(
             tag.top.extend(common.LabelScore(label=names[label], score=score) for label, score in top)
     if outputs.spans:
         for span in spans_of(choices.labels, choices.scores, labels):
-            told = sequence.spans.add(
+            message = sequence.spans.add(
                 label=span.kind, score=span.score, first_position=span.first, last_position=span.last
             )
             if tokens:
-                told.text = text[tokens[span.first].start : tokens[span.last].end]
-                told.offsets.start = sequence.tags[span.first].offsets.start
-                told.offsets.end = sequence.tags[span.last].offsets.end
+                message.text = text[tokens[span.first].start : tokens[span.last].end]
+                message.offsets.start = sequence.tags[span.first].offsets.start
+                message.offsets.end = sequence.tags[span.last].offsets.end
     return sequence

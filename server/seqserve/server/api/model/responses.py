@@ -18,17 +18,17 @@ _STATES = {
 
 def model(entry: Entry) -> pb.Model:
     """One version: what it does if it is loaded, and why it takes no requests if it does not."""
-    told = pb.Model(
+    message = pb.Model(
         servable=common.ServableId(model=entry.name, version=entry.version),
         state=_STATES[entry.state],
         reason=entry.reason,
     )
     if entry.model is not None:
         servable = entry.model.servable
-        told.servable.digest = servable.id.digest
-        told.task, told.provider = servable.manifest.task, servable.provider
-        told.load_time.FromMilliseconds(round(entry.model.load_time_s * 1e3))
-    return told
+        message.servable.digest = servable.id.digest
+        message.task, message.provider = servable.manifest.task, servable.provider
+        message.load_time.FromMilliseconds(round(entry.model.load_time_s * 1e3))
+    return message
 
 
 def server_limits(settings: ServerSettings) -> pb.ServerLimits:
