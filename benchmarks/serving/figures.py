@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from benchmarks.baselines.bare_model import fastest, of_threads
+from benchmarks.harness.targets import Target
 from benchmarks.loadgen.recording import Json
 from benchmarks.serving.suite import OVERLOAD, Results, Round, StreamRound
 
 FLAT_MIB = 8.0
 """Growth of resident memory that counts as flat: less than the allocator's own ups and downs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure means and has to required: at least, or at most; neither: it is only reported."""
-
-    key: str
-    what: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def reached(self, value: float | None) -> bool:
-        """Whether a value is good enough; None, for what could not be measured, never is."""
-        if value is None:
-            return False
-        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 TARGETS = (
@@ -70,7 +54,7 @@ TARGETS = (
 """Those of int8 are in `precision`."""
 
 
-def figures(results: Results) -> Json:
+def compute_figures(results: Results) -> Json:
     """Every figure of TARGETS; ratios are taken within a round, and the median over rounds counts."""
     overload, cancelled = results.offered[OVERLOAD], results.cancelled
 
@@ -153,18 +137,6 @@ def _of_streams(rounds: Sequence[StreamRound]) -> Json:
         "echo_cpu_us_64": median(lambda one: one.echo["tag"]["server"]["cpu_us_per_token"]),
         "tag_stream_p99_ms_64": median(lambda one: one.served["tag"]["round_trip_ms"]["p99"]),
     }
-
-
-def table(found: Json, targets: Sequence[Target] = TARGETS) -> str:
-    """The figures, a line each: value, what it has to required, whether it does."""
-    lines = [f"{'figure':32} {'value':>10}  {'target':>8}  "]
-    for target in targets:
-        required = "" if target.at_least is None else f">= {target.at_least:g}"
-        required = required if target.at_most is None else f"<= {target.at_most:g}"
-        verdict = ("yes" if target.reached(found[target.key]) else "NO") if required else ""
-        value = "none" if found[target.key] is None else f"{found[target.key]:.4g}"
-        lines.append(f"{target.key:32} {value:>10}  {required:>8}  {verdict:3}  {target.what}")
-    return "\n".join(lines)
 
 
 def _growth_mib(measured: Json) -> float:

@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.harness import machine, model, processes
+from benchmarks.harness import machine, model, processes, servers
 from benchmarks.harness.processes import ServerProcess
 from benchmarks.loadgen.recording import Json
-from benchmarks.serving import serve
 from seqserve.client import Client
 
 SMALL = model.ModelSpec(hidden=64, layers=1)
@@ -112,7 +111,7 @@ def measured(models: Path, tokens: int, at_a_time: int) -> dict[str, list[Tenth]
     """A stream of each kind, on a server of its own."""
     found: dict[str, list[Tenth]] = {}
     for kind in ("tag", "score"):
-        with serve.server("seqserve", models) as server, Client(server.address) as client:
+        with servers.start_server("seqserve", models) as server, Client(server.address) as client:
             found[kind] = measure(server, tokens, streams(client, tokens, at_a_time)[kind]())
     return found
 

@@ -21,10 +21,11 @@ import numpy as np
 
 from benchmarks.baselines.bare_model import THREADS, BareModel, FloatArray
 from benchmarks.harness import machine, model
+from benchmarks.harness.servers import bench_servable, newest_version, start_server
+from benchmarks.harness.targets import Target, format_table
 from benchmarks.loadgen.load import Load
+from benchmarks.loadgen.process import run_load
 from benchmarks.loadgen.recording import Json
-from benchmarks.serving.figures import Target, table
-from benchmarks.serving.serve import apply, newest, servable, server
 
 GRAPH = "model.onnx"
 DYNAMIC = "dynamic"
@@ -50,7 +51,7 @@ FULL = Plan(rounds=7, seconds=0.4, served_rounds=3, served_s=4.0)
 QUICK = Plan(rounds=1, seconds=0.1, served_rounds=1, served_s=1.0)
 
 
-def targets(cell: str) -> tuple[Target, ...]:
+def targets_of(cell: str) -> tuple[Target, ...]:
     """The figures of a cell, and what they have to reach."""
     at_64 = {"lstm": 0.40, "gru": 0.33}[cell]
     theirs = (
@@ -69,10 +70,10 @@ def targets(cell: str) -> tuple[Target, ...]:
 
 
 def measure(spec: model.ModelSpec, plain: Path, plan: Plan) -> Json:
-    """The figures of ``targets``. Args: plain: the benchmarks' servable in float32."""
+    """The figures of `targets_of`. Args: plain: the benchmarks' servable in float32."""
     with tempfile.TemporaryDirectory(prefix="seqserve-int8-") as folder:
         model.build(Path(folder), replace(spec, precision=model.INT8))
-        ours = newest(Path(folder))
+        ours = newest_version(Path(folder))
         graphs = {model.FP32: plain / GRAPH, model.INT8: ours / GRAPH}
         theirs: Json = {}
         if spec.cell == "lstm":  # GRUs it leaves in float32
@@ -149,12 +150,12 @@ def _steps(servable: Path, graphs: Mapping[str, Path], plan: Plan) -> Json:
 def _served(plain: Path, ours: Path, plan: Plan) -> float:
     """Tokens a second served in int8 over those in float32."""
     ratios: list[float] = []
-    with server("seqserve", plain.parents[1]) as first, server("seqserve", ours.parents[1]) as second:
+    with start_server("seqserve", plain.parents[1]) as first, start_server("seqserve", ours.parents[1]) as second:
         for _ in range(plan.served_rounds):
             tokens_s: list[float] = []
             for process in (first, second):
                 load = Load("closed", process.address, pid=process.pid, seconds=plan.served_s, callers=CALLERS)
-                tokens_s.append(apply(load)["tokens_s"])
+                tokens_s.append(run_load(load)["tokens_s"])
             print(f"served: fp32 {tokens_s[0]:.0f}, int8 {tokens_s[1]:.0f} tokens/s", file=sys.stderr, flush=True)
             ratios.append(tokens_s[1] / tokens_s[0])
     return statistics.median(ratios)
@@ -168,8 +169,8 @@ def main(argv: Sequence[str]) -> None:
     model.add_arguments(parser)
     arguments = parser.parse_args(argv)
     spec = replace(model.spec_of(arguments), precision=model.FP32)
-    with servable(spec, arguments.models) as plain:
+    with bench_servable(spec, arguments.models) as plain:
         found = measure(spec, plain, QUICK if arguments.quick else FULL)
-    print(table(found, targets(spec.cell)), file=sys.stderr)
+    print(format_table(found, targets_of(spec.cell)), file=sys.stderr)
     about = {"cell": spec.cell, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     print(json.dumps({"benchmark": "precision", **found, **about}))

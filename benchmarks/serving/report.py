@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import machine, model
+from benchmarks.harness.servers import OUTPUT, bench_servable
+from benchmarks.harness.targets import format_table
 from benchmarks.loadgen.recording import Json
 from benchmarks.serving import figures, precision
-from benchmarks.serving.serve import OUTPUT, servable
 from benchmarks.serving.suite import FULL, QUICK, Suite
 
 
@@ -28,11 +29,11 @@ def main(argv: Sequence[str]) -> None:
     model.add_arguments(parser)
     arguments = parser.parse_args(argv)
     spec = model.spec_of(arguments)
-    with servable(spec, arguments.models) as folder:
+    with bench_servable(spec, arguments.models) as folder:
         suite = Suite(QUICK if arguments.quick else FULL, folder, OUTPUT / "measurements.jsonl")
         results = suite.run()
         in_int8 = precision.measure(spec, folder, precision.QUICK if arguments.quick else precision.FULL)
-    found: Json = figures.figures(results) | in_int8
+    found: Json = figures.compute_figures(results) | in_int8
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed (dependency group bench)", file=sys.stderr)
     else:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
 
         plot.draw(results.offered, OUTPUT / "load.png")
         print(f"wrote {OUTPUT / 'load.png'}", file=sys.stderr)
-    print(figures.table(found, (*figures.TARGETS, *precision.targets(spec.cell))))
+    print(format_table(found, (*figures.TARGETS, *precision.targets_of(spec.cell))))
     about = {"quick": arguments.quick, "machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     last = json.dumps(found | about)
     (OUTPUT / "result.json").write_text(last + "\n", encoding="utf-8")

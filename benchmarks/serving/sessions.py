@@ -20,11 +20,11 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.harness import machine, model, processes
+from benchmarks.harness import machine, model, processes, servers
 from benchmarks.harness.model import ModelSpec
 from benchmarks.loadgen.load import Load
+from benchmarks.loadgen.process import run_load
 from benchmarks.loadgen.recording import Json
-from benchmarks.serving import serve
 from seqserve.client import AsyncClient
 from seqserve.server.stores.sqlite import SqliteStore
 from seqserve.server.stores.store import Record, SessionKey
@@ -45,11 +45,11 @@ def cost(folder: Path, rounds: int, seconds: float) -> Json:
             with tempfile.TemporaryDirectory(prefix="seqserve-sessions-") as name:
                 room = {"SEQSERVE_SESSIONS__BYTES_MAX": str(4 << 30)}
                 settings = room if kind == "memory" else {"SEQSERVE_SESSIONS__PATH": str(Path(name) / "sessions.db")}
-                with serve.server("seqserve", folder, settings) as process:
+                with servers.start_server("seqserve", folder, settings) as process:
                     load = Load("closed", process.address, process.pid, callers=CALLERS, seconds=seconds)
                     pair = [load, replace(load, in_sessions=True, seed=1)]
                     order = pair if number % 2 else pair[::-1]  # who comes first is slower: the server is new
-                    rates = {each.in_sessions: serve.apply(each)["tokens_s"] for each in order}
+                    rates = {each.in_sessions: run_load(each)["tokens_s"] for each in order}
             found.append(rates[True] / rates[False])
             print(f"{kind}: {rates[False]:.0f} tokens/s, with sessions {rates[True]:.0f}", file=sys.stderr)
     return {f"session_over_plain_{kind}": statistics.median(found) for kind, found in ratios.items()}
@@ -149,11 +149,11 @@ def million(folder: Path, count: int) -> Json:
     with tempfile.TemporaryDirectory(prefix="seqserve-million-") as name:
         path = Path(name) / "sessions.db"
         settings = {"SEQSERVE_SESSIONS__PATH": str(path)}
-        with serve.server("seqserve", folder, settings) as process:
+        with servers.start_server("seqserve", folder, settings) as process:
             asyncio.run(_one_session(process.address))
         found = asyncio.run(fill(path, asyncio.run(_read_sample(path)), count))
         found["file_bytes_per_session"] = path.stat().st_size / count
-        with serve.server("seqserve", folder, settings) as process:
+        with servers.start_server("seqserve", folder, settings) as process:
             found |= asyncio.run(in_front(process.address, process.pid, count))
         return found | asyncio.run(expire(path, count + 1))
 
@@ -171,7 +171,7 @@ def main(argv: Sequence[str]) -> None:
             folder = Path(name) / spec.cell
             model.build(folder, spec)
             tensors = spec.layers * (2 if spec.cell == "lstm" else 1)
-            with serve.server("seqserve", folder) as process:
+            with servers.start_server("seqserve", folder) as process:
                 sizes = asyncio.run(snapshots(process.address, 4 * tensors * spec.hidden))
             found |= {f"{key}_{spec.cell}": value for key, value in sizes.items()}
         found |= cost(Path(name) / LARGE.cell, given.rounds, given.seconds)

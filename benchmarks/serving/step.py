@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.baselines import bare_model
 from benchmarks.baselines.bare_model import BareModelSpeed
 from benchmarks.harness import machine, model
-from benchmarks.serving.serve import servable
+from benchmarks.harness.servers import bench_servable
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
     arguments = parser.parse_args(argv)
-    with servable(model.spec_of(arguments), arguments.models) as folder:
+    with bench_servable(model.spec_of(arguments), arguments.models) as folder:
         repeats = [
             bare_model.measure_apart(folder, arguments.batches, arguments.seconds) for _ in range(arguments.repeats)
         ]

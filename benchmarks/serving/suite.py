@@ -16,11 +16,12 @@ from benchmarks.baselines import bare_model
 from benchmarks.baselines.bare_model import BareModelSpeed
 from benchmarks.harness import machine, model
 from benchmarks.harness.processes import ServerProcess
+from benchmarks.harness.servers import newest_version, start_server
 from benchmarks.loadgen.load import Load
+from benchmarks.loadgen.process import run_load
 from benchmarks.loadgen.recording import Json
 from benchmarks.loadgen.stream_messages import STREAMS
 from benchmarks.serving import tagging
-from benchmarks.serving.serve import apply, newest, server
 from benchmarks.serving.tagging import Whole
 
 BARE_MODEL = "bare model"
@@ -145,10 +146,10 @@ class Suite:
 
     def run(self) -> Results:
         """Measure everything."""
-        with server("seqserve", self._models) as ours:
-            with server("naive", self._models) as naive:
+        with start_server("seqserve", self._models) as ours:
+            with start_server("naive", self._models) as naive:
                 rounds = [self._round(index, ours, naive) for index in range(self._plan.rounds)]
-                with server("naive-tagger", self._models) as tagger, server("echo", self._models) as echo:
+                with start_server("naive-tagger", self._models) as tagger, start_server("echo", self._models) as echo:
                     naives = {"tag": tagger, "score": naive}
                     streams = [self._stream_round(ours, naives, echo) for _ in range(self._plan.rounds)]
             wholes = [self._whole(ours) for _ in range(self._plan.rounds)]
@@ -184,7 +185,7 @@ class Suite:
         return found
 
     def _whole(self, ours: ServerProcess) -> Whole:
-        tagger = newest(self._models, model.TAGGER)
+        tagger = newest_version(self._models, model.TAGGER)
         found = tagging.measure(ours.address, tagger, self._plan.tag_sentences, self._plan.tag_s)
         self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
         return found
@@ -211,7 +212,7 @@ class Suite:
             requests_max=plan.requests,
         )
         load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
-        result = apply(load)
+        result = run_load(load)
         self._note({"measurement": name, **result}, f"{name} {load.mode} {load.callers}", result["tokens_s"])
         return result
 

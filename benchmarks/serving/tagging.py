@@ -30,9 +30,8 @@ import numpy as np
 
 from benchmarks.baselines.bare_model import THREADS
 from benchmarks.harness import model
+from benchmarks.harness.servers import bench_servable, newest_version, start_server
 from benchmarks.loadgen.recording import Json
-from benchmarks.serving.serve import newest, server
-from benchmarks.serving.serve import servable as bench_servable
 from seqserve.server.model.inputs import Array, Inputs, IntArray, pad
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import Servable, ServableId
@@ -208,8 +207,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
-    servable = newest(models, arguments.model)
-    with server("seqserve", models) as process:
+    servable = newest_version(models, arguments.model)
+    with start_server("seqserve", models) as process:
         return [
             measure(process.address, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
         ]

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.harness import model
-from benchmarks.serving import figures, precision, serve
+from benchmarks.harness import model, servers
+from benchmarks.harness.targets import format_table
+from benchmarks.serving import precision
 from benchmarks.serving.precision import Plan, bits_that_differ
 
 TINY = Plan(rounds=1, seconds=0.01, served_rounds=1, served_s=0.2)
@@ -12,19 +13,19 @@ TINY = Plan(rounds=1, seconds=0.01, served_rounds=1, served_s=0.2)
 def test_every_figure_of_int8_is_there(tmp_path: Path) -> None:
     spec = model.ModelSpec(hidden=16, layers=1)
     model.write(tmp_path, spec)
-    found = precision.measure(spec, serve.newest(tmp_path), TINY)
-    targets = precision.targets("lstm")
+    found = precision.measure(spec, servers.newest_version(tmp_path), TINY)
+    targets = precision.targets_of("lstm")
     assert {target.key for target in targets} <= set(found)
     assert all(isinstance(value, float) for value in found.values())
     assert found["int8_bits_that_differ"] == 0
-    table = figures.table(found, targets)
+    table = format_table(found, targets)
     assert all(target.key in table for target in targets)
 
 
 def test_bits_that_differ_are_seen(tmp_path: Path) -> None:
     """In the dynamic int8 of ONNX Runtime rows share a scale."""
     model.write(tmp_path, model.ModelSpec(hidden=16, layers=1))
-    servable = serve.newest(tmp_path)
+    servable = servers.newest_version(tmp_path)
     assert bits_that_differ(servable) == 0
     dynamic = precision.dynamic(servable / precision.GRAPH, tmp_path / "dynamic.onnx")
     assert bits_that_differ(servable, dynamic) > 1000

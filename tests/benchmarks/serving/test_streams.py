@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness import model, processes
+from benchmarks.harness import model, processes, servers
 from benchmarks.harness.processes import ServerProcess
 from benchmarks.loadgen import http2, wires
 from benchmarks.loadgen.load import Load, run
 from benchmarks.loadgen.stream_messages import PIECE, STARTED, STREAMS
-from benchmarks.serving import long_stream, serve
+from benchmarks.serving import long_stream
 from seqserve.v1 import generation_pb2, tagging_pb2
 from tests.benchmarks.loadgen.test_http2 import Heard
 
@@ -49,7 +49,7 @@ def answering(name: str, kind: str, models: Path, log: Path) -> AbstractContextM
         return processes.running("benchmarks", ["echo"], log)
     if name == "naive":
         of_task = model.TAGGER if kind == "tag" else model.NAME
-        return processes.running("benchmarks", ["naive", str(serve.newest(models, of_task))], log)
+        return processes.running("benchmarks", ["naive", str(servers.newest_version(models, of_task))], log)
     arguments = ["--models", str(models), "--listen", "127.0.0.1:0"]
     return processes.running("seqserve.server", arguments, log, {"SEQSERVE_DRAIN_S": "0"})
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import model, processes
+from benchmarks.harness import model, processes, servers
+from benchmarks.harness.targets import format_table
 from benchmarks.loadgen.load import Load, run
 from benchmarks.loadgen.recording import RESOURCE_EXHAUSTED
-from benchmarks.serving import figures, plot, serve, suite
+from benchmarks.serving import figures, plot, suite
 from benchmarks.serving.suite import Plan, Results, Suite
 
 TINY = Plan(
@@ -40,14 +41,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     lines = tmp_path_factory.mktemp("bench") / "measurements.jsonl"
-    return Suite(TINY, serve.newest(models), lines).run(), lines
+    return Suite(TINY, servers.newest_version(models), lines).run(), lines
 
 
 def test_every_figure_is_there(results: tuple[Results, Path]) -> None:
-    found = figures.figures(results[0])
+    found = figures.compute_figures(results[0])
     assert set(found) == {target.key for target in figures.TARGETS}
     assert all(value is None or isinstance(value, float) for value in found.values())
-    table = figures.table(found)
+    table = format_table(found, figures.TARGETS)
     assert all(target.key in table for target in figures.TARGETS)
     json.dumps(found)
 
@@ -105,7 +106,7 @@ async def test_both_clients_see_the_same_outcomes(small_server: processes.Server
 
 async def test_a_server_that_is_gone_is_an_outcome(models: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with processes.running("benchmarks", ["naive", str(serve.newest(models))], log) as server:
+    with processes.running("benchmarks", ["naive", str(servers.newest_version(models))], log) as server:
         pass
     with pytest.raises(OSError, match="Connect"):
         await run(Load("closed", server.address, seconds=0.0, warmup_s=0.0))
