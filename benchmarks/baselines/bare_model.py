@@ -1,6 +1,6 @@
-"""The in-process limit: what a server could reach if serving cost nothing.
+"""The bare model: the throughput that a server would have if serving cost nothing.
 
-The graph is stepped in a loop, with a full batch and carried state; no sampling, no network, no other Python around it.
+Runs the graph in a loop with a full batch and carried state, without sampling, network, or other Python code.
 
 Axes: T steps, B sequences, D directions, H units.
 """
@@ -33,9 +33,15 @@ CHUNK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class BareModelSpeed:
-    """The bare model at one batch size and one number of threads.
+    """The speed of the bare model at one batch size and one number of threads.
 
-    step_us: median over chunks of some 50 ms. cpu_us_per_token: of all threads of the process, spinning included.
+    Attributes:
+        batch: Sequences in a step.
+        threads: Threads of ONNX Runtime inside one run.
+        spin: Whether these threads spin while they wait.
+        step_us: Duration of a step, in microseconds: the median over chunks of about 50 ms.
+        tokens_s: Tokens per second.
+        cpu_us_per_token: Processor time per token of all threads of the process, including spinning.
     """
 
     batch: int
@@ -47,10 +53,10 @@ class BareModelSpeed:
 
 
 class BareModel:
-    """A graph and its carried state."""
+    """A graph in a session of ONNX Runtime."""
 
     def __init__(self, servable: Path, threads: int, *, spin: bool, graph: Path | None = None) -> None:
-        """Args: graph: in place of the servable's own, with the tensors that its manifest names."""
+        """Args: graph: A graph to run in place of the servable's, with the tensors that its manifest names."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -67,7 +73,7 @@ class BareModel:
         self._names = [spec.name for spec in self.manifest.outputs] + [spec.output for spec in self.manifest.states]
 
     def run(self, tokens_TB: IntArray, states: Sequence[FloatArray]) -> tuple[FloatArray, list[FloatArray]]:
-        """Logits (T, B, V) and final states, for rows that are all full."""
+        """Runs T steps of B full rows. Returns logits (T, B, V) and the final states (D, B, H)."""
         steps, batch = tokens_TB.shape
         feed: dict[str, IntArray | FloatArray] = {
             self._tokens: tokens_TB,
@@ -78,7 +84,7 @@ class BareModel:
         return logits, finals
 
     def measure(self, batch: int, seconds: float) -> BareModelSpeed:
-        """Step for some time, after a warm-up of a tenth of it."""
+        """Steps for ``seconds``, after a warm-up of a tenth of that time."""
         tokens = np.arange(batch, dtype=np.int32)[None, :] % self.manifest.vocabulary.size
         states = [np.zeros((spec.directions, batch, spec.size), np.float32) for spec in self.manifest.states]
 
@@ -102,13 +108,13 @@ class BareModel:
 
 
 def measure(servable: Path, batches: Sequence[int], seconds: float) -> list[BareModelSpeed]:
-    """Every batch size with one thread, and with two that spin (which is what ONNX Runtime does unless told)."""
+    """Measures every batch size with one thread, and with two that spin (the default of ONNX Runtime)."""
     models = [BareModel(servable, threads, spin=threads > 1) for threads in THREADS]
     return [model.measure(batch, seconds) for batch in batches for model in models]
 
 
-def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> list[BareModelSpeed]:
-    """As `measure`, in a process of its own."""
+def measure_in_process(servable: Path, batches: Sequence[int], seconds: float) -> list[BareModelSpeed]:
+    """Runs `measure` in a separate process."""
     command = [
         sys.executable,
         "-m",
@@ -118,26 +124,26 @@ def measure_apart(servable: Path, batches: Sequence[int], seconds: float) -> lis
         f"--seconds={seconds}",
         "--batches",
     ]
-    done = subprocess.run([*command, *map(str, batches)], check=True, stdout=subprocess.PIPE, text=True)
-    return [BareModelSpeed(**json.loads(line)) for line in done.stdout.splitlines()]
+    process = subprocess.run([*command, *map(str, batches)], check=True, stdout=subprocess.PIPE, text=True)
+    return [BareModelSpeed(**json.loads(line)) for line in process.stdout.splitlines()]
 
 
 def fastest(speeds: Sequence[BareModelSpeed], batch: int) -> BareModelSpeed:
-    """The number of threads that gives the most tokens a second at a batch size."""
+    """Returns the speed with the fastest number of threads at a batch size."""
     return max((speed for speed in speeds if speed.batch == batch), key=lambda speed: speed.tokens_s)
 
 
 def of_threads(speeds: Sequence[BareModelSpeed], batch: int, threads: int) -> BareModelSpeed:
-    """The limit at a batch size and a number of threads."""
+    """Returns the speed at a batch size and a number of threads."""
     return next(speed for speed in speeds if speed.batch == batch and speed.threads == threads)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Step the bare model, from the command line; a JSON line for each batch size and number of threads."""
+    """Runs from the command line; prints a JSON line for each batch size and number of threads."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks bare-model", description="Step the bare model.")
     parser.add_argument("servable", type=Path)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
-    parser.add_argument("--seconds", type=float, default=1.0, help="a batch size and number of threads (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (%(default)s)")
     arguments = parser.parse_args(argv)
     for speed in measure(arguments.servable, arguments.batches, arguments.seconds):
         print(json.dumps(asdict(speed)))

@@ -1,7 +1,7 @@
-"""The bare echo: what gRPC in Python can do with the messages of a stream when nothing has to be worked out.
+"""The bare echo: the message rate of gRPC in Python when there is nothing to compute.
 
-A grpc.aio server on uvloop, as seqserve's, which answers each message with one that was made beforehand, of the size of
-the real one. Nothing is parsed and nothing is built.
+A grpc.aio server on uvloop, like seqserve, that answers each message with a prepared message of the size of the real
+answer. It parses and builds nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from benchmarks.loadgen.stream_messages import STREAMS, StreamKind
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
-def handlers() -> list[grpc.GenericRpcHandler]:
-    """What answers the methods of STREAMS."""
-    found: list[grpc.GenericRpcHandler] = []
+def make_handlers() -> list[grpc.GenericRpcHandler]:
+    """Returns handlers for the methods of STREAMS."""
+    handlers: list[grpc.GenericRpcHandler] = []
     for kind in STREAMS.values():
         _, service, method = kind.method.split("/")
         handler: Any = grpc.stream_stream_rpc_method_handler(_answering(kind))
-        found.append(grpc.method_handlers_generic_handler(service, {method: handler}))
-    return found
+        handlers.append(grpc.method_handlers_generic_handler(service, {method: handler}))
+    return handlers
 
 
 def _answering(kind: StreamKind) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
@@ -43,9 +43,9 @@ def _answering(kind: StreamKind) -> Callable[[AsyncIterator[bytes], Context], Aw
 
 
 async def serve() -> None:
-    """Serve on a free port until killed; print one line when ready."""
+    """Serves on a free port until killed; prints one line when ready."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers(handlers())
+    server.add_generic_rpc_handlers(make_handlers())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"echo ready on 127.0.0.1:{port}", flush=True)
@@ -53,6 +53,6 @@ async def serve() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serve, from the command line."""
+    """Serves, from the command line."""
     argparse.ArgumentParser(prog="python -m benchmarks echo", description="The bare echo.").parse_args(argv)
     uvloop.run(serve())

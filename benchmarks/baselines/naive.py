@@ -1,14 +1,13 @@
-"""The server that most people would write: grpc.aio, one `run` of the graph per token and request.
+"""The naive server: grpc.aio, and one run of the graph per token and request.
 
-It speaks the same contract, as much of it as the load generator uses: text in, temperature, seed and max_tokens;
-started, a message a token, finished; streams of token ids to score, or with a tagger to tag (`naive_streams`). Each
-request has its own state. `--executor` runs the graph in asyncio's thread pool, as people do who have read that nothing
-may block the event loop; `--no-executor` runs it on the event loop.
-`--threads 0` leaves ONNX Runtime's options as they come. The best of the four is the default (64 callers, LSTM 2 x 512;
-tokens/s in two rounds, on 2 cores that others used too):
+It implements the part of the contract that the load generator uses: text, temperature, seed and max_tokens in;
+started, one message per token, and finished out; streams of token ids to score, or to tag with a tagger
+(`naive_streams`). Each request has its own state. `--executor` runs the graph in asyncio's thread pool, which keeps the
+event loop free; `--no-executor` runs it on the event loop. `--threads 0` keeps the default of ONNX Runtime. The best of
+the four combinations is the default (64 callers, LSTM 2 x 512; tokens/s in two rounds, on 2 cores with other load):
 
-    executor, 1 thread      1006   991        event loop, 1 thread    746   612
-    executor, as it comes   1053   689        event loop, as it comes 725   790
+    executor, 1 thread          1006   991        event loop, 1 thread         746   612
+    executor, default threads   1053   689        event loop, default threads  725   790
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class NaiveServicer(GenerationServiceServicer):
-    """Generates token by token, each request for itself."""
+    """Generates token by token, each request separately."""
 
     def __init__(self, model: NaiveModel) -> None:
         self._model = model
 
-    async def Generate(  # noqa: N802 - the name is the contract's
+    async def Generate(  # noqa: N802 - the contract defines the name
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
-        """Read the prompt in one run, then run once a token."""
+        """Runs the prompt at once, then runs the graph once per token."""
         del context
         generator = np.random.default_rng(request.sampling.seed)
         prompt = self._model.tokenizer.encode(request.text).ids
@@ -71,14 +70,14 @@ class NaiveServicer(GenerationServiceServicer):
     async def StreamScore(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
     ) -> AsyncIterator[pb.StreamScoreResponse]:
-        """Run once a message."""
+        """Runs the graph once per message."""
         del context
         async for answer in stream_score(self._model, request_iterator):
             yield answer
 
 
 async def serve(model: NaiveModel) -> None:
-    """Serve on a free port until killed; print one line when ready."""
+    """Serves on a free port until killed; prints one line when ready."""
     server = grpc.aio.server()
     if model.manifest.task == manifest_pb2.TASK_TAGGING:
         add_TaggingServiceServicer_to_server(NaiveTaggingServicer(model), server)
@@ -91,10 +90,12 @@ async def serve(model: NaiveModel) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serve, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks naive", description="The server most would write.")
+    """Serves, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks naive", description="The naive server.")
     parser.add_argument("servable", type=Path)
-    parser.add_argument("--threads", type=int, default=1, help="inside one run; 0: ONNX Runtime's choice (%(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="inside one run; 0: ONNX Runtime's default (%(default)s)"
+    )
     parser.add_argument("--executor", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args(argv)
     asyncio.run(serve(NaiveModel(arguments.servable, arguments.threads, executor=arguments.executor)))

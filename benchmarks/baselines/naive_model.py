@@ -1,4 +1,4 @@
-"""The graph as most people would run it: a session of ONNX Runtime, one sequence a run."""
+"""The naive way to run a graph: a session of ONNX Runtime, one sequence per run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from tokenizers import Tokenizer
 
 from seqserve.v1 import manifest_pb2
 
-Feed: TypeAlias = dict[str, npt.NDArray[Any]]
+InputArrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class NaiveModel:
-    """A servable."""
+    """A servable and its tokenizer."""
 
     def __init__(self, servable: Path, threads: int, *, executor: bool) -> None:
-        """Args: threads: inside one run; 0 leaves it to ONNX Runtime. executor: run the graph in a thread pool."""
+        """Loads a servable.
+
+        Args:
+            servable: Folder of the servable.
+            threads: Threads inside one run; 0 for the default of ONNX Runtime.
+            executor: Run the graph in a thread pool instead of on the event loop.
+        """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         self.tokenizer = Tokenizer.from_file(str(servable / "tokenizer.json"))
@@ -31,17 +37,20 @@ class NaiveModel:
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._executor = executor
 
-    def initial_state(self) -> Feed:
-        """The state of a new sequence, (D, 1, H) each."""
+    def initial_state(self) -> InputArrays:
+        """Returns the state of a new sequence, (D, 1, H) each."""
         return {spec.input: np.zeros((spec.directions, 1, spec.size), np.float32) for spec in self.manifest.states}
 
-    async def run(self, tokens: list[int], state: Feed) -> tuple[npt.NDArray[np.float64], Feed]:
-        """Read some tokens. Returns: the last step's outputs (V,), and the new state."""
-        feed = {self._tokens: np.array([tokens], np.int32).T, self._lengths: np.array([len(tokens)], np.int32)} | state
+    async def run(self, tokens: list[int], state: InputArrays) -> tuple[npt.NDArray[np.float64], InputArrays]:
+        """Runs some tokens. Returns the outputs of the last step (V,) and the new state."""
+        inputs = {
+            self._tokens: np.array([tokens], np.int32).T,
+            self._lengths: np.array([len(tokens)], np.int32),
+        } | state
         if self._executor:
-            results = await asyncio.get_running_loop().run_in_executor(None, self._session.run, None, feed)
+            results = await asyncio.get_running_loop().run_in_executor(None, self._session.run, None, inputs)
         else:
-            results = self._session.run(None, feed)
+            results = self._session.run(None, inputs)
         outputs = dict(zip(self._outputs, results, strict=True))
         scores_TBV = outputs[self.manifest.outputs[0].name]
         return scores_TBV[-1, 0].astype(np.float64), {spec.input: outputs[spec.output] for spec in self.manifest.states}

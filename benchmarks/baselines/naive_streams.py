@@ -1,4 +1,4 @@
-"""Streams as most would serve them: each has its state, and each message of a token is one run of the graph."""
+"""The naive way to serve streams: each stream has its state, and each token is one run of the graph."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from seqserve.v1.tagging_pb2_grpc import TaggingServiceServicer
 
 
 class NaiveTaggingServicer(TaggingServiceServicer):
-    """Tags token by token, each stream for itself."""
+    """Tags token by token, each stream separately."""
 
     def __init__(self, model: NaiveModel) -> None:
         self._model = model
 
-    async def StreamTag(  # noqa: N802 - the name is the contract's
+    async def StreamTag(  # noqa: N802 - the contract defines the name
         self, request_iterator: AsyncIterator[tagging_pb2.StreamTagRequest], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tagging_pb2.StreamTagResponse]:
-        """Run once a message."""
+        """Runs the graph once per token."""
         del context
         labels = self._model.manifest.labels.names
         await anext(request_iterator)
@@ -48,7 +48,7 @@ class NaiveTaggingServicer(TaggingServiceServicer):
 async def stream_score(
     model: NaiveModel, messages: AsyncIterator[generation_pb2.StreamScoreRequest]
 ) -> AsyncIterator[generation_pb2.StreamScoreResponse]:
-    """Answers to a stream of scores: run once a message, and look at what the run before said of its token."""
+    """Answers a stream of scores: runs the graph once per token and scores the next token with its outputs."""
     await anext(messages)
     yield generation_pb2.StreamScoreResponse(started=generation_pb2.StreamScoreStarted())
     state, position, last = model.initial_state(), 0, None
@@ -73,6 +73,6 @@ async def stream_score(
 
 
 def log_softmax(scores_V: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Log-probabilities out of scores, (V,)."""
+    """Returns the log-probabilities of scores, (V,)."""
     shifted_V: npt.NDArray[np.float64] = scores_V - scores_V.max()
     return shifted_V - float(np.log(np.exp(shifted_V).sum()))

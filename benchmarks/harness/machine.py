@@ -1,4 +1,4 @@
-"""Where a measurement was made: the machine, and the versions of what ran."""
+"""Describes where a measurement ran: the machine and the versions of the software."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("grpcio", "numpy", "onnxruntime", "protobuf", "tokenizers")
 
 
 def machine() -> Json:
-    """Processor, cores and system."""
+    """Returns processor, cores and system."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     named = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     flags = named.get("flags", "").split()
@@ -29,10 +29,10 @@ def machine() -> Json:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of the packages that matter for speed, and of the code itself."""
-    found = {package: version(package) for package in PACKAGES}
+    """Returns the versions of Python, of the packages that matter for speed, and of this repository."""
+    result = {package: version(package) for package in PACKAGES}
     git = shutil.which("git")
     if git is not None:
         commit = subprocess.run([git, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-        found["commit"] = commit.stdout.strip()
-    return found | {"python": platform.python_version()}
+        result["commit"] = commit.stdout.strip()
+    return result | {"python": platform.python_version()}

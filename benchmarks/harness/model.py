@@ -1,7 +1,7 @@
-"""The servables that the benchmarks run, with random weights, exported and proven as any other.
+"""The servables that the benchmarks run: random weights, exported and checked like any other.
 
-A language model, and a one-directional tagger of the same size, so that a step of both costs the same. Weights do not
-matter for speed, so nothing is trained. There is no end token: every request runs to its full length.
+A language model and a unidirectional tagger of the same size, so that a step of both costs the same. Weights do not
+affect speed, so nothing is trained. There is no end token: every request runs to its full length.
 
     python -m benchmarks model --out FOLDER [--cell gru] [--hidden 512] [--layers 2] [--precision int8]
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from seqserve.v1 import manifest_pb2
 
-if TYPE_CHECKING:  # torch takes seconds to import, and memory that is measured
+if TYPE_CHECKING:  # torch takes seconds to import, and memory under measurement
     from pydantic import BaseModel
     from tokenizers import Tokenizer
     from torch import nn
@@ -34,7 +34,14 @@ FP32, INT8 = "fp32", "int8"
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which network to build."""
+    """The network to build.
+
+    Attributes:
+        cell: Kind of recurrent cell.
+        hidden: Hidden units per layer.
+        layers: Recurrent layers.
+        precision: FP32 or INT8.
+    """
 
     cell: str = "lstm"
     hidden: int = 512
@@ -46,13 +53,13 @@ DEFAULT = ModelSpec()
 
 
 def build(root: Path, spec: ModelSpec) -> None:
-    """Write the servables into the model repository ``root``, in a process of its own: torch stays out of this one."""
+    """Writes the servables into the model repository ``root`` in a separate process: torch stays out of this one."""
     arguments = [f"--{name}={value}" for name, value in asdict(spec).items()]
     subprocess.run([sys.executable, "-m", "benchmarks", "model", f"--out={root}", *arguments], check=True)
 
 
 def write(root: Path, spec: ModelSpec) -> None:
-    """As `build`, in this process; in int8 the language model alone."""
+    """Does the work of `build` in this process; in int8, writes only the language model."""
     import torch
 
     from seqserve.training.config import CellKind, LanguageModelConfig, TaggerConfig
@@ -62,7 +69,7 @@ def write(root: Path, spec: ModelSpec) -> None:
     from seqserve.training.tokenizer import character_tokenizer
 
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # the proof makes many short products, for which threads wait more than they work
+    torch.set_num_threads(1)  # the parity check makes many short products, where threads mostly wait
     network = {
         "data": (Path("none"),),
         "description": "Random weights, for benchmarks.",
@@ -70,7 +77,7 @@ def write(root: Path, spec: ModelSpec) -> None:
         "layers": spec.layers,
         "hidden_size": spec.hidden,
         "embedding_size": spec.hidden,
-        "recurrent_weights": RecurrentWeights.UNIFORM,  # orthogonal ones take seconds to draw
+        "recurrent_weights": RecurrentWeights.UNIFORM,  # orthogonal weights take seconds to draw
     }
     language = LanguageModelConfig.model_validate(network)
     tokenizer = character_tokenizer(CHARACTERS)
@@ -92,7 +99,7 @@ def _export(
     labels: tuple[str, ...] = (),
     precision: str = FP32,
 ) -> None:
-    """Write a network as the next version of the model whose folder is ``out``."""
+    """Writes a network as the next version of the model in the folder ``out``."""
     from google.protobuf import json_format
 
     from seqserve.training import checkpoint, run
@@ -112,25 +119,25 @@ def _export(
         path, text = Path(folder) / "random.pt", Path(folder) / "text.txt"
         text.write_text(CHARACTERS * 10, encoding="utf-8")
         checkpoint.save(path, random)
-        data = [text] if precision == INT8 else []  # int8 says what it costs, which means nothing here
+        data = [text] if precision == INT8 else []  # int8 measures its loss on these; meaningless here
         run.export(path, out, precision=Precision(precision), data=data)
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: ModelSpec = DEFAULT) -> None:
-    """The flags that make a `ModelSpec`."""
+    """Adds the flags that describe a `ModelSpec`."""
     parser.add_argument("--cell", default=default.cell, choices=("lstm", "gru"), help="recurrent cell (%(default)s)")
-    parser.add_argument("--hidden", type=int, default=default.hidden, help="units a layer (%(default)s)")
+    parser.add_argument("--hidden", type=int, default=default.hidden, help="hidden units per layer (%(default)s)")
     parser.add_argument("--layers", type=int, default=default.layers, help="recurrent layers (%(default)s)")
     parser.add_argument("--precision", default=default.precision, choices=(FP32, INT8), help="(%(default)s)")
 
 
 def spec_of(arguments: argparse.Namespace) -> ModelSpec:
-    """The `ModelSpec` that the flags of `add_arguments` describe."""
+    """Returns the `ModelSpec` that the flags of `add_arguments` describe."""
     return ModelSpec(arguments.cell, arguments.hidden, arguments.layers, arguments.precision)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the servables, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks model", description="Write the benchmarks' servables.")
     parser.add_argument("--out", type=Path, required=True, help="model repository to write into")
     add_arguments(parser)

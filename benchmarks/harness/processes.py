@@ -1,4 +1,4 @@
-"""Processes under measurement: starting a server and waiting until it is ready, and what /proc knows about it."""
+"""Processes under measurement: start a server, wait until it is ready, read its resource use from /proc."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _READY = re.compile(r" ready on (\S+)")
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A running server: its process and its address."""
+    """A running server.
+
+    Attributes:
+        pid: Process id.
+        address: HOST:PORT.
+    """
 
     pid: int
     address: str
@@ -29,9 +34,16 @@ class ServerProcess:
 def running(
     module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
-    """Run ``python -m module`` until the block ends; it has to print one line with "ready on ADDRESS".
+    """Runs ``python -m module`` until the block ends.
 
-    Raises: RuntimeError if it ends before it is ready; what it said is in ``log``.
+    Args:
+        module: A program that prints one line with "ready on ADDRESS".
+        arguments: Its arguments.
+        log: File for its standard error.
+        environment: Additional environment variables.
+
+    Raises:
+        RuntimeError: The program ended before it was ready; its output is in ``log``.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as errors:
@@ -59,20 +71,20 @@ def running(
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process since it began, user and system, all threads, in seconds (to 10 ms)."""
+    """Returns the user and system time of all threads of a process since its start, in seconds (resolution 10 ms)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_S
 
 
 def thread_cpu_s(pid: int) -> dict[int, float]:
-    """Processor time of each thread that lives now, by thread id, in seconds; the main thread's id is the process's."""
+    """Returns the processor time of each running thread, by thread id, in seconds; ``pid`` is the main thread."""
     times: dict[int, float] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
             times[int(task.name)] = int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
     return times
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
+    """Returns the resident memory of a process, in MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_MIB

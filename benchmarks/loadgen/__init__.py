@@ -1,1 +1,1 @@
-"""The load generator: calls a server from a process of its own and prints what it measured."""
+"""The load generator: calls a server from a separate process and prints its measurements."""

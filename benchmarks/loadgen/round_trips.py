@@ -45,7 +45,7 @@ class RoundTrips:
         self._over = asyncio.Event()
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
-        """Measures for ``seconds``, or until ``requests_max`` round trips if that is not 0; then ends every stream.
+        """Measures for ``seconds``, or until ``requests_max`` round trips unless that is 0; then ends every stream.
 
         Raises:
             RuntimeError: A stream ended early or with an error.

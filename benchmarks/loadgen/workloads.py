@@ -45,7 +45,7 @@ class ClosedLoop:
         self._ended = asyncio.Event()
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0) -> Json:
-        """Measures for ``seconds``, or until ``requests_max`` requests have ended if that is not 0."""
+        """Measures for ``seconds``, or until ``requests_max`` requests have ended unless that is 0."""
         for _ in range(self._callers):
             self._send(self._random.randint(1, self._tokens))
         await asyncio.sleep(warmup_s)
@@ -87,7 +87,7 @@ class OpenLoop:
         self._done_s: list[float] = []
 
     async def run(self, warmup_s: float, seconds: float, requests_max: int = 0, *, fill: bool = False) -> Json:
-        """Measures for ``seconds``, or for ``requests_max`` arrivals if that is not 0.
+        """Measures for ``seconds``, or for ``requests_max`` arrivals unless that is 0.
 
         With ``fill``, the server's queue is full before the first arrival; otherwise that would take minutes.
 

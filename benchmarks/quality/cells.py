@@ -1,9 +1,9 @@
-"""Cells: how near torch and ONNX Runtime are to their formulas, and what a step costs; writes docs/cells.md's tables.
+"""Recurrent cells: error of torch and ONNX Runtime, and time of a step; writes the tables of docs/cells.md.
 
     python -m benchmarks cells
 
 Errors: two layers of 32 units in both directions, 16 rows of up to 33 steps, weights uniform within 1/sqrt(32), against
-NumPy in float64; the greatest of three seeds. Times: one layer of 256 units over 4 steps, one thread, fastest run.
+NumPy in float64; the maximum of three seeds. Times: one layer of 256 units over 4 steps, one thread, fastest run.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FORMULAS = {
     CellKind.SRU: "f, r = s(W x + v c + b); c' = f c + (1 - f) (W x + b); h' = r c' + (1 - r) (W x + b)",
     CellKind.LEAKY: "h' = a h + (1 - a) tanh(W x + R h + b)",
 }
-STANDS_FOR: dict[CellKind, tuple[str, dict[str, Any]]] = {  # the operator that could say what a Scan says
+OPERATOR_FOR: dict[CellKind, tuple[str, dict[str, Any]]] = {  # the operator that computes the same as the Scan
     CellKind.RNN: ("RNN", {}),
     CellKind.RNN_RELU: ("RNN", {"activations": ["Relu"]}),
     CellKind.GRU_UPDATE_ONLY: ("GRU", {"linear_before_reset": 1}),
@@ -51,7 +51,7 @@ RUNS = 150
 
 
 def errors(cell: CellKind) -> tuple[float, float]:
-    """Greatest absolute difference of outputs and states from the formula: torch's, and ONNX Runtime's."""
+    """Returns the maximum absolute error of outputs and states, of torch and of ONNX Runtime."""
     worst = np.zeros(2)
     for seed in range(SEEDS):
         for bidirectional in (False, True):
@@ -64,30 +64,30 @@ def errors(cell: CellKind) -> tuple[float, float]:
             states = stack.initial(ROWS) if bidirectional else stack.states(ROWS, generator)
             y, finals = stack.in_numpy(x, lengths, states)
             for which, run in enumerate((stack.in_torch, stack.in_onnx)):
-                found, last = run(x, lengths, states)
-                differences = [np.abs(found - y).max(), *(np.abs(last[name] - finals[name]).max() for name in last)]
+                outputs, last = run(x, lengths, states)
+                differences = [np.abs(outputs - y).max(), *(np.abs(last[name] - finals[name]).max() for name in last)]
                 worst[which] = max(worst[which], *differences)
     return float(worst[0]), float(worst[1])
 
 
 def step_us(graph: GraphRunner, states: Sequence[str], batch: int) -> float:
-    """Microseconds of a step."""
+    """Measures the duration of a step, in microseconds."""
     generator = np.random.default_rng(0)
     feed: dict[str, Array] = {
         "tokens": generator.uniform(-1, 1, (TIMED_STEPS, batch, TIMED_INPUTS)).astype(np.float32),
         "lengths": np.full(batch, TIMED_STEPS, np.int32),
     }
     feed |= {name: np.zeros((1, batch, TIMED_UNITS), np.float32) for name in states}
-    took = []
+    durations_s = []
     for _ in range(RUNS):
         begin = time.perf_counter()
         graph(feed)
-        took.append(time.perf_counter() - begin)
-    return min(took) / TIMED_STEPS * 1e6
+        durations_s.append(time.perf_counter() - begin)
+    return min(durations_s) / TIMED_STEPS * 1e6
 
 
 def operator_graph(operator: str, attributes: dict[str, Any]) -> GraphRunner:
-    """One operator with any weights: its time does not depend on them."""
+    """Builds a graph of one operator with arbitrary weights, which do not affect its time."""
     gates = {"RNN": 1, "GRU": 3}[operator]
     shapes = {"W": (1, gates * TIMED_UNITS, TIMED_INPUTS), "R": (1, gates * TIMED_UNITS, TIMED_UNITS)}
     constants = [onnx.numpy_helper.from_array(np.full(shape, 1e-3, np.float32), name) for name, shape in shapes.items()]
@@ -112,35 +112,35 @@ def operator_graph(operator: str, attributes: dict[str, Any]) -> GraphRunner:
 
 
 def cells_table() -> str:
-    """The table of all cells."""
+    """Formats the table of all cells."""
     rows = ["| cell | one step | in ONNX | state | torch | ONNX Runtime |", "|---|---|---|---|---|---|"]
     for cell in CellKind:
         of_torch, of_onnx = errors(cell)
-        rows.append(f"{described(cell)} {of_torch:.1e} | {of_onnx:.1e} |")
+        rows.append(f"{describe(cell)} {of_torch:.1e} | {of_onnx:.1e} |")
     return "\n".join(rows)
 
 
-def described(cell: CellKind) -> str:
-    """What a cell's row says without measuring."""
+def describe(cell: CellKind) -> str:
+    """Returns the part of a cell's row that needs no measurement."""
     form = f"{OPERATORS[cell].name}{attributes_of(cell)}" if cell in OPERATORS else "Scan"
     return f"| `{cell}` | {FORMULAS[cell]} | {form} | {', '.join(STATE_KINDS[cell])} |"
 
 
 def attributes_of(cell: CellKind) -> str:
-    """What the operator is told beyond its weights."""
-    told = [f"{name}={value}" for name, value in OPERATORS[cell].attributes.items()]
-    told += ["P"] if OPERATORS[cell].peepholes else []
-    return f" ({', '.join(told)})" if told else ""
+    """Formats the attributes of a cell's operator."""
+    attributes = [f"{name}={value}" for name, value in OPERATORS[cell].attributes.items()]
+    attributes += ["P"] if OPERATORS[cell].peepholes else []
+    return f" ({', '.join(attributes)})" if attributes else ""
 
 
 def times_table() -> str:
-    """The table of times."""
+    """Formats the table of times."""
     rows = ["| cell | form | batch 1 | batch 16 | batch 64 |", "|---|---|---|---|---|"]
     for cell in CellKind:
         stack = a_stack(cell, input_size=TIMED_INPUTS, hidden_size=TIMED_UNITS, scale=TIMED_UNITS**-0.5)
         forms = {OPERATORS[cell].name if cell in OPERATORS else "Scan": stack.graph}
-        if cell in STANDS_FOR:
-            operator, attributes = STANDS_FOR[cell]
+        if cell in OPERATOR_FOR:
+            operator, attributes = OPERATOR_FOR[cell]
             forms[f"{operator} instead"] = operator_graph(operator, attributes)
         for form, graph in forms.items():
             states = ["h0"] if "instead" in form else [f"{kind}0" for kind in STATE_KINDS[cell]]
@@ -149,17 +149,17 @@ def times_table() -> str:
     return "\n".join(rows)
 
 
-def put(page: str, name: str, table: str) -> str:
-    """The page with a table between its marks."""
+def replace_table(page: str, name: str, table: str) -> str:
+    """Returns the page with a table between its marks."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, after = page[: page.index(begin)], page[page.index(end) :]
     return f"{before}{begin}\n{table}\n{after}"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, and write the page."""
+    """Measures, and writes the page."""
     argparse.ArgumentParser(prog="python -m benchmarks cells", description="Measure the cells.").parse_args(argv)
     page = PAGE.read_text(encoding="utf-8")
-    page = put(page, "cells", cells_table())
-    page = put(page, "times", times_table())
+    page = replace_table(page, "cells", cells_table())
+    page = replace_table(page, "times", times_table())
     PAGE.write_text(page, encoding="utf-8")

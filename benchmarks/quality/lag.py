@@ -1,7 +1,7 @@
-"""How long a CRF's decisions wait: online Viterbi over a tagger's scores, and what a greatest lag would change.
+"""Decision lag of a CRF: online Viterbi over a tagger's scores, and the effect of a limit.
 
-A label is decided once no later score can change it; its lag is how many steps that took. Sentences are read whole by
-the model, so that the lag is the CRF's alone. Writes the page and the figures: docs/lag.md and .json.
+A label is final once no later score can change it; its lag is the number of steps until then. The model reads whole
+sentences, so that only the CRF causes lag. Writes docs/lag.md and docs/lag.json.
 
 Axes: T steps, L labels.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import machine
-from benchmarks.quality.lookahead import agreement, servable
+from benchmarks.quality.lookahead import agreement, load_servable
 from seqserve.server.decoding.online_viterbi import OnlineViterbi
 from seqserve.server.decoding.tagging import Chain, chain_of, choose_labels
 from seqserve.server.model.servable import Servable
@@ -50,7 +50,13 @@ python -m benchmarks lag --data {command} {folder}
 
 @dataclass(frozen=True)
 class Limited:
-    """What a greatest lag costs. changed: part of the labels that are not Viterbi's. mean: lag in tokens."""
+    """The effect of a limit on the lag.
+
+    Attributes:
+        lag_max: The limit, in tokens.
+        changed: Share of labels that differ from Viterbi's.
+        mean: Mean lag in tokens.
+    """
 
     lag_max: int
     changed: float
@@ -58,23 +64,25 @@ class Limited:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, and write the page, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks lag", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="REPO/MODEL/VERSION", help="a tagger with a CRF")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="tagged sentences")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="where to write; default: docs")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="output folder (%(default)s)")
     arguments = parser.parse_args(argv)
-    model = servable(arguments.folder)
+    model = load_servable(arguments.folder)
     chain = chain_of(model.manifest.labels)
     if chain is None:
         parser.error(f"{arguments.folder} has no CRF: train one with `seqserve-train tagger --crf`")
-    scores = read(model, arguments.folder, arguments.data)
+    scores = read_scores(model, arguments.folder, arguments.data)
     whole = [label for choices in choose_labels(scores, chain=chain) for label in choices.labels]
-    labels, waits = decided(scores, chain, None)
+    labels, waits = decide_online(scores, chain, None)
     limited: list[Limited] = []
     for lag in LAGS:
-        found, lags = decided(scores, chain, lag)
-        limited.append(Limited(lag, 1 - agreement(list(map(str, found)), list(map(str, whole))), float(np.mean(lags))))
+        limited_labels, lags = decide_online(scores, chain, lag)
+        limited.append(
+            Limited(lag, 1 - agreement(list(map(str, limited_labels)), list(map(str, whole))), float(np.mean(lags)))
+        )
     figures = {
         "different": sum(one != other for one, other in zip(labels, whole, strict=True)),
         "mean": float(np.mean(waits)),
@@ -84,8 +92,8 @@ def main(argv: Sequence[str]) -> None:
         "at_once": Counter(waits)[0] / len(waits),
     }
     about = {"machine": machine.machine(), "versions": machine.versions()}
-    kept = {**figures, "limited": [asdict(each) for each in limited], **about}
-    (arguments.out / "lag.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    content = {**figures, "limited": [asdict(each) for each in limited], **about}
+    (arguments.out / "lag.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page = _PAGE.format(
         **figures,
         data=arguments.data.name.partition(".")[0],
@@ -100,8 +108,8 @@ def main(argv: Sequence[str]) -> None:
     print(page)
 
 
-def read(model: Servable, folder: Path, data: Path) -> list[FloatArray]:
-    """The scores (T, L) of each sentence, before the CRF."""
+def read_scores(model: Servable, folder: Path, data: Path) -> list[FloatArray]:
+    """Computes the scores (T, L) of each sentence, before the CRF."""
     by_characters = model.manifest.vocabulary.level == manifest_pb2.TOKEN_LEVEL_CHARACTER
     level = ReadingLevel.CHARACTER if by_characters else ReadingLevel.WORD
     tokenization = Tokenization(model.manifest, folder)
@@ -112,25 +120,25 @@ def read(model: Servable, folder: Path, data: Path) -> list[FloatArray]:
     return scores
 
 
-def decided(scores: Sequence[FloatArray], chain: Chain, lag_max: int | None) -> tuple[list[int], list[int]]:
-    """The labels of all sentences, and how many steps each waited; those that the end decides waited until then."""
+def decide_online(scores: Sequence[FloatArray], chain: Chain, lag_max: int | None) -> tuple[list[int], list[int]]:
+    """Runs online Viterbi. Returns all labels and their lags; the end of a sentence decides its rest."""
     labels: list[int] = []
     lags: list[int] = []
     for scores_TL in scores:
-        viterbi, told = OnlineViterbi(chain, lag_max), 0
+        viterbi, decided = OnlineViterbi(chain, lag_max), 0
         for step in range(len(scores_TL)):
             choices = viterbi.push(scores_TL[step : step + 1])
             labels += choices.labels
-            lags += [step - place for place in range(told, told + len(choices))]
-            told += len(choices)
+            lags += [step - place for place in range(decided, decided + len(choices))]
+            decided += len(choices)
         rest = viterbi.end()
         labels += rest.labels
-        lags += [len(scores_TL) - 1 - place for place in range(told, told + len(rest))]
+        lags += [len(scores_TL) - 1 - place for place in range(decided, decided + len(rest))]
     return labels, lags
 
 
 def table(limited: Sequence[Limited]) -> str:
-    """What each greatest lag costs, one a line."""
+    """Formats the effect of each limit, one per line."""
     lines = ["| `decision_lag_max` | labels that differ from Viterbi's | mean lag |", "|---|---|---|"]
     lines += [f"| {each.lag_max} | {each.changed:.3%} | {each.mean:.2f} |" for each in limited]
     return "\n".join(lines) + "\n"

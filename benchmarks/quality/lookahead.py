@@ -1,7 +1,7 @@
-"""The price of not waiting: accuracy of a tagger by how much of the future its tags may see.
+"""The cost of not waiting: accuracy of a tagger by look-ahead.
 
-Sentences are read by the server's engine as a stream would be, in this process; without the wire. Writes the page, the
-figures and the picture: docs/lookahead.md, .json and .png.
+The server's engine reads the sentences as streams, in this process and without the wire. Writes docs/lookahead.md,
+.json and .png.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from seqserve.server.text.tokenization import Tokenization
 from seqserve.training.data.conllu import Sentence, read_conllu
 
 LOOKAHEADS = (0, 1, 2, 4, 8, None)
-"""Tokens of future; None: the whole sentence."""
+"""Look-aheads in tokens; None for the whole sentence."""
 
 _PAGE = """\
 # Accuracy by look-ahead
@@ -57,13 +57,13 @@ python -m benchmarks lookahead --data {command} {folders}
 
 @dataclass(frozen=True)
 class Point:
-    """How right a model is with a look-ahead.
+    """The accuracy of a model with one look-ahead.
 
     Attributes:
-        model: its name.
-        lookahead: tokens of future; None: the whole sentence.
-        accuracy: right tags over all.
-        changed: tags that differ from those of the whole sentence, over all.
+        model: Name of the model.
+        lookahead: Look-ahead in tokens; None for the whole sentence.
+        accuracy: Share of correct tags.
+        changed: Share of tags that differ from those with the whole sentence.
     """
 
     model: str
@@ -73,14 +73,14 @@ class Point:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, and write the page, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks lookahead", description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="REPO/MODEL/VERSION", help="taggers")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="CoNLL-U; UPOS is compared")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="where to write; default: docs")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="output folder (%(default)s)")
     arguments = parser.parse_args(argv)
     sentences = read_conllu(arguments.data)
-    models = [servable(folder) for folder in arguments.folders]
+    models = [load_servable(folder) for folder in arguments.folders]
     points: list[Point] = []
     for folder, model in zip(arguments.folders, models, strict=True):
         points += curve(model, folder, sentences)
@@ -94,45 +94,45 @@ def main(argv: Sequence[str]) -> None:
         sentences=len(sentences),
         words=sum(len(sentence.words) for sentence in sentences),
         table=table(points),
-        models="; ".join(f"`{model.id.model}`, {described(model)}" for model in models),
+        models="; ".join(f"`{model.id.model}`, {describe(model)}" for model in models),
         command=f"DATA/{arguments.data.parent.name}/{arguments.data.name}",
         folders=" ".join("/".join(folder.parts[-3:]) for folder in arguments.folders),
     )
     (arguments.out / "lookahead.md").write_text(page, encoding="utf-8")
 
 
-def servable(folder: Path) -> Servable:
-    """A tagger, loaded."""
+def load_servable(folder: Path) -> Servable:
+    """Loads a tagger."""
     manifest = read_manifest(folder)
     identity = ServableId(folder.parent.name, int(folder.name), manifest.graph.sha256)
     return Servable(identity, manifest, folder, RuntimeSettings(provider="cpu"))
 
 
-def described(model: Servable) -> str:
-    """What a model is made of."""
+def describe(model: Servable) -> str:
+    """Describes a network in a few words."""
     network = model.manifest.network
     return f"{'bidirectional' if network.bidirectional else 'unidirectional'}, {network.parameters:,} parameters"
 
 
 def curve(model: Servable, folder: Path, sentences: Sequence[Sentence]) -> list[Point]:
-    """A model's points, the whole sentence last."""
+    """Measures the points of a model; the whole sentence is the last."""
     expected = [tag for sentence in sentences for tag in sentence.tags]
     lookaheads = LOOKAHEADS if model.sees_future else (0,)
-    found = {lookahead: tags(model, folder, sentences, lookahead) for lookahead in lookaheads}
-    whole = found[lookaheads[-1]]
+    tags_by_lookahead = {lookahead: tags(model, folder, sentences, lookahead) for lookahead in lookaheads}
+    whole = tags_by_lookahead[lookaheads[-1]]
     return [
         Point(model.id.model, lookahead, agreement(labels, expected), 1 - agreement(labels, whole))
-        for lookahead, labels in found.items()
+        for lookahead, labels in tags_by_lookahead.items()
     ]
 
 
 def agreement(labels: Sequence[str], others: Sequence[str]) -> float:
-    """Part of the labels that are the same."""
+    """Returns the share of equal labels."""
     return float(np.mean([label == other for label, other in zip(labels, others, strict=True)]))
 
 
 def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead: int | None) -> list[str]:
-    """The final tag of every word, as the engine gives it."""
+    """Returns the final tag of every word from the engine."""
     answers: defaultdict[OutputStream, list[StreamChunk]] = defaultdict(list)
 
     def publish(published: StepOutputs) -> None:
@@ -157,7 +157,7 @@ def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead
 
 
 def table(points: Sequence[Point]) -> str:
-    """The points, one a line."""
+    """Formats the points, one per line."""
     lines = ["| model | look-ahead | accuracy | tags that the whole sentence changes |", "|---|---|---|---|"]
     forward = {point.model for point in points if point.lookahead is None}
     for point in points:
@@ -170,17 +170,17 @@ def table(points: Sequence[Point]) -> str:
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
-    """Accuracy over look-ahead; a model that reads forward alone is a line."""
+    """Draws accuracy over look-ahead; a unidirectional model is a horizontal line."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     ticks = [str(lookahead) for lookahead in LOOKAHEADS[:-1]] + ["sentence"]
     for model in dict.fromkeys(point.model for point in points):
         accuracies = [point.accuracy for point in points if point.model == model]
         if len(accuracies) == 1:
-            axes.axhline(accuracies[0], linestyle="--", color="grey", label=f"{model}, forward alone")
+            axes.axhline(accuracies[0], linestyle="--", color="grey", label=f"{model}, unidirectional")
         else:
-            axes.plot(ticks, accuracies, "o-", label=f"{model}, both directions")
-    axes.set(xlabel="words of future", ylabel="accuracy")
+            axes.plot(ticks, accuracies, "o-", label=f"{model}, bidirectional")
+    axes.set(xlabel="look-ahead in words", ylabel="accuracy")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -1,1 +1,1 @@
-"""The figures that training reaches on public data: rows run their commands, and a page is made of them."""
+"""Accuracy of training on public data: rows run their commands and make up docs/results.md."""

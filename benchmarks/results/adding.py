@@ -1,7 +1,7 @@
-"""The adding problem: which cells carry two numbers over hundreds of steps.
+"""The adding problem: which cells remember two numbers over hundreds of steps.
 
-At each step a number of [0, 1) and a mark; two steps are marked, one in each half, and the sum of their numbers is
-asked for at the end. Answering 1 always has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4;
+Each step has a number in [0, 1) and a mark. Two steps are marked, one in each half; the target is the sum of their
+numbers at the end. The constant answer 1 has a mean squared error of 1/6 (Hochreiter and Schmidhuber 1997, section 5.4;
 the lengths are those of Tallec and Ollivier 2018, section 3).
 
 Axes: T steps, B sequences, H units.
@@ -26,14 +26,21 @@ from seqserve.training.layers import RecurrentStack
 HIDDEN, BATCH, RATE, CLIP = 64, 50, 2e-3, 1.0
 LENGTHS = (200, 400)
 STEPS_MAX = 4000
-LEARNED = 0.005  # an error below this ends a run: it has learned
+LEARNED = 0.005  # an error below this ends a run
 TEST, TEST_EVERY = 1000, 250
 TRIVIAL = 1 / 6
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network under test: its name on the page, its cell, and what is special about its first weights."""
+    """A network under test.
+
+    Attributes:
+        name: Name on the page.
+        cell: Kind of recurrent cell.
+        forget_bias: Initial bias of the forget gate.
+        chrono: Whether gate biases start with the chrono initialization.
+    """
 
     name: str
     cell: CellKind
@@ -51,7 +58,7 @@ CANDIDATES = (
 
 
 class Adder(nn.Module):
-    """A recurrent layer, and a number out of its last output."""
+    """A recurrent layer and a linear head on its last output."""
 
     def __init__(self, candidate: Candidate, steps: int) -> None:
         super().__init__()
@@ -66,14 +73,14 @@ class Adder(nn.Module):
         self.head = nn.Linear(HIDDEN, 1)
 
     def forward(self, x_TB2: Tensor) -> Tensor:
-        """The sums (B,), as far as it knows them."""
+        """Predicts the sums (B,)."""
         y_TBH, _ = self.stack(x_TB2, None, self.stack.initial_state(x_TB2.shape[1]))
         sums_B: Tensor = self.head(y_TBH[-1]).squeeze(-1)
         return sums_B
 
 
 def problems(steps: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Sequences (T, B, 2) of numbers and marks, and the sums (B,) of the marked numbers."""
+    """Draws sequences (T, B, 2) of numbers and marks, and the sums (B,) of the marked numbers."""
     numbers_TB = torch.rand(steps, count, generator=generator)
     marks_TB = torch.zeros(steps, count)
     for low, high in ((0, steps // 2), (steps // 2, steps)):
@@ -82,7 +89,7 @@ def problems(steps: int, count: int, generator: torch.Generator) -> tuple[Tensor
 
 
 def learn(candidate: Candidate, steps: int, seed: int = 0) -> Json:
-    """Train one network until it has learned or its steps are used up. Returns: a line of the table."""
+    """Trains one network until its error is low or its steps are used up. Returns a line of the table."""
     torch.manual_seed(seed)
     network = Adder(candidate, steps)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
@@ -110,7 +117,7 @@ def learn(candidate: Candidate, steps: int, seed: int = 0) -> Json:
 
 
 def measure(data: Path, work: Path) -> Outcome:
-    """All candidates at all lengths, one thread."""
+    """Measures all candidates at all lengths with one thread."""
     del data, work  # its sequences are drawn
     torch.set_num_threads(1)
     start_s = time.process_time()

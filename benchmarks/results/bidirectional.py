@@ -1,8 +1,8 @@
-"""Why a language model has one direction: a bidirectional one reads the answer, and has nothing to say by itself.
+"""Why a language model is unidirectional: a bidirectional one reads the answer and cannot generate.
 
-The network, the text and the training are those of `time_machine`'s LSTM, but for the second direction, which
-`seqserve-train lm` refuses; so it is put together here. It writes as in Dive into Deep Learning, section 9.4: a prefix
-is read token by token, and then each token is the likeliest one after the token before.
+The network, the text and the training are those of `time_machine`'s LSTM, except for the second direction, which
+`seqserve-train lm` refuses. This module therefore builds the model itself. It generates as in Dive into Deep Learning,
+section 9.4: it reads a prefix token by token and then repeatedly appends the likeliest next token.
 
 Axes: T steps, B streams, V vocabulary.
 """
@@ -31,7 +31,7 @@ REFUSED = "a language model cannot be bidirectional"
 
 
 class TwoDirections(nn.Module):
-    """A language model that also reads from the end."""
+    """A language model that also reads backward."""
 
     def __init__(self, config: LanguageModelConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class TwoDirections(nn.Module):
         self.head = nn.Linear(2 * config.hidden_size, vocabulary_size)
 
     def forward(self, tokens_TB: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits (T, B, V) of the token after each, and both directions' states."""
+        """Returns the logits (T, B, V) of each next token, and the states of both directions."""
         y_TBH, state = self.stack(self.embedding(tokens_TB), None, state)
         return self.head(y_TBH), state
 
 
 def measure(data: Path, work: Path) -> Outcome:
-    """Train it, let it write, and see what `seqserve-train lm` says to it."""
+    """Trains the model, generates from it, and checks that `seqserve-train lm` refuses it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     file = data / "time_machine" / "timemachine.txt"
@@ -79,14 +79,14 @@ def measure(data: Path, work: Path) -> Outcome:
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimizer.step()
             loss_sum, count = loss_sum + loss.item() * window.targets.size, count + window.targets.size
-    written = tokenizer.decode(write(network, tokenizer.encode(PREFIX).ids))
+    generated = tokenizer.decode(write(network, tokenizer.encode(PREFIX).ids))
     command = ["seqserve-train", "lm", "--data", "DATA/time_machine/timemachine.txt", "--bidirectional"]
-    told = _told([each.replace("DATA", str(data)) for each in command[1:]], work)
+    message = _error_of([each.replace("DATA", str(data)) for each in command[1:]], work)
     perplexity = math.exp(loss_sum / count)
     return Outcome(
-        table=[{"train perplexity": perplexity, "writes": f"`{written}`"}],
-        reached="refused" if REFUSED in told else "not refused",
-        passed=REFUSED in told,
+        table=[{"train perplexity": perplexity, "writes": f"`{generated}`"}],
+        reached="refused" if REFUSED in message else "not refused",
+        passed=REFUSED in message,
         commands=[" ".join([*command, "--out", "OUT/models/both"])],
         cpu_s=time.process_time() - start_s,
         notes=[
@@ -99,7 +99,7 @@ def measure(data: Path, work: Path) -> Outcome:
 
 @torch.no_grad()
 def write(network: TwoDirections, prefix: list[int]) -> list[int]:
-    """The prefix, and what the network writes after it, each token the likeliest after the one before."""
+    """Returns the prefix followed by the most likely tokens."""
     state, tokens = network.stack.initial_state(1), list(prefix)
     for index in range(len(prefix) + WRITTEN - 1):
         logits_11V, state = network(torch.tensor([[tokens[index]]]), state)
@@ -108,8 +108,8 @@ def write(network: TwoDirections, prefix: list[int]) -> list[int]:
     return tokens
 
 
-def _told(arguments: list[str], work: Path) -> str:
-    """What the command says on its way out."""
+def _error_of(arguments: list[str], work: Path) -> str:
+    """Runs the command. Returns its standard error."""
     run = [sys.executable, "-m", "seqserve.training", *arguments, "--out", str(work / "both")]
     return subprocess.run(run, capture_output=True, text=True, check=False).stderr
 

@@ -1,6 +1,6 @@
-"""Gates under the microscope: an LSTM whose gates are fixed open, one at a time, on tiny_shakespeare.
+"""The importance of LSTM gates: each gate fixed open in turn, on tiny_shakespeare.
 
-A gate is open when it is 1 whatever comes in: its weights are 0 and its bias is 40, and they stay so (Jozefowicz,
+A gate is open when it is 1 for every input: its weights are 0, its bias is 40, and both stay constant (Jozefowicz,
 Zaremba and Sutskever 2015, section 3.2, leave gates out in the same way).
 
 Axes: H units.
@@ -31,10 +31,10 @@ HIDDEN, EPOCHS = 256, 3
 
 
 def fix_open(layer: nn.LSTM, block: int) -> None:
-    """Set a gate of a layer to 1 for good. Args: block: its place among torch's gates."""
+    """Sets a gate of a layer to 1 permanently. Args: block: Index of the gate in torch's order."""
     rows = slice(block * layer.hidden_size, (block + 1) * layer.hidden_size)
 
-    def still(gradient: Tensor) -> Tensor:
+    def zero_gradient(gradient: Tensor) -> Tensor:
         held = gradient.clone()
         held[rows] = 0.0
         return held
@@ -42,11 +42,11 @@ def fix_open(layer: nn.LSTM, block: int) -> None:
     for name, parameter in layer.named_parameters():
         with torch.no_grad():
             parameter[rows] = OPEN if name == "bias_ih_l0" else 0.0
-        parameter.register_hook(still)
+        parameter.register_hook(zero_gradient)
 
 
 def loss_with(data: Path, gate: str | None) -> float:
-    """Nats a character on the last tenth of the text, after training with a gate fixed open; None: with all gates."""
+    """Returns nats per character on the last tenth of the text after training with ``gate`` fixed open, or none."""
     config = LanguageModelConfig(
         data=(data / "tiny_shakespeare" / "input.txt",),
         hidden_size=HIDDEN,
@@ -71,7 +71,7 @@ def loss_with(data: Path, gate: str | None) -> float:
 
 
 def measure(data: Path, work: Path) -> Outcome:
-    """The whole LSTM, and each gate fixed open in turn; one thread."""
+    """Measures the LSTM, and the LSTM with each gate fixed open, with one thread."""
     del work
     start_s = time.process_time()
     whole = loss_with(data, None)

@@ -1,4 +1,4 @@
-"""Language models by character: The Time Machine as in Dive into Deep Learning, tiny_shakespeare, how to cut BPTT."""
+"""Character language models: The Time Machine as in Dive into Deep Learning, tiny_shakespeare, truncated BPTT."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRUNCATED = (
 
 
 def time_machine(data: Path, work: Path) -> Outcome:
-    """Train perplexity of four networks on the first 10,000 characters."""
+    """Measures the training perplexity of four networks on the first 10,000 characters."""
     table: list[Json] = []
     runs: list[Trained] = []
     for name, (target, arguments) in _NETWORKS.items():
@@ -61,7 +61,7 @@ def time_machine(data: Path, work: Path) -> Outcome:
 
 
 def shakespeare(data: Path, work: Path) -> Outcome:
-    """Nats a character on the last tenth of tiny_shakespeare."""
+    """Measures nats per character on the last tenth of tiny_shakespeare."""
     run = train(data, work, "shakespeare", "lm", *_SHAKESPEARE)
     nats = run.metrics["loss"]
     line = {"network": "LSTM 1 x 512", "nats": nats, "bits": nats / math.log(2), "minutes": run.cpu_s / 60}
@@ -76,7 +76,7 @@ def shakespeare(data: Path, work: Path) -> Outcome:
 
 
 def truncation(data: Path, work: Path) -> Outcome:
-    """Where gradients stop: at every 35th step, at random steps, and after 350."""
+    """Compares truncation of gradients at every 35th step, at random steps, and after 350."""
     ways = {
         "regular, 35 steps": ("--truncation", "regular"),
         "random, 35 steps on average": ("--truncation", "random"),
@@ -114,7 +114,7 @@ ROWS = (
     ),
     Row(
         name="shakespeare",
-        title="tiny_shakespeare, characters, last 10 %: nats a character",
+        title="tiny_shakespeare, characters, last 10 %: nats per character",
         target="≤ 1.50 in at most 60 minutes",
         reference="plain torch LSTM 1 x 256 1.64 in 8 minutes; minLSTM 1.555; a small GPT on a GPU 1.47",
         measure=shakespeare,

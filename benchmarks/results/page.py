@@ -1,4 +1,4 @@
-"""The page of results, docs/results.md, out of what the rows gave."""
+"""Writes the page of results, docs/results.md, from the outcomes of the rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.loadgen.recording import Json
-from benchmarks.results.row import Outcome, Row, kept
+from benchmarks.results.row import Outcome, Row, load_outcome
 
 _HEAD = """\
 # Results
@@ -16,27 +16,27 @@ This page reports the accuracy of trained models on public data, on a CPU with t
 of the data sets, and `OUT` is any folder. Minutes are processor time of all commands of a row, on a machine with other
 load. Parity is the maximum difference of logits between torch and ONNX Runtime over the grid of the proof. {parity}.
 """
-_PARITY_ASKED = 1e-5
+_PARITY_TARGET = 1e-5
 
 
 def write(rows: Sequence[Row], results: Path, page: Path) -> None:
-    """Write the page: a summary, then each row with its figures and commands.
+    """Writes the page: a summary, then each row with its figures and commands.
 
     Args:
-        rows: in the order to be shown; those that were never measured are shown as such.
-        results: folder of what the rows gave.
-        page: the file.
+        rows: Rows in the order of the page; rows without an outcome are shown as not measured.
+        results: Folder of the outcomes.
+        page: The file to write.
     """
-    found = [(row, kept(row, results)) for row in rows]
-    parts = [_HEAD.format(parity=_parity(found)), _table([_summary(row, outcome) for row, outcome in found])]
-    parts += [_section(row, outcome) for row, outcome in found if outcome is not None]
+    outcomes = [(row, load_outcome(row, results)) for row in rows]
+    parts = [_HEAD.format(parity=_parity(outcomes)), _table([_summary(row, outcome) for row, outcome in outcomes])]
+    parts += [_section(row, outcome) for row, outcome in outcomes if outcome is not None]
     page.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _parity(found: Sequence[tuple[Row, Outcome | None]]) -> str:
-    above = [f"`{row.name}`" for row, outcome in found if outcome and (outcome.parity or 0) > _PARITY_ASKED]
+def _parity(outcomes: Sequence[tuple[Row, Outcome | None]]) -> str:
+    above = [f"`{row.name}`" for row, outcome in outcomes if outcome and (outcome.parity or 0) > _PARITY_TARGET]
     rows = f"the rows above it are {', '.join(above)}" if above else "no row is above it"
-    return f"The target is {_PARITY_ASKED:.0e}; {rows}"
+    return f"The target is {_PARITY_TARGET:.0e}; {rows}"
 
 
 def _summary(row: Row, outcome: Outcome | None) -> Json:

@@ -1,4 +1,4 @@
-"""What a row of the results is: a figure to reach, how it is measured, and what came of it."""
+"""A row of the results: a figure with its target, its measurement, and the outcome."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.loadgen.recording import Json
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a row gave.
+    """The outcome of a row.
 
     Attributes:
-        table: lines of figures by column name, in the order to be shown.
-        reached: what of the row's target was reached, as a person would say it.
-        passed: whether all of the target was.
-        commands: what was run, with DATA for the folder of the data sets and OUT for one of the reader's own.
-        cpu_s: seconds of processor time of all commands together.
-        parity: greatest difference of logits between torch and ONNX Runtime over all exports; None without an export.
-        notes: what a reader has to know besides.
+        table: Lines of figures by column name, in the order of the page.
+        reached: The reached figures as text.
+        passed: Whether the whole target was reached.
+        commands: The commands, with DATA for the folder of the data sets and OUT for an output folder.
+        cpu_s: Processor time of all commands, in seconds.
+        parity: Maximum difference of logits between torch and ONNX Runtime over all exports; None without an export.
+        notes: Additional remarks for readers.
     """
 
     table: list[Json]
@@ -36,9 +36,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its name (that of its file), its title, what is to be reached, what others reached, and the measurement.
+    """A row of the results.
 
-    ``measure`` takes the folder of the data sets and an empty folder to work in.
+    Attributes:
+        name: Name of the row and of its file.
+        title: One line for the page.
+        target: The figures to reach.
+        reference: Figures of other implementations.
+        measure: Measures the row, given the folder of the data sets and an empty work folder.
     """
 
     name: str
@@ -48,15 +53,15 @@ class Row:
     measure: Callable[[Path, Path], Outcome]
 
 
-def keep(row: Row, outcome: Outcome, folder: Path) -> None:
-    """Write what a row gave, and where it was measured."""
+def save_outcome(row: Row, outcome: Outcome, folder: Path) -> None:
+    """Writes the outcome of a row and the machine that measured it."""
     content = asdict(outcome) | {"machine": machine.machine(), "versions": machine.versions()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{row.name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def kept(row: Row, folder: Path) -> Outcome | None:
-    """What a row gave when it was last measured; None if it never was."""
+def load_outcome(row: Row, folder: Path) -> Outcome | None:
+    """Reads the last outcome of a row; None if it was never measured."""
     path = folder / f"{row.name}.json"
     if not path.exists():
         return None

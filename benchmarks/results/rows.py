@@ -1,4 +1,4 @@
-"""All rows, in the order of the page."""
+"""All rows in the order of the page."""
 
 from benchmarks.results import adding, bidirectional, gates, language, running, tagging
 

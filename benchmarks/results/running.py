@@ -1,4 +1,4 @@
-"""What training costs and what it forgives: the loop against bare torch, and a run that was stopped."""
+"""Cost of the training loop compared with bare torch, and a stopped and resumed run."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import torch
 from benchmarks.results.row import Outcome, Row
 from seqserve.training.checkpoint import load
 
-_STOP_AFTER = (7, 61, 150)  # steps after which the run is asked to stop, one after the other
+_STOP_AFTER = (7, 61, 150)  # steps after which the run is stopped, one after the other
 
 
 def speed(data: Path, work: Path) -> Outcome:
-    """`benchmarks.results.training_speed` in a process of its own."""
+    """Runs the benchmark `training` in a separate process."""
     del data, work
     before = os.times()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "training"], stdout=subprocess.PIPE, text=True, check=True
     )
     after = os.times()
-    found = json.loads(done.stdout.splitlines()[-1])
-    ratio = found["loop_over_bare"]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    ratio = figures["loop_over_bare"]
     return Outcome(
-        table=[{"figure": key, "value": value} for key, value in found.items() if isinstance(value, float)],
+        table=[{"figure": key, "value": value} for key, value in figures.items() if isinstance(value, float)],
         reached=f"{ratio:.2f}",
         passed=ratio >= 0.9,
         commands=["python -m benchmarks training"],
@@ -37,15 +37,15 @@ def speed(data: Path, work: Path) -> Outcome:
 
 
 def resume(data: Path, work: Path) -> Outcome:
-    """One run in one go, and one that is stopped by signals and goes on, step for step."""
+    """Compares an uninterrupted run with one that is stopped by signals and resumed."""
     text = str(data / "time_machine" / "timemachine.txt")
     arguments = ["lm", "--data", text, "--hidden-size", "64", "--embedding-size", "16", "--epochs", "3"]
     arguments += ["--threads", "1", "--batch-size", "16", "--checkpoint-every", "50"]
     whole = _run([*arguments, "--out", str(work / "models/whole"), "--run", str(work / "whole")])
     stopped = [*arguments, "--out", str(work / "models/stopped"), "--run", str(work / "stopped")]
-    sittings = 0
+    stops = 0
     for steps in _STOP_AFTER:
-        sittings += _run([*stopped, *(["--resume"] if sittings else [])], stop_after=steps) != 0
+        stops += _run([*stopped, *(["--resume"] if stops else [])], stop_after=steps) != 0
     last = _run([*stopped, "--resume"])
     pairs = zip(
         load(work / "whole" / "best.pt").weights.values(),
@@ -54,16 +54,16 @@ def resume(data: Path, work: Path) -> Outcome:
     )
     equal = whole == last == 0 and all(torch.equal(first, second) for first, second in pairs)
     return Outcome(
-        table=[{"stopped": sittings, "weights": "equal to the bit" if equal else "different"}],
-        reached=f"bit-equal after {sittings} stops" if equal else "different",
-        passed=equal and sittings == len(_STOP_AFTER),
+        table=[{"stopped": stops, "weights": "equal to the bit" if equal else "different"}],
+        reached=f"bit-equal after {stops} stops" if equal else "different",
+        passed=equal and stops == len(_STOP_AFTER),
         commands=["python -m benchmarks results resume --data DATA"],
         cpu_s=0.0,
     )
 
 
 def _run(arguments: list[str], stop_after: int | None = None) -> int:
-    """Train; after so many steps ask it to stop. Returns: the exit status."""
+    """Trains, with SIGTERM after ``stop_after`` steps. Returns the exit status."""
     command = [sys.executable, "-m", "seqserve.training", *arguments, "--log-json", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None

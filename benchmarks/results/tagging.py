@@ -1,4 +1,4 @@
-"""Labels for tokens, for texts, and words for blanks: taggers, classifiers and infilling models on public data."""
+"""Taggers, classifiers and infilling models on public data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BLANKS = ("--dropout", "0.3", "--epochs", "12")
 
 
 def upos(data: Path, work: Path) -> Outcome:
-    """Accuracy of universal parts of speech on EWT dev, gold tokens."""
+    """Measures the accuracy of universal parts of speech on EWT dev, gold tokens."""
     run = train(data, work, "upos", "tagger", *_EWT, *_UPOS)
     accuracy = run.metrics["accuracy"]
     return Outcome(
@@ -52,7 +52,7 @@ def upos(data: Path, work: Path) -> Outcome:
 
 
 def uner(data: Path, work: Path) -> Outcome:
-    """Strict span F1 by characters on UNER Chinese GSD dev, with and without a CRF, three seeds each."""
+    """Measures strict span F1 by characters on UNER Chinese GSD dev, with and without a CRF, three seeds each."""
     heads = {"CRF": ("--crf", "--constraints"), "softmax": ()}
     runs = {
         head: [train(data, work, f"{head.lower()}{n}", "tagger", *_UNER, *more, "--seed", str(n)) for n in SEEDS]
@@ -69,14 +69,14 @@ def uner(data: Path, work: Path) -> Outcome:
 
 
 def polarity(data: Path, work: Path) -> Outcome:
-    """Accuracy on the validation tenth of sentence_polarity, three seeds; the split has a seed of its own."""
+    """Measures accuracy on the validation tenth of sentence_polarity with three seeds; the split has another."""
     runs = [train(data, work, f"polarity{n}", "classifier", *_POLARITY, "--seed", str(n)) for n in SEEDS]
     mean = statistics.fmean(run.metrics["accuracy"] for run in runs)
     return _outcome([_line("max pooling", runs, "accuracy")], runs, reached=f"{mean:.3f}", passed=mean >= 0.765)
 
 
 def infilling(data: Path, work: Path) -> Outcome:
-    """One word in five of EWT dev blanked: how often the model names it, from both sides and from one."""
+    """Blanks one word in five of EWT dev and measures how often the model names it, from both sides and from one."""
     sides = {
         "both sides": ("--hidden-size", "200"),
         "one side": ("--no-bidirectional", "--hidden-size", "300"),

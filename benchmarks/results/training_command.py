@@ -1,4 +1,4 @@
-"""Running `seqserve-train` as a person would, and reading what it wrote."""
+"""Runs `seqserve-train` as a user would, and reads its output."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from seqserve.v1 import manifest_pb2
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the command as it is shown, the figures on the validation data, and the servable's proof.
+    """A finished training.
 
-    last_loss: mean training loss of the last point of the curves, in nats.
+    Attributes:
+        command: The command as the page shows it.
+        metrics: Figures on the validation data.
+        last_loss: Mean training loss of the last point of the curves, in nats.
+        parity: Maximum difference of logits between torch and ONNX Runtime.
+        cpu_s: Processor time in seconds.
+        servable: Folder of the exported servable.
     """
 
     command: str
@@ -31,15 +37,17 @@ class Trained:
 
 
 def train(data: Path, work: Path, name: str, task: str, *arguments: str) -> Trained:
-    """Train and export one model in a process of its own.
+    """Trains and exports one model in a separate process.
 
     Args:
-        data: folder of the data sets; ``DATA`` in an argument stands for it.
-        work: folder for the run and the servable; ``OUT`` in the command that is shown.
-        name: of the model.
-        task: of `seqserve-train`.
-        *arguments: its others.
-    Raises: RuntimeError with the last lines of the command's output if it fails.
+        data: Folder of the data sets, which ``DATA`` in an argument stands for.
+        work: Folder for the run and the servable, shown as ``OUT``.
+        name: Name of the model.
+        task: Subcommand of `seqserve-train`.
+        *arguments: Further arguments.
+
+    Raises:
+        RuntimeError: The command failed; the message holds the end of its output.
     """
     shown = ["seqserve-train", task, *arguments, "--out", f"OUT/models/{name}", "--run", f"OUT/runs/{name}"]
     run = [argument.replace("DATA", str(data)).replace("OUT", str(work)) for argument in shown[1:]]

@@ -1,10 +1,10 @@
-"""The training loop against bare torch: tokens a second of both, in turns, on the same model and the same text.
+"""The training loop against bare torch: tokens per second of both, alternating, on one model and one text.
 
 python -m benchmarks training [--rounds 9] [--steps 20] [--hidden-size 256] [--batch-size 64] [--window 64]
 
-Bare is the forward pass, the backward pass and the step of the optimizer on tensors that are ready; the loop adds what
-a run needs: windows of the text, clipping with the norm, schedule, checks of the loss, progress bar, history. The ratio
-of processor times is there too, which the machine's other work hardly touches.
+Bare torch runs the forward pass, the backward pass and the optimizer step on prepared tensors. The loop adds windows of
+the text, gradient clipping, schedule, checks of the loss, progress bar and history. The ratio of processor times is
+reported too, because other load on the machine hardly affects it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz ,.;:!?'-\n" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def learner_of(arguments: argparse.Namespace) -> tuple[LanguageModelLearner, LanguageModelConfig]:
-    """A learner whose text gives ``--steps`` steps an epoch."""
+    """Makes a learner whose text gives ``--steps`` steps per epoch."""
     characters = arguments.batch_size * arguments.window * arguments.steps + 1
     text = "".join(np.random.default_rng(SEED).choice(list(LETTERS), characters))
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def learner_of(arguments: argparse.Namespace) -> tuple[LanguageModelLearner, Lan
 
 
 def loop_tokens_s(learner: LanguageModelLearner, config: LanguageModelConfig) -> tuple[float, float]:
-    """One epoch through the loop, with a progress bar that draws: tokens a second, and the processor's seconds."""
+    """Runs one epoch of the loop with a progress bar. Returns tokens per second and processor time in seconds."""
     start_s = time.process_time()
     trainer = Trainer(learner, config)
     with bar(Console(file=StringIO(), force_terminal=True), trainer.steps) as watch:
@@ -73,7 +73,7 @@ def loop_tokens_s(learner: LanguageModelLearner, config: LanguageModelConfig) ->
 def bare_tokens_s(
     learner: LanguageModelLearner, config: LanguageModelConfig, batches: list[Tensor]
 ) -> tuple[float, float]:
-    """The same steps without the loop: tokens a second, and the processor's seconds."""
+    """Runs the same steps without the loop. Returns tokens per second and processor time in seconds."""
     network = learner.network.train()
     optimizer = make_optimizer(network, config)
     state = network.stack.initial_state(config.batch_size)
@@ -90,10 +90,10 @@ def bare_tokens_s(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks training", description="The loop against bare torch.")
-    parser.add_argument("--rounds", type=int, default=9, help="of each, in turns; medians count (%(default)s)")
-    parser.add_argument("--steps", type=int, default=20, help="in a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, of which the medians count (%(default)s)")
+    parser.add_argument("--steps", type=int, default=20, help="steps per round (%(default)s)")
     parser.add_argument("--hidden-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--window", type=int, default=64)

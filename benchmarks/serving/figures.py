@@ -1,4 +1,4 @@
-"""From measurements to the figures that are promised, and what they have to reach."""
+"""Computes the figures of the suite from its measurements, and defines their targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.loadgen.recording import Json
 from benchmarks.serving.suite import OVERLOAD, Results, Round, StreamRound
 
 FLAT_MIB = 8.0
-"""Growth of resident memory that counts as flat: less than the allocator's own ups and downs."""
+"""Growth of resident memory that counts as flat, in MiB: less than the fluctuation of the allocator."""
 
 
 TARGETS = (
@@ -30,39 +30,41 @@ TARGETS = (
     Target("overload_refuse_p99_ms", "3 x capacity: p99 ms to refuse", at_most=50),
     Target("overload_rss_growth_mib", "3 x capacity: growth of memory, MiB", at_most=FLAT_MIB),
     Target("cancel_rss_growth_mib", "cancelled streams: growth of memory, MiB", at_most=FLAT_MIB),
-    Target("cpu_ms_per_token_64", "64 callers: CPU ms a token of the server"),
+    Target("cpu_ms_per_token_64", "64 callers: CPU ms per token of the server"),
     Target("cpu_over_bare_model_64", "the same over the bare model's", at_most=1.8),
     Target("cpu_over_bare_model_64_one_thread", "the same over the bare model's on one thread"),
-    Target("python_us_per_token_64", "64 callers: CPU us a token outside the graph"),
+    Target("python_us_per_token_64", "64 callers: CPU us per token outside the graph"),
     Target("event_loop_us_per_token_64", "of that, on the event loop's thread"),
-    Target("engine_us_per_token_64", "of that, on all other threads: the engine, and gRPC's own"),
-    Target("client_us_per_message_64", "64 callers: CPU us a message of the load generator"),
-    Target("tag_stream_over_echo_64", "64 streams, a token a message: tags/s over a bare gRPC echo", at_least=0.5),
-    Target("score_stream_over_echo_64", "the same of scores", at_least=0.5),
-    Target("tag_stream_over_echo_64_http2", "tags/s over the echo where the callers speak HTTP/2 by hand"),
-    Target("score_stream_over_echo_64_http2", "the same of scores"),
-    Target("stream_over_naive_64", "such streams over the naive server with states; the lower of both", at_least=3),
-    Target("tag_stream_cpu_us_64", "the same: CPU us a tag of the server"),
-    Target("score_stream_cpu_us_64", "the same: CPU us a score"),
-    Target("echo_cpu_us_64", "the same: CPU us a message of the echo"),
+    Target("engine_us_per_token_64", "of that, on all other threads: the engine and gRPC"),
+    Target("client_us_per_message_64", "64 callers: CPU us per message of the load generator"),
+    Target("tag_stream_over_echo_64", "64 streams, one token per message: tags/s over a bare gRPC echo", at_least=0.5),
+    Target("score_stream_over_echo_64", "the same with scores", at_least=0.5),
+    Target("tag_stream_over_echo_64_http2", "tags/s over the echo, callers with the minimal HTTP/2 client"),
+    Target("score_stream_over_echo_64_http2", "the same with scores"),
+    Target("stream_over_naive_64", "such streams over the naive server with states; the lower ratio", at_least=3),
+    Target("tag_stream_cpu_us_64", "the same: CPU us per tag of the server"),
+    Target("score_stream_cpu_us_64", "the same: CPU us per score"),
+    Target("echo_cpu_us_64", "the same: CPU us per message of the echo"),
     Target("tag_stream_p99_ms_64", "the same: p99 ms from a token to its tag"),
     Target(
-        "tag_whole_over_bare_model", "whole sentences/s over the bare model's in batches of like length", at_least=0.7
+        "tag_whole_over_bare_model",
+        "whole sentences/s over the bare model's in batches of like length",
+        at_least=0.7,
     ),
     Target("tag_whole_over_single", "the same over the bare model's one by one", at_least=3),
 )
-"""Those of int8 are in `precision`."""
+"""The targets of int8 are in `precision`."""
 
 
 def compute_figures(results: Results) -> Json:
-    """Every figure of TARGETS; ratios are taken within a round, and the median over rounds counts."""
+    """Computes every figure of TARGETS; ratios are taken within a round, and the median over rounds counts."""
     overload, cancelled = results.offered[OVERLOAD], results.cancelled
 
     def median(figure: Callable[[Round], float]) -> float:
         return statistics.median(figure(one) for one in results.rounds)
 
     def gap_over_step() -> float | None:
-        """None if every answer was one message, as those of tiny models are: no gaps."""
+        """Returns None if every answer was one message, as with tiny models: there are no gaps."""
         gaps = [(one.served[64]["gap_ms"], fastest(one.bare_model, 64).step_us) for one in results.rounds]
         known = [1e3 * gap_ms["p99"] / step_us for gap_ms, step_us in gaps if gap_ms]
         return statistics.median(known) if known else None
@@ -112,7 +114,7 @@ def compute_figures(results: Results) -> Json:
 
 
 def _of_streams(rounds: Sequence[StreamRound]) -> Json:
-    """The figures of streams that both sides feed."""
+    """Computes the figures of bidirectional streams."""
 
     def median(figure: Callable[[StreamRound], float]) -> float:
         return statistics.median(figure(one) for one in rounds)

@@ -1,9 +1,9 @@
-"""One stream of a million tokens: what the server and the client hold on the way, and how fast it goes at its end.
+"""One stream of a million tokens: memory of the server and the client on the way, and speed at the end.
 
     python -m benchmarks long-stream [--tokens 1000000] [--at-a-time 50]
 
-Text goes in through the Python client, and a tag or a score for every character comes back. The network is small: what
-a stream costs beside it shall show. The last line is JSON.
+Sends text through the Python client, which receives a tag or a score for every character. The network is small, so
+that the cost of the stream dominates. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ SHOWN = (1, 5, 10)  # tenths whose end is in the table
 
 @dataclass(frozen=True, slots=True)
 class Tenth:
-    """The end of a tenth of the stream: resident memory there, and the speed and processor time of that tenth.
+    """One tenth of the stream.
 
-    cpu_us_per_token: of both sides; on a machine that others use it says more than the speed.
+    Attributes:
+        tokens: Tokens from the start of the stream to the end of this tenth.
+        server_rss_mib: Resident memory of the server at its end.
+        client_rss_mib: Resident memory of the client at its end.
+        tokens_s: Tokens per second in this tenth.
+        cpu_us_per_token: Processor time of both sides per token; more reliable than the speed on a shared machine.
     """
 
     tokens: int
@@ -44,7 +49,7 @@ class Tenth:
 
 
 def source(tokens: int, at_a_time: int, seed: int = 0) -> Iterator[str]:
-    """So many characters, some in each piece."""
+    """Yields ``tokens`` random characters in pieces of ``at_a_time``."""
     chance = random.Random(seed)
     while tokens > 0:
         count = min(at_a_time, tokens)
@@ -53,7 +58,7 @@ def source(tokens: int, at_a_time: int, seed: int = 0) -> Iterator[str]:
 
 
 def measure(server: ServerProcess, tokens: int, counts: Iterator[int]) -> list[Tenth]:
-    """Read a stream to its end. Args: counts: how many answers come in each message."""
+    """Reads a stream to its end. Args: counts: Number of answers in each message."""
     tenths: list[Tenth] = []
     both = server.pid, os.getpid()
     answered = before = 0
@@ -72,7 +77,7 @@ def measure(server: ServerProcess, tokens: int, counts: Iterator[int]) -> list[T
 
 
 def streams(client: Client, tokens: int, at_a_time: int) -> dict[str, Callable[[], Iterator[int]]]:
-    """The kinds of streams, each as how many answers come in each message."""
+    """Returns for each kind of stream a function that yields the number of answers in each message."""
 
     def tags() -> Iterator[int]:
         with client.stream_tag(model.TAGGER, source(tokens, at_a_time)) as stream:
@@ -87,7 +92,7 @@ def streams(client: Client, tokens: int, at_a_time: int) -> dict[str, Callable[[
 
 
 def table(kind: str, tenths: list[Tenth]) -> str:
-    """Memory and speed on the way, a line each."""
+    """Formats memory and speed, one line per shown tenth."""
     lines = [f"{kind:>8} {'tokens':>10} {'server MiB':>10} {'client MiB':>10} {'tokens/s':>9} {'cpu us':>7}"]
     for one in (tenths[tenth - 1] for tenth in SHOWN):
         memory = f"{one.server_rss_mib:10.1f} {one.client_rss_mib:10.1f}"
@@ -96,7 +101,7 @@ def table(kind: str, tenths: list[Tenth]) -> str:
 
 
 def summary(tenths: list[Tenth]) -> Json:
-    """What has to be flat: memory from the first tenth's end on, and the last tenth's speed over the first's."""
+    """Returns growth of memory after the first tenth, and ratios of the last tenth to the first."""
     first, last = tenths[0], tenths[-1]
     return {
         "server_growth_mib": last.server_rss_mib - first.server_rss_mib,
@@ -107,26 +112,26 @@ def summary(tenths: list[Tenth]) -> Json:
     }
 
 
-def measured(models: Path, tokens: int, at_a_time: int) -> dict[str, list[Tenth]]:
-    """A stream of each kind, on a server of its own."""
-    found: dict[str, list[Tenth]] = {}
+def measure_streams(models: Path, tokens: int, at_a_time: int) -> dict[str, list[Tenth]]:
+    """Measures a stream of each kind, each on a new server."""
+    result: dict[str, list[Tenth]] = {}
     for kind in ("tag", "score"):
         with servers.start_server("seqserve", models) as server, Client(server.address) as client:
-            found[kind] = measure(server, tokens, streams(client, tokens, at_a_time)[kind]())
-    return found
+            result[kind] = measure(server, tokens, streams(client, tokens, at_a_time)[kind]())
+    return result
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks long-stream", description="A stream that is long.")
-    parser.add_argument("--tokens", type=int, default=1_000_000, help="of each stream (%(default)s)")
-    parser.add_argument("--at-a-time", type=int, default=50, help="tokens a message (%(default)s)")
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks long-stream", description="Measure one long stream.")
+    parser.add_argument("--tokens", type=int, default=1_000_000, help="tokens per stream (%(default)s)")
+    parser.add_argument("--at-a-time", type=int, default=50, help="tokens per message (%(default)s)")
     model.add_arguments(parser, SMALL)
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as name:
-        model.build(Path(name), model.spec_of(given))
-        found = measured(Path(name), given.tokens, given.at_a_time)
-    for kind, tenths in found.items():
+        model.build(Path(name), model.spec_of(arguments))
+        tenths_of = measure_streams(Path(name), arguments.tokens, arguments.at_a_time)
+    for kind, tenths in tenths_of.items():
         print(table(kind, tenths), file=sys.stderr)
-    about = {"machine": machine.machine(), "versions": machine.versions(), "at_a_time": given.at_a_time}
-    print(json.dumps({kind: summary(tenths) for kind, tenths in found.items()} | about))
+    about = {"machine": machine.machine(), "versions": machine.versions(), "at_a_time": arguments.at_a_time}
+    print(json.dumps({kind: summary(tenths) for kind, tenths in tenths_of.items()} | about))

@@ -10,11 +10,11 @@ from benchmarks.loadgen.recording import Json
 
 
 def draw(offered: dict[float, Json], path: Path) -> None:
-    """Draw Poisson arrivals: what came of them, and how long callers waited.
+    """Draws goodput, refusals and waiting times of Poisson arrivals.
 
     Args:
         offered: Measurements of the open loop, by share of the capacity.
-        path: The PNG to write.
+        path: The PNG file to write.
     """
     shares = sorted(offered)
     runs = [offered[share] for share in shares]

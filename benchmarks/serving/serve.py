@@ -1,10 +1,10 @@
-"""The model through the wire: a server process, and a load generator process on the same machine.
+"""One load on one server: a server process and a load generator process on the same machine.
 
     python -m benchmarks serve --callers 64 --seconds 5
     python -m benchmarks serve --callers 64 --server naive
     SEQSERVE_BATCH__SIZE_MAX=128 python -m benchmarks serve --callers 256
 
-Prints the in-process limit of the same minute, what was served, and the one over the other; the last line is JSON.
+Prints the speed of the bare model at that time, the served load, and their ratio; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from benchmarks.loadgen.process import run_load
 
 
 def main(argv: Sequence[str]) -> None:
-    """One measurement, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks serve", description="Measure a server.")
     parser.add_argument("--mode", choices=MODES, default="closed")
     parser.add_argument("--server", choices=SERVERS, default="seqserve")
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rate", type=float, default=100.0, help="arrivals a second, for --mode open (%(default)s)")
-    parser.add_argument("--fill", action="store_true", help="for --mode open: begin with a full line")
+    parser.add_argument("--rate", type=float, default=100.0, help="arrivals per second, for --mode open (%(default)s)")
+    parser.add_argument("--fill", action="store_true", help="for --mode open: begin with a full queue")
     parser.add_argument("--count", type=int, default=10, help="for --mode cancel and pause (%(default)s)")
     parser.add_argument("--client", choices=wires.KINDS, default=Load("", "").client)
     parser.add_argument("--connections", type=int, default=Load("", "").connections)
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
+    parser.add_argument("--models", type=Path, help="model repository that `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
     arguments = parser.parse_args(argv)
     with bench_servable(model.spec_of(arguments), arguments.models) as folder:
         batch = min(arguments.callers, 64)
-        speeds = bare_model.measure_apart(folder, [batch], 1.0)
+        speeds = bare_model.measure_in_process(folder, [batch], 1.0)
         with start_server(arguments.server, folder.parents[1]) as process:
             names = ("mode", "callers", "seconds", "rate", "fill", "count", "client", "connections")
-            given = {name: getattr(arguments, name) for name in names}
-            result = run_load(Load(address=process.address, pid=process.pid, **given))
+            options = {name: getattr(arguments, name) for name in names}
+            result = run_load(Load(address=process.address, pid=process.pid, **options))
     best, bare = bare_model.fastest(speeds, batch), bare_model.of_threads(speeds, batch, 1)
     result["bare_model"] = [asdict(each) for each in speeds]
     result["served_over_bare_model"] = result["tokens_s"] / best.tokens_s

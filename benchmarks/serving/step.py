@@ -1,4 +1,4 @@
-"""The bare model over batch sizes and threads: a table, and a JSON line for each.
+"""The bare model over batch sizes and threads: a table, and a JSON line per combination.
 
 python -m benchmarks step [--batches 1 2 4 8 16 32 64 128] [--seconds 1] [--repeats 3]
 """
@@ -21,12 +21,12 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def medians(repeats: list[list[BareModelSpeed]]) -> list[BareModelSpeed]:
-    """For each batch size and number of threads, the repeat with the median step time."""
+    """Returns the repeat with the median step time for each batch size and number of threads."""
     return [sorted(same, key=lambda speed: speed.step_us)[(len(same) - 1) // 2] for same in zip(*repeats, strict=True)]
 
 
-def table(speeds: list[BareModelSpeed]) -> str:
-    """Step time, throughput and processor time, a line each."""
+def format_table(speeds: list[BareModelSpeed]) -> str:
+    """Formats step time, throughput and processor time, one line per combination."""
     lines = [f"{'batch':>5} {'threads':>7} {'us/step':>9} {'tokens/s':>9} {'cpu us/token':>12}"]
     lines += [
         f"{speed.batch:5} {speed.threads:7} {speed.step_us:9.0f} {speed.tokens_s:9.0f} {speed.cpu_us_per_token:12.1f}"
@@ -36,20 +36,21 @@ def table(speeds: list[BareModelSpeed]) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, from the command line."""
+    """Runs from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks step", description="Step the bare model.")
-    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.add_argument("--seconds", type=float, default=1.0, help="each (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="the median of them counts (%(default)s)")
-    parser.add_argument("--models", type=Path, help="reuse what `python -m benchmarks model --out` wrote")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="batch sizes (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each measurement (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats, of which the median counts (%(default)s)")
+    parser.add_argument("--models", type=Path, help="model repository that `python -m benchmarks model --out` wrote")
     model.add_arguments(parser)
     arguments = parser.parse_args(argv)
     with bench_servable(model.spec_of(arguments), arguments.models) as folder:
         repeats = [
-            bare_model.measure_apart(folder, arguments.batches, arguments.seconds) for _ in range(arguments.repeats)
+            bare_model.measure_in_process(folder, arguments.batches, arguments.seconds)
+            for _ in range(arguments.repeats)
         ]
     speeds = medians(repeats)
-    print(table(speeds), file=sys.stderr)
+    print(format_table(speeds), file=sys.stderr)
     about = {"machine": machine.machine(), "versions": machine.versions(), "seed": model.SEED}
     for speed in speeds:
         print(json.dumps({"benchmark": "step", **asdict(speed), **about}))

@@ -1,6 +1,7 @@
-"""All measurements of one run, in an order that lets the sides of a ratio meet the same machine.
+"""The measurements of the suite, ordered so that both sides of a ratio run under the same conditions.
 
-Machines drift, so whatever is compared is measured in turns, round after round, and ratios are taken within a round.
+The speed of a machine drifts. Compared measurements therefore alternate, round by round, and ratios are taken within a
+round.
 """
 
 from __future__ import annotations
@@ -40,12 +41,29 @@ STREAM_GRPC = "streams, grpc.aio callers"
 WHOLE = "whole sentences"
 
 OVERLOAD = 3.0
-"""Times the capacity that is offered."""
+"""Offered load during overload, relative to the capacity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how often to measure."""
+    """How long and how often to measure.
+
+    Attributes:
+        rounds: Rounds of the alternating measurements.
+        bare_model_s: Seconds per batch size and number of threads of the bare model.
+        closed_s: Seconds of a closed loop.
+        loads: Offered loads relative to the capacity.
+        offered_s: Seconds per offered load.
+        overload_s: Seconds of overload.
+        long_prompts: Number of long prompts.
+        cancels: Number of cancelled calls.
+        stream_s: Seconds per kind of stream.
+        tag_s: Seconds of whole sentences.
+        tag_sentences: Number of sentences; 0 for all.
+        warmup_s: Seconds of warm-up.
+        tokens: Tokens per request.
+        requests: Ends closed and open loops after this number of requests, for tests; 0 for no such end.
+    """
 
     rounds: int
     bare_model_s: float
@@ -61,7 +79,6 @@ class Plan:
     warmup_s: float = 1.0
     tokens: int = 200
     requests: int = 0
-    """Ends closed and open loops after so many requests, for tests; 0: time alone does."""
 
 
 FULL = Plan(
@@ -91,12 +108,19 @@ QUICK = Plan(
     tag_sentences=96,
     warmup_s=0.7,
 )
-"""Everything once, within the two minutes of ``make bench-quick``, half of which start servers and warm them up."""
+"""Everything once, in the two minutes of ``make bench-quick``; half of that is start and warm-up of servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What was measured in turns. served: by callers."""
+    """One round of alternating measurements.
+
+    Attributes:
+        bare_model: Speeds of the bare model.
+        served: Closed loops by number of callers.
+        served_grpc: The closed loop of 64 callers with grpc.aio.
+        naive: The closed loop of 64 callers on the naive server.
+    """
 
     bare_model: list[BareModelSpeed]
     served: dict[int, Json]
@@ -106,9 +130,14 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class StreamRound:
-    """Streams of a token a message, measured in turns, each by its kind: "tag" and "score".
+    """One round of streams with one token per message; each field by kind of stream, "tag" and "score".
 
-    echo_grpc, served_grpc: with grpc.aio callers.
+    Attributes:
+        echo: The bare echo.
+        served: The server.
+        naive: The naive server.
+        echo_grpc: The bare echo with grpc.aio callers.
+        served_grpc: The server with grpc.aio callers.
     """
 
     echo: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -120,7 +149,16 @@ class StreamRound:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All of it. offered: by share of the capacity, each with the closed loop right before as its peak."""
+    """All measurements.
+
+    Attributes:
+        rounds: Rounds of Generate.
+        streams: Rounds of streams.
+        wholes: Rounds of whole sentences.
+        pauses: Long prompts among running streams.
+        offered: Open loops by share of the capacity, which the preceding closed loop measures.
+        cancelled: Cancelled calls.
+    """
 
     rounds: list[Round]
     streams: list[StreamRound]
@@ -131,10 +169,10 @@ class Results:
 
 
 class Suite:
-    """Runs a plan on one servable."""
+    """Runs a plan with one servable."""
 
     def __init__(self, plan: Plan, servable: Path, lines: Path) -> None:
-        """Args: lines: file that takes a JSON line for each measurement."""
+        """Args: lines: File for one JSON line per measurement; an existing file is replaced."""
         self._plan = plan
         self._servable = servable
         self._models = servable.parents[1]
@@ -145,7 +183,7 @@ class Suite:
         lines.write_text("", encoding="utf-8")
 
     def run(self) -> Results:
-        """Measure everything."""
+        """Runs all measurements."""
         with start_server("seqserve", self._models) as ours:
             with start_server("naive", self._models) as naive:
                 rounds = [self._round(index, ours, naive) for index in range(self._plan.rounds)]
@@ -159,7 +197,7 @@ class Suite:
         return Results(rounds, streams, wholes, pauses, offered, cancelled)
 
     def _round(self, index: int, ours: ServerProcess, naive: ServerProcess) -> Round:
-        speeds = bare_model.measure_apart(self._servable, [1, 64], self._plan.bare_model_s)
+        speeds = bare_model.measure_in_process(self._servable, [1, 64], self._plan.bare_model_s)
         for speed in speeds:
             self._note(
                 {"measurement": BARE_MODEL, "round": index, **asdict(speed)},
@@ -173,32 +211,32 @@ class Suite:
     def _stream_round(
         self, ours: ServerProcess, naives: Mapping[str, ServerProcess], echo: ServerProcess
     ) -> StreamRound:
-        found = StreamRound()
+        result = StreamRound()
         for mode in STREAMS:
             turn: dict[str, object] = {"mode": mode, "seconds": self._plan.stream_s}
             turn["warmup_s"] = min(self._plan.warmup_s, self._plan.stream_s)
-            found.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
-            found.served[mode] = self._load(STREAM, ours, **turn)
-            found.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
-            found.echo_grpc[mode] = self._load(ECHO_STREAM_GRPC, echo, client="grpc", **turn)
-            found.served_grpc[mode] = self._load(STREAM_GRPC, ours, client="grpc", **turn)
-        return found
+            result.echo[mode] = self._load(ECHO_STREAM, echo, **turn)
+            result.served[mode] = self._load(STREAM, ours, **turn)
+            result.naive[mode] = self._load(NAIVE_STREAM, naives[mode], **turn)
+            result.echo_grpc[mode] = self._load(ECHO_STREAM_GRPC, echo, client="grpc", **turn)
+            result.served_grpc[mode] = self._load(STREAM_GRPC, ours, client="grpc", **turn)
+        return result
 
     def _whole(self, ours: ServerProcess) -> Whole:
         tagger = newest_version(self._models, model.TAGGER)
-        found = tagging.measure(ours.address, tagger, self._plan.tag_sentences, self._plan.tag_s)
-        self._note({"measurement": WHOLE, **asdict(found)}, WHOLE, found.served, "sentences/s")
-        return found
+        whole = tagging.measure(ours.address, tagger, self._plan.tag_sentences, self._plan.tag_s)
+        self._note({"measurement": WHOLE, **asdict(whole)}, WHOLE, whole.served, "sentences/s")
+        return whole
 
     def _offered(self, ours: ServerProcess, share: float) -> Json:
-        """Poisson arrivals at a share of what a closed loop gets at the same time."""
+        """Runs Poisson arrivals at a share of the throughput of a closed loop that runs just before."""
         plan = self._plan
         overload = share == OVERLOAD
         seconds = plan.overload_s if overload else plan.offered_s
         peak: float = self._load(PEAK, ours, callers=256, seconds=plan.offered_s)["tokens_s"]
         rate = share * peak / plan.tokens
-        found = self._load(OFFERED, ours, mode="open", rate=rate, seconds=seconds, fill=overload)
-        return found | {"share": share, "peak_tokens_s": peak}
+        result = self._load(OFFERED, ours, mode="open", rate=rate, seconds=seconds, fill=overload)
+        return result | {"share": share, "peak_tokens_s": peak}
 
     def _load(self, name: str, process: ServerProcess, **changes: object) -> Json:
         plan = self._plan
@@ -211,7 +249,7 @@ class Suite:
             tokens=plan.tokens,
             requests_max=plan.requests,
         )
-        load = replace(load, **changes)  # type: ignore[arg-type]  # checked where it is used
+        load = replace(load, **changes)  # type: ignore[arg-type]  # the names are those of Load's fields
         result = run_load(load)
         self._note({"measurement": name, **result}, f"{name} {load.mode} {load.callers}", result["tokens_s"])
         return result

@@ -1,11 +1,11 @@
-"""Whole sentences through Tag, against the bare graph: the dev part of EWT as words, 256 sentences a request.
+"""Whole sentences through Tag, against the bare graph: the dev part of EWT as words, 256 sentences per request.
 
     python -m benchmarks tagging                                              (LSTM 2 x 512, random weights)
     python -m benchmarks tagging --models models --model english-pos
 
-Measured in turns, in processes of their own: the graph in a loop over batches of sentences in order of length, at the
-batch size and the number of threads that are best for it; the graph in a loop over sentences, one by one; the server,
-with several requests on their way. Words are looked up before the bare graph's clock starts, and on the server's.
+Alternates, in separate processes: the graph in a loop over batches of sentences in order of length, with the batch
+size and the number of threads that are best for it; the graph in a loop over single sentences; the server with several
+concurrent requests. The time of the bare graph excludes the lookup of words; the time of the server includes it.
 """
 
 from __future__ import annotations
@@ -51,9 +51,13 @@ Padded = tuple[dict[manifest_pb2.TensorRole, Array], IntArray]
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Sentences a second: of the bare graph in the best batches, of the bare graph one by one, and served.
+    """Sentences per second.
 
-    source: what the sentences were.
+    Attributes:
+        bare_batched: The bare graph in the best batches.
+        bare_single: The bare graph, one sentence at a time.
+        served: The server.
+        source: Origin of the sentences, EWT or MADE_UP.
     """
 
     bare_batched: float
@@ -63,40 +67,48 @@ class Whole:
 
 
 def measure(address: str, servable: Path, sentences: int, seconds: float) -> Whole:
-    """One turn of each. Args: sentences: how many of the data's are taken; 0: all. seconds: for the server."""
+    """Runs one round.
+
+    Args:
+        address: The server's, HOST:PORT.
+        servable: Folder of the tagger.
+        sentences: Number of sentences of the data set to use; 0 for all.
+        seconds: Duration of the measurement of the server.
+    """
     source = EWT if _data().is_file() else MADE_UP
     if source != EWT:
-        print(f"benchmarks tagging: {_data()} is not there: the sentences are made up", file=sys.stderr)
-    bare = _apart("bare", str(servable), str(sentences))
-    served = _apart("served", address, servable.parent.name, str(sentences), str(seconds))
+        print(f"benchmarks tagging: {_data()} does not exist: using made-up sentences", file=sys.stderr)
+    bare = _measure_in_process("bare", str(servable), str(sentences))
+    served = _measure_in_process("served", address, servable.parent.name, str(sentences), str(seconds))
     return Whole(bare["bare_batched"], bare["bare_single"], served["sentences_s"], source)
 
 
 def texts(count: int) -> list[list[str]]:
-    """Sentences as words: those of EWT's dev part in the folder of data sets, or made up with lengths much like theirs.
+    """Returns sentences as words: EWT's dev part if the data set exists, otherwise made-up ones of similar lengths.
 
-    Args: count: how many, spread over all; 0: all.
+    Args:
+        count: Number of sentences, spread over all; 0 for all.
     """
     if (file := _data()).is_file():
         from seqserve.training.data.conllu import read_conllu
 
-        found = [list(sentence.words) for sentence in read_conllu(file)]
+        sentences = [list(sentence.words) for sentence in read_conllu(file)]
     else:
         drawn = random.Random(model.SEED)
-        found = [
+        sentences = [
             ["x" * drawn.randint(1, 9) for _ in range(min(75, 1 + int(drawn.expovariate(1 / 11.5))))]
             for _ in range(2001)
         ]
-    return found[:: max(1, len(found) // count)] if count else found
+    return sentences[:: max(1, len(sentences) // count)] if count else sentences
 
 
 def _data() -> Path:
-    """Where EWT's dev part should be."""
+    """Returns the expected path of EWT's dev part."""
     return Path(os.environ.get("SEQSERVE_DATA", DATA)) / "ud_english_ewt" / "en_ewt-ud-dev.conllu.gz"
 
 
 def bare(servable: Path, count: int) -> Json:
-    """Sentences a second of the graph alone."""
+    """Measures sentences per second of the graph alone."""
     manifest = read_manifest(servable)
     tokenization = Tokenization(manifest, servable)
     inputs = [tokenization.tokenize_words(words, "words").inputs for words in texts(count)]
@@ -111,11 +123,11 @@ def bare(servable: Path, count: int) -> Json:
         )
         rates["bare_batched"] += [_rate(graph, in_order, size) for size in BATCHES]
         rates["bare_single"].append(_rate(graph, inputs, 1))
-    return {name: max(found) for name, found in rates.items()}
+    return {name: max(values) for name, values in rates.items()}
 
 
 def _rate(graph: Servable, inputs: list[Inputs], size: int) -> float:
-    """Sentences a second in batches of so many."""
+    """Measures sentences per second in batches of ``size``."""
     batches: list[Padded] = [pad(batch) for batch in _cut(inputs, size)]
     state = graph.initial_state()
     states = {rows: tuple(np.repeat(tensor, rows, axis=1) for tensor in state) for rows in {size, len(batches[-1][1])}}
@@ -128,7 +140,7 @@ def _rate(graph: Servable, inputs: list[Inputs], size: int) -> float:
 
 
 async def served(address: str, name: str, count: int, seconds: float) -> Json:
-    """Sentences a second of a server, each caller asking again as soon as it has its answer."""
+    """Measures sentences per second of a server whose callers send the next request after each answer."""
     sentences = texts(count)
     requests = itertools.cycle(
         [
@@ -148,67 +160,70 @@ async def served(address: str, name: str, count: int, seconds: float) -> Json:
         await tag(next(requests)[1])
         stop_s = time.perf_counter() + seconds
 
-        async def ask() -> None:
+        async def send_requests() -> None:
             while time.perf_counter() < stop_s or len(ends) < 2 * REQUESTS_IN_FLIGHT:
                 size, request = next(requests)
                 await tag(request)
                 ends.append((time.perf_counter(), size))
 
-        await asyncio.gather(*(ask() for _ in range(REQUESTS_IN_FLIGHT)))
-    first_s, last_s = ends[REQUESTS_IN_FLIGHT - 1][0], ends[-REQUESTS_IN_FLIGHT][0]  # all of them are on their way
+        await asyncio.gather(*(send_requests() for _ in range(REQUESTS_IN_FLIGHT)))
+    first_s, last_s = (
+        ends[REQUESTS_IN_FLIGHT - 1][0],
+        ends[-REQUESTS_IN_FLIGHT][0],
+    )  # all callers are busy
     done = sum(size for end_s, size in ends if first_s < end_s <= last_s)
     return {"sentences_s": done / (last_s - first_s)}
 
 
 def _cut(items: list[T], size: int) -> list[list[T]]:
-    """So many at a time."""
+    """Splits items into lists of ``size``."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _apart(*arguments: str) -> Json:
-    """A part of the measurement in a process of its own."""
+def _measure_in_process(*arguments: str) -> Json:
+    """Runs a part of the measurement in a separate process."""
     command = [sys.executable, "-m", "benchmarks", "tagging", "--part", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: Json = json.loads(done.stdout)
-    return found
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: Json = json.loads(process.stdout)
+    return result
 
 
-def _part(what: str, *arguments: str) -> Json:
-    if what == "bare":
+def _run_part(name: str, *arguments: str) -> Json:
+    if name == "bare":
         servable, count = arguments
         return bare(Path(servable), int(count))
-    address, name, count, seconds = arguments
-    return asyncio.run(served(address, name, int(count), float(seconds)))
+    address, model_name, count, seconds = arguments
+    return asyncio.run(served(address, model_name, int(count), float(seconds)))
 
 
 def main(argv: Sequence[str]) -> None:
-    """Several turns, from the command line; prints one JSON object."""
+    """Runs several rounds from the command line; prints one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks tagging", description="Measure whole sentences.")
     parser.add_argument("--models", type=Path, help="model repository (default: one with the benchmarks' servables)")
     parser.add_argument("--model", default=model.TAGGER, help="name of the tagger (%(default)s)")
-    parser.add_argument("--sentences", type=int, default=0, help="how many of the data's; 0: all (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="for the server, a turn (%(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--sentences", type=int, default=0, help="sentences of the data set; 0 for all (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of the server, per round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.part:
-        print(json.dumps(_part(*arguments.part)))
+        print(json.dumps(_run_part(*arguments.part)))
         return
     if arguments.models is None:
         with bench_servable(model.ModelSpec()) as folder:
-            turns = _turns(folder.parents[1], arguments)
+            rounds = _rounds(folder.parents[1], arguments)
     else:
-        turns = _turns(arguments.models, arguments)
-    found = {
-        "tag_whole_over_bare_model": statistics.median(turn.served / turn.bare_batched for turn in turns),
-        "tag_whole_over_single": statistics.median(turn.served / turn.bare_single for turn in turns),
+        rounds = _rounds(arguments.models, arguments)
+    figures = {
+        "tag_whole_over_bare_model": statistics.median(each.served / each.bare_batched for each in rounds),
+        "tag_whole_over_single": statistics.median(each.served / each.bare_single for each in rounds),
     }
-    print(json.dumps(found | {"model": arguments.model, "turns": [asdict(turn) for turn in turns]}))
+    print(json.dumps(figures | {"model": arguments.model, "rounds": [asdict(each) for each in rounds]}))
 
 
-def _turns(models: Path, arguments: argparse.Namespace) -> list[Whole]:
+def _rounds(models: Path, arguments: argparse.Namespace) -> list[Whole]:
     servable = newest_version(models, arguments.model)
     with start_server("seqserve", models) as process:
         return [
-            measure(process.address, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.turns)
+            measure(process.address, servable, arguments.sentences, arguments.seconds) for _ in range(arguments.rounds)
         ]

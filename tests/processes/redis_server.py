@@ -1,4 +1,4 @@
-"""A real redis-server for measurements and tests: on a free port of this machine, in memory only, gone afterwards."""
+"""A real redis-server for tests: on a free port, in memory only, stopped at the end."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ _STOP_S = 10.0
 
 
 def redis_program() -> str | None:
-    """Path of redis-server; None if it is not installed."""
+    """Returns the path of redis-server; None if it is not installed."""
     return shutil.which("redis-server")
 
 
 @contextlib.contextmanager
 def redis_server(*options: str) -> Iterator[str]:
-    """Run a redis-server until the block ends. Yields its URL.
+    """Runs a redis-server until the block ends.
 
     Args:
-        options: more of its configuration, as on its command line: "--maxmemory", "10mb".
-    Raises: FileNotFoundError if it is not installed; RuntimeError if it does not start.
+        *options: Further configuration, as on its command line: "--maxmemory", "10mb".
+
+    Yields:
+        Its URL.
+
+    Raises:
+        FileNotFoundError: redis-server is not installed.
+        RuntimeError: It does not start.
     """
     with tempfile.TemporaryDirectory(prefix="seqserve-redis-") as folder:
         process, port = _start(folder, options)
@@ -41,28 +47,28 @@ def redis_server(*options: str) -> Iterator[str]:
 
 
 def _start(folder: str, options: tuple[str, ...]) -> tuple[subprocess.Popen[str], int]:
-    """The process and its port, once it answers; another port if another program was faster in taking the first."""
+    """Starts the process. Returns it and its port once it answers; retries if another program takes the port."""
     program = redis_program()
     if program is None:
         raise FileNotFoundError("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
-    said = ""
+    output = ""
     for _ in range(_STARTS_MAX):
         port = _free_port()
-        where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
+        address = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
         process = subprocess.Popen(
-            [program, *where, "--save", "", "--appendonly", "no", *options],
+            [program, *address, "--save", "", "--appendonly", "no", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         assert process.stdout is not None
-        said = ""
+        output = ""
         for line in process.stdout:
-            said += line
+            output += line
             if _READY in line:
                 return process, port
         process.communicate()
-    raise RuntimeError(f"redis-server does not start: {said}")
+    raise RuntimeError(f"redis-server does not start: {output}")
 
 
 def _free_port() -> int:

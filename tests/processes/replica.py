@@ -1,4 +1,4 @@
-"""A server that tests kill and restart: same address, same settings, same store."""
+"""A server that can be killed and restarted with the same address, settings and store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _START_S = 60.0
 
 
 def free_port() -> int:
-    """Returns a free port, which the next server may keep across restarts."""
+    """Returns a port that is free now, for a process that keeps it over restarts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -23,10 +23,16 @@ def free_port() -> int:
 
 
 class Replica:
-    """One server process after another on one address."""
+    """Successive server processes on one address."""
 
     def __init__(self, models: Path, environment: Mapping[str, str], log: Path) -> None:
-        """Args: models: the repository; environment: settings as SEQSERVE_* variables; log: what it says goes there."""
+        """Prepares a replica without starting it.
+
+        Args:
+            models: Model repository.
+            environment: Settings as SEQSERVE_* variables.
+            log: File for the standard error of the processes.
+        """
         self.address = f"127.0.0.1:{free_port()}"
         self.kills = 0
         self._arguments: Sequence[str] = ("--models", str(models), "--listen", self.address, "--log-level", "warning")
@@ -35,7 +41,12 @@ class Replica:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start a process and wait until it is ready. Raises: RuntimeError if it ends before; TimeoutError."""
+        """Starts a process and waits until it is ready.
+
+        Raises:
+            RuntimeError: The process ended before it was ready.
+            TimeoutError: The process did not become ready within a minute.
+        """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -52,19 +63,19 @@ class Replica:
             raise RuntimeError(f"the server did not start; see {self._log}")
 
     async def kill(self) -> None:
-        """End the process as a power cut would: SIGKILL, no last words."""
+        """Ends the process like a power cut: SIGKILL."""
         assert self._process is not None
         self.kills += 1
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
 
     async def revive(self) -> None:
-        """Start a process if none runs."""
+        """Starts a process if none is running."""
         if self._process is None or self._process.returncode is not None:
             await self.start()
 
     async def stop(self) -> None:
-        """End the process in peace, if there is one."""
+        """Terminates the process if it is running."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             await self._process.wait()
@@ -72,7 +83,7 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def running(models: Path, environment: Mapping[str, str], log: Path) -> AsyncIterator[Replica]:
-    """A replica that runs, and is stopped at the end."""
+    """Runs a replica until the block ends."""
     replica = Replica(models, environment, log)
     try:
         await replica.start()

@@ -1,4 +1,4 @@
-"""Sessions survive kill -9, of the only server and of replicas behind a proxy: the benchmarks at a small size."""
+"""Sessions survive kill -9 of the only server and of replicas behind a proxy: the soak tests at a small size."""
 
 import asyncio
 import os
@@ -10,12 +10,12 @@ from tests.soak import kill, replicas
 
 pytestmark = pytest.mark.timeout(600)
 
-WHOLE = {"lost": 0, "doubled": 0, "missing": 0, "differing": 0}
+NO_FAULT = {"lost": 0, "doubled": 0, "missing": 0, "differing": 0}
 
 
 @pytest.fixture
 def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The programs that a test is marked to need; without one it is skipped, in CI it fails."""
+    """Checks for the programs that a test needs; without one it is skipped, and in CI it fails."""
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")  # where Debian puts haproxy
     for program in request.param:
         if shutil.which(program) is None:
@@ -33,13 +33,13 @@ def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_no_kill_loses_doubles_or_changes_a_token(store: str, programs: None) -> None:
     result = asyncio.run(kill.measure(store, kills=3, sessions=4, seed=0))
-    assert {name: result[name] for name in WHOLE} == WHOLE
+    assert {name: result[name] for name in NO_FAULT} == NO_FAULT
     assert result["kills"] == 3
     assert result["requests"] > 0
 
 
 @pytest.mark.parametrize("programs", [("redis-server", "haproxy")], indirect=True, ids=["three"])
-def test_no_replica_that_is_killed_is_noticed_behind_a_proxy(programs: None) -> None:
+def test_callers_behind_a_proxy_do_not_notice_killed_replicas(programs: None) -> None:
     result = asyncio.run(replicas.measure(requests=60, callers=6, seed=0))
-    assert {name: result[name] for name in (*WHOLE, "failed")} == {**WHOLE, "failed": 0}
+    assert {name: result[name] for name in (*NO_FAULT, "failed")} == {**NO_FAULT, "failed": 0}
     assert result["requests"] >= 60

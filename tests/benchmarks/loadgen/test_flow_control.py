@@ -1,4 +1,4 @@
-"""Flow control of the load generator: what may be sent is sent, what may not waits, and nothing is lost."""
+"""Flow control of the load generator: permitted bytes are sent, others wait, and none is lost."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from benchmarks.loadgen.flow_control import DEFAULT_WINDOW, Outbox, Part
 
 
 class Sending(RuleBasedStateMachine):
-    """Streams that are fed at random, and a peer that counts what it has granted and got."""
+    """Streams that send at random, and a peer that counts granted and received bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,13 +16,13 @@ class Sending(RuleBasedStateMachine):
         self.initial = DEFAULT_WINDOW
         self.granted = DEFAULT_WINDOW  # bytes that the connection may still take
         self.rooms: dict[int, int] = {}  # the same of each stream
-        self.given: dict[int, bytes] = {}
-        self.got: dict[int, bytes] = {}
+        self.sent: dict[int, bytes] = {}
+        self.received: dict[int, bytes] = {}
         self.closed: set[int] = set()
         self.ended: set[int] = set()
 
     def receive(self, parts: list[Part]) -> None:
-        """Take what was sent as the peer does."""
+        """Receives parts like the peer."""
         for part in parts:
             assert 0 < len(part.data) <= self.outbox.frame_max
             self.granted -= len(part.data)
@@ -30,7 +30,7 @@ class Sending(RuleBasedStateMachine):
             assert self.granted >= 0
             assert self.rooms[part.stream] >= 0
             assert part.stream not in self.ended
-            self.got[part.stream] += part.data
+            self.received[part.stream] += part.data
             if part.ends:
                 self.ended.add(part.stream)
 
@@ -39,13 +39,13 @@ class Sending(RuleBasedStateMachine):
         stream = 2 * len(self.rooms) + 1
         self.outbox.open(stream)
         self.rooms[stream] = self.initial
-        self.given[stream] = self.got[stream] = b""
+        self.sent[stream] = self.received[stream] = b""
 
     @precondition(lambda self: len(self.closed) < len(self.rooms))
     @rule(data=st.data(), size=st.integers(1, 100_000), byte=st.integers(0, 255), ends=st.booleans())
     def send(self, data: st.DataObject, size: int, byte: int, ends: bool) -> None:
         stream = data.draw(st.sampled_from(sorted(self.rooms.keys() - self.closed)))
-        self.given[stream] += bytes([byte]) * size
+        self.sent[stream] += bytes([byte]) * size
         if ends:
             self.closed.add(stream)
         self.receive(self.outbox.send(stream, bytes([byte]) * size, ends=ends))
@@ -64,7 +64,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(initial=st.integers(0, 300_000))
     def resize(self, initial: int) -> None:
-        """Streams may owe room after this; then nothing of theirs may be sent."""
+        """The room of a stream may be negative after this; then it may send nothing."""
         for stream in self.rooms:
             self.rooms[stream] += initial - self.initial
         self.initial = initial
@@ -75,20 +75,20 @@ class Sending(RuleBasedStateMachine):
         self.outbox.frame_max = size
 
     @invariant()
-    def what_fits_was_sent(self) -> None:
-        for stream, given_ in self.given.items():
-            got = self.got[stream]
-            assert given_.startswith(got)
+    def permitted_bytes_were_sent(self) -> None:
+        for stream, sent in self.sent.items():
+            received = self.received[stream]
+            assert sent.startswith(received)
             if self.granted > 0 and self.rooms[stream] > 0:
-                assert got == given_
-            assert (stream in self.ended) == (stream in self.closed and got == given_)
+                assert received == sent
+            assert (stream in self.ended) == (stream in self.closed and received == sent)
 
 
 TestSending = Sending.TestCase
 
 
 @given(st.binary(min_size=1, max_size=100))
-def test_a_stream_that_was_dropped_sends_nothing_more(message: bytes) -> None:
+def test_a_dropped_stream_sends_nothing_more(message: bytes) -> None:
     outbox = Outbox()
     outbox.open(1)
     outbox.resize(0)

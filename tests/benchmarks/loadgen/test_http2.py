@@ -1,4 +1,4 @@
-"""The HTTP/2 load generator against a real gRPC server: it sends requests of any size and receives the responses."""
+"""The minimal HTTP/2 client against a real gRPC server: messages of any size arrive in both directions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ METHOD = "/bench.Test/Stream"
 OK, ABORTED, UNIMPLEMENTED = 0, 10, 12
 
 
-class Heard:
-    """What a call told."""
+class CallLog:
+    """Records the events of a call."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -32,7 +32,7 @@ class Heard:
         self.status.set_result(status)
 
     async def until(self, count: int) -> None:
-        """Waits for this number of messages."""
+        """Waits for ``count`` messages."""
         while len(self.messages) < count:
             self._more.clear()
             await self._more.wait()
@@ -66,7 +66,7 @@ class Server:
                     self.holding.set()
                     await self.go_on.wait()
                 if message == b"fail":
-                    await context.abort(grpc.StatusCode.ABORTED, "as asked")
+                    await context.abort(grpc.StatusCode.ABORTED, "requested")
                 await context.write(message)
         except asyncio.CancelledError:
             self.cancelled.set()
@@ -75,29 +75,29 @@ class Server:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    found = Server()
-    await found.start()
-    yield found
-    await found.stop()
+    server = Server()
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture
 async def connection(server: Server) -> AsyncIterator[http2.Connection]:
-    found = await http2.connect(server.address, METHOD)
-    yield found
-    found.close()
+    connection = await http2.connect(server.address, METHOD)
+    yield connection
+    connection.close()
     await asyncio.sleep(0)
 
 
 async def test_messages_go_back_and_forth_on_open_streams(connection: http2.Connection) -> None:
-    heard = [Heard() for _ in range(5)]
-    senders = [connection.open(one) for one in heard]
+    log = [CallLog() for _ in range(5)]
+    senders = [connection.open(one) for one in log]
     for turn in range(1, 20):
         for index, sender in enumerate(senders):
             sender.send(f"{index} {turn}".encode())
-        for one in heard:
+        for one in log:
             await one.until(turn)
-    for index, (sender, one) in enumerate(zip(senders, heard, strict=True)):
+    for index, (sender, one) in enumerate(zip(senders, log, strict=True)):
         sender.send(b"last", ends=True)
         assert await one.status == OK
         assert one.messages == [*(f"{index} {turn}".encode() for turn in range(1, 20)), b"last"]
@@ -106,16 +106,16 @@ async def test_messages_go_back_and_forth_on_open_streams(connection: http2.Conn
 @pytest.mark.parametrize("size", [0, 16_379, 16_380, 65_530, 65_531, 3_000_000])
 async def test_a_message_of_any_size_comes_back_whole(connection: http2.Connection, size: int) -> None:
     """At and beyond the size of a frame, and of a window."""
-    heard, message = Heard(), bytes(range(256)) * (size // 256) + bytes(size % 256)
-    connection.start(message, heard)
-    assert await heard.status == OK
-    assert heard.messages == [message]
+    log, message = CallLog(), bytes(range(256)) * (size // 256) + bytes(size % 256)
+    connection.start(message, log)
+    assert await log.status == OK
+    assert log.messages == [message]
 
 
 async def test_a_server_that_does_not_read_makes_what_is_sent_wait_and_harms_no_neighbour(
     server: Server, connection: http2.Connection
 ) -> None:
-    held, other = Heard(), Heard()
+    held, other = CallLog(), CallLog()
     slow, quick = connection.open(held), connection.open(other)
     slow.send(b"hold")
     sent = [bytes([index % 256]) * 50_000 for index in range(200)]  # 10 MB, far more than a window
@@ -132,36 +132,36 @@ async def test_a_server_that_does_not_read_makes_what_is_sent_wait_and_harms_no_
 
 
 async def test_a_call_that_has_ended_sends_nothing_more(connection: http2.Connection) -> None:
-    heard, other = Heard(), Heard()
-    sender = connection.open(heard)
+    log, other = CallLog(), CallLog()
+    sender = connection.open(log)
     sender.send(b"fail")
-    assert await heard.status == ABORTED
+    assert await log.status == ABORTED
     sender.send(b"too late")
     sender.cancel()
     connection.start(b"the connection lives", other)
     assert await other.status == OK
 
 
-async def test_a_cancel_reaches_the_server_and_nothing_is_heard_after_it(
+async def test_a_cancel_reaches_the_server_and_nothing_is_log_after_it(
     server: Server, connection: http2.Connection
 ) -> None:
-    heard, other = Heard(), Heard()
-    sender = connection.open(heard)
+    log, other = CallLog(), CallLog()
+    sender = connection.open(log)
     sender.send(b"one")
-    await heard.until(1)
+    await log.until(1)
     sender.send(b"hold")
     await server.holding.wait()
     sender.cancel()
     await server.cancelled.wait()
     connection.start(b"next", other)
     assert await other.status == OK
-    assert heard.messages == [b"one"]
-    assert not heard.status.done()
+    assert log.messages == [b"one"]
+    assert not log.status.done()
 
 
 async def test_a_method_that_is_not_there_is_a_status(server: Server) -> None:
-    connection, heard = await http2.connect(server.address, "/bench.Test/Other"), Heard()
-    connection.start(b"", heard)
-    assert await heard.status == UNIMPLEMENTED
+    connection, log = await http2.connect(server.address, "/bench.Test/Other"), CallLog()
+    connection.start(b"", log)
+    assert await log.status == UNIMPLEMENTED
     connection.close()
     await asyncio.sleep(0)

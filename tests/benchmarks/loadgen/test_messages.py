@@ -34,6 +34,6 @@ def test_other_events_have_no_tokens() -> None:
 
 def test_a_request_is_the_same_for_the_same_seed() -> None:
     assert request(1) == request(1) != request(2)
-    asked = pb.GenerateRequest.FromString(request(3, tokens=7, prompt_characters=2000))
-    assert len(asked.text) == 2000
-    assert (asked.stopping.max_tokens, asked.sampling.seed, asked.sampling.temperature) == (7, 3, 1.0)
+    message = pb.GenerateRequest.FromString(request(3, tokens=7, prompt_characters=2000))
+    assert len(message.text) == 2000
+    assert (message.stopping.max_tokens, message.sampling.seed, message.sampling.temperature) == (7, 3, 1.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quality.cells import described, put
+from benchmarks.quality.cells import describe, replace_table
 from seqserve.training.config import CellKind
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cells.md").read_text(encoding="utf-8")
@@ -13,8 +13,8 @@ PAGE = (Path(__file__).parents[3] / "docs" / "cells.md").read_text(encoding="utf
 
 @pytest.mark.parametrize("cell", list(CellKind))
 def test_a_cell_is_on_the_page_with_errors_below_1e_5(cell: CellKind) -> None:
-    rows = [row for row in PAGE.splitlines() if row.startswith(described(cell))]
-    assert len(rows) == 1, f"run python -m benchmarks cells: {described(cell)} is not on the page"
+    rows = [row for row in PAGE.splitlines() if row.startswith(describe(cell))]
+    assert len(rows) == 1, f"run python -m benchmarks cells: {describe(cell)} is not on the page"
     errors = re.findall(r"\d\.\de-\d\d", rows[0])
     assert len(errors) == 2
     assert all(float(error) <= 1e-5 for error in errors)
@@ -22,6 +22,6 @@ def test_a_cell_is_on_the_page_with_errors_below_1e_5(cell: CellKind) -> None:
 
 def test_a_table_is_put_between_its_marks_and_all_else_stays() -> None:
     page = "before\n<!-- a -->\n<!-- end of a -->\nafter\n"
-    once = put(page, "a", "| x |")
+    once = replace_table(page, "a", "| x |")
     assert once == "before\n<!-- a -->\n| x |\n<!-- end of a -->\nafter\n"
-    assert put(once, "a", "| y |") == once.replace("x", "y")
+    assert replace_table(once, "a", "| y |") == once.replace("x", "y")

@@ -16,7 +16,7 @@ from benchmarks.loadgen.load import Load, run
 from benchmarks.loadgen.stream_messages import PIECE, STARTED, STREAMS
 from benchmarks.serving import long_stream
 from seqserve.v1 import generation_pb2, tagging_pb2
-from tests.benchmarks.loadgen.test_http2 import Heard
+from tests.benchmarks.loadgen.test_http2 import CallLog
 
 REQUESTS: dict[str, Any] = {"tag": tagging_pb2.StreamTagRequest, "score": generation_pb2.StreamScoreRequest}
 RESPONSES: dict[str, Any] = {"tag": tagging_pb2.StreamTagResponse, "score": generation_pb2.StreamScoreResponse}
@@ -31,20 +31,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_messages_say_what_they_should(kind: str) -> None:
+def test_messages_have_the_expected_kinds(kind: str) -> None:
     stream, request, response = STREAMS[kind], REQUESTS[kind], RESPONSES[kind]
     assert request.FromString(stream.opening).WhichOneof("message") == "config"
     assert request.FromString(stream.ending).WhichOneof("message") == "end"
-    assert [list(request.FromString(said).token_ids.ids) for said in stream.tokens] == [[token] for token in range(96)]
+    assert [list(request.FromString(message).token_ids.ids) for message in stream.tokens] == [
+        [token] for token in range(96)
+    ]
     answers = [
-        response.FromString(said).WhichOneof("event") for said in (stream.started, stream.piece, stream.finished)
+        response.FromString(message).WhichOneof("event") for message in (stream.started, stream.piece, stream.finished)
     ]
     assert answers == ["started", "piece", "finished"]
     assert (stream.started[0], stream.piece[0]) == (STARTED, PIECE)
 
 
-def answering(name: str, kind: str, models: Path, log: Path) -> AbstractContextManager[ServerProcess]:
-    """One of the three servers, with models that the kind of stream is for."""
+def running_server(name: str, kind: str, models: Path, log: Path) -> AbstractContextManager[ServerProcess]:
+    """One of the three servers, with models for the kind of stream."""
     if name == "echo":
         return processes.running("benchmarks", ["echo"], log)
     if name == "naive":
@@ -60,30 +62,30 @@ def answering(name: str, kind: str, models: Path, log: Path) -> AbstractContextM
 async def test_every_server_answers_every_token_and_ends_every_stream_well(
     client: str, name: str, kind: str, models: Path, tmp_path: Path
 ) -> None:
-    with answering(name, kind, models, tmp_path / "log") as server:
+    with running_server(name, kind, models, tmp_path / "log") as server:
         load = Load(kind, server.address, server.pid, callers=3, seconds=60, warmup_s=0, requests_max=40, client=client)
-        found = await run(load)
-    assert 40 <= found["tokens"] == found["messages"] == found["round_trip_ms"]["count"]
-    assert found["server"]["rss_mib_after"] > 0  # its processor time may be below a tick of the clock
+        result = await run(load)
+    assert 40 <= result["tokens"] == result["messages"] == result["round_trip_ms"]["count"]
+    assert result["server"]["rss_mib_after"] > 0  # its processor time may be below a tick of the clock
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_echo_answers_in_the_size_of_the_real_answers(kind: str, models: Path, tmp_path: Path) -> None:
-    stream, heard = STREAMS[kind], Heard()
-    with answering("seqserve", kind, models, tmp_path / "log") as server:
+    stream, log = STREAMS[kind], CallLog()
+    with running_server("seqserve", kind, models, tmp_path / "log") as server:
         connection = await http2.connect(server.address, stream.method)
-        sender = connection.open(heard)
+        sender = connection.open(log)
         sender.send(stream.opening)
         sender.send(stream.first)
-        for told in range(2, 150):  # until positions take two bytes
-            await heard.until(told)
-            sender.send(stream.tokens[told % len(stream.tokens)])
+        for count in range(2, 150):  # until positions take two bytes
+            await log.until(count)
+            sender.send(stream.tokens[count % len(stream.tokens)])
         sender.send(stream.ending, ends=True)
-        assert await heard.status == 0
+        assert await log.status == 0
         connection.close()
-    assert len(heard.messages) == 1 + 149 + 1
-    assert RESPONSES[kind].FromString(heard.messages[-1]).WhichOneof("event") == "finished"
-    sizes = [len(message) for message in heard.messages[140:-1]]
+    assert len(log.messages) == 1 + 149 + 1
+    assert RESPONSES[kind].FromString(log.messages[-1]).WhichOneof("event") == "finished"
+    sizes = [len(message) for message in log.messages[140:-1]]
     assert max(sizes) - 2 <= len(stream.piece) <= max(sizes)
 
 
@@ -93,17 +95,17 @@ async def test_a_stream_that_is_refused_is_no_measurement(models: Path, tmp_path
     (other / model.NAME).symlink_to(models / model.NAME)
     load = Load("tag", "", callers=2, seconds=60, warmup_s=0)
     with (
-        answering("seqserve", "tag", other, tmp_path / "log") as server,
+        running_server("seqserve", "tag", other, tmp_path / "log") as server,
         pytest.raises(RuntimeError, match="ended with status 5"),
     ):
         await run(replace(load, address=server.address))
 
 
-def test_a_long_stream_is_told_tenth_by_tenth(models: Path) -> None:
+def test_a_long_stream_is_reported_by_tenths(models: Path) -> None:
     tokens = 1_000
-    found = long_stream.measured(models, tokens, at_a_time=7)
-    assert found.keys() == {"tag", "score"}
-    for kind, tenths in found.items():
+    result = long_stream.measure_streams(models, tokens, at_a_time=7)
+    assert result.keys() == {"tag", "score"}
+    for kind, tenths in result.items():
         assert len(tenths) == 10
         assert tenths[-1].tokens == tokens
         assert all(one.tokens >= 100 * place for place, one in enumerate(tenths, 1))

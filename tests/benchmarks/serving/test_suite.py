@@ -1,4 +1,4 @@
-"""The whole benchmark at a tiny size, by numbers of requests and not of seconds: that it runs, never how fast."""
+"""The suite at a tiny size, limited by requests instead of seconds: that it runs, never how fast."""
 
 import json
 from collections.abc import AsyncIterator
@@ -45,12 +45,12 @@ def results(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Res
 
 
 def test_every_figure_is_there(results: tuple[Results, Path]) -> None:
-    found = figures.compute_figures(results[0])
-    assert set(found) == {target.key for target in figures.TARGETS}
-    assert all(value is None or isinstance(value, float) for value in found.values())
-    table = format_table(found, figures.TARGETS)
+    result = figures.compute_figures(results[0])
+    assert set(result) == {target.key for target in figures.TARGETS}
+    assert all(value is None or isinstance(value, float) for value in result.values())
+    table = format_table(result, figures.TARGETS)
     assert all(target.key in table for target in figures.TARGETS)
-    json.dumps(found)
+    json.dumps(result)
 
 
 def test_every_measurement_is_a_line(results: tuple[Results, Path]) -> None:
@@ -95,13 +95,13 @@ async def small_server(models: Path, tmp_path: Path) -> AsyncIterator[processes.
 
 @pytest.mark.parametrize("client", ["http2", "grpc"])
 async def test_both_clients_see_the_same_outcomes(small_server: processes.ServerProcess, client: str) -> None:
-    """Three callers on two places: one is refused again and again."""
+    """Three callers compete for two places: one is refused repeatedly."""
     load = Load(
         "closed", small_server.address, callers=3, seconds=30, warmup_s=0, tokens=90_000, requests_max=3, client=client
     )
-    found = await run(load)
-    assert set(found["failed"]) == {str(RESOURCE_EXHAUSTED)}
-    assert found["tokens"] > 0
+    result = await run(load)
+    assert set(result["failed"]) == {str(RESOURCE_EXHAUSTED)}
+    assert result["tokens"] > 0
 
 
 async def test_a_server_that_is_gone_is_an_outcome(models: Path, tmp_path: Path) -> None:
