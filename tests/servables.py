@@ -12,8 +12,6 @@ import torch
 from google.protobuf import json_format
 from tokenizers import Tokenizer
 
-from seqserve.training import checkpoint as checkpoints
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import (
     CellKind,
     ClassifierConfig,
@@ -26,8 +24,10 @@ from seqserve.training.config.optimisation import Precision
 from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger
 from seqserve.training.run import export
 from seqserve.training.tasks.infilling import MASK
-from seqserve.training.text_tokenizer import text_tokenizer
-from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
+from seqserve.training.tokenizers.sequences import character_tokenizer, word_tokenizer
+from seqserve.training.tokenizers.text import text_tokenizer
+from seqserve.training.trainer import checkpoint as checkpoints
+from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2 as pb
 
 ALPHABET = "\n !,.abcdefghijklmnopqrstuvwxyzäé国😀"

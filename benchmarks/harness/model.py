@@ -66,7 +66,7 @@ def write(root: Path, spec: ModelSpec) -> None:
     from seqserve.training.config.network import RecurrentWeights
     from seqserve.training.config.words import ReadingLevel
     from seqserve.training.networks import LanguageModel, Tagger
-    from seqserve.training.tokenizer import character_tokenizer
+    from seqserve.training.tokenizers.sequences import character_tokenizer
 
     torch.manual_seed(SEED)
     torch.set_num_threads(1)  # the parity check makes many short products, where threads mostly wait
@@ -102,8 +102,9 @@ def _export(
     """Writes a network as the next version of the model in the folder ``out``."""
     from google.protobuf import json_format
 
-    from seqserve.training import checkpoint, run
+    from seqserve.training import run
     from seqserve.training.config.optimisation import Precision
+    from seqserve.training.trainer import checkpoint
 
     record = manifest_pb2.TrainingRecord(command="python -m benchmarks model", device="cpu")
     random = checkpoint.Checkpoint(

@@ -16,11 +16,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from seqserve.training.arrays import Array
 from seqserve.training.config import CellKind
 from seqserve.training.export.graph import IR_VERSION, OPSET
 from seqserve.training.export.operators import OPERATORS
 from seqserve.training.layers import STATE_KINDS
-from seqserve.training.runner import Array, GraphRunner
+from seqserve.training.runner import GraphRunner
 from tests.training.stacks import a_stack
 
 PAGE = Path(__file__).parents[2] / "docs" / "cells.md"

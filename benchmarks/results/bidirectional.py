@@ -23,7 +23,7 @@ from seqserve.training.config import LanguageModelConfig
 from seqserve.training.data.corpus import corpus, token_text
 from seqserve.training.layers import RecurrentStack, State
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.text_tokenizer import text_tokenizer
+from seqserve.training.tokenizers.text import text_tokenizer
 
 EPOCHS, RATE, CLIP = 100, 1.0, 1.0
 PREFIX, WRITTEN = "time traveller", 50

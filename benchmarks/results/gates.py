@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from benchmarks.loadgen.recording import Json
 from benchmarks.results.row import Outcome, Row
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.devices import prepare
-from seqserve.training.interruption import Interruption
-from seqserve.training.loop import Trainer
-from seqserve.training.progress import Watchers
 from seqserve.training.tasks.language_model import LanguageModelLearner
+from seqserve.training.trainer.devices import prepare
+from seqserve.training.trainer.interruption import Interruption
+from seqserve.training.trainer.progress import Watchers
+from seqserve.training.trainer.trainer import Trainer
 
 OPEN = 40.0  # a bias at which the sigmoid is 1 in float32
 GATES = {"input": 0, "forget": 1, "output": 3}  # blocks of torch's weights: input, forget, cell, output

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.results.row import Outcome, Row
-from seqserve.training.checkpoint import load
+from seqserve.training.trainer.checkpoint import load
 
 _STOP_AFTER = (7, 61, 150)  # steps after which the run is stopped, one after the other
 
@@ -85,7 +85,7 @@ ROWS = (
         name="resume",
         title="resume: stop at any step, resume",
         target="bit-equal weights",
-        reference="`tests/training/test_resume.py` stops at more steps",
+        reference="`tests/training/trainer/test_resume.py` stops at more steps",
         measure=resume,
     ),
 )

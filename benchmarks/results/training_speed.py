@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from benchmarks.harness import machine
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.devices import prepare
-from seqserve.training.interruption import Interruption
-from seqserve.training.loop import Trainer
-from seqserve.training.optimisation import make_optimizer
-from seqserve.training.progress import bar
 from seqserve.training.tasks.language_model import LanguageModelLearner
+from seqserve.training.trainer.devices import prepare
+from seqserve.training.trainer.interruption import Interruption
+from seqserve.training.trainer.optimisation import make_optimizer
+from seqserve.training.trainer.progress import bar
+from seqserve.training.trainer.trainer import Trainer
 
 SEED = 1
 LETTERS = "abcdefghijklmnopqrstuvwxyz ,.;:!?'-\n" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -9,7 +9,7 @@ import pytest
 
 from seqserve.server.testing import running_server
 from seqserve.training.config import CellKind
-from seqserve.training.generate import Sampling, generate
+from seqserve.training.evaluation.generate import Sampling, generate
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1.generation_pb2_grpc import GenerationServiceStub

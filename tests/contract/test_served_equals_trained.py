@@ -14,10 +14,10 @@ import torch
 
 from seqserve.server.testing import running_server
 from seqserve.training.data.sequences import batch_of, sequence_data
-from seqserve.training.generate import Sampling, generate
+from seqserve.training.evaluation.generate import Sampling, generate
 from seqserve.training.tasks.sequences import spellings
 from seqserve.training.tensors import CPU, long_tensor, tensor
-from seqserve.training.tokenizer import word_spans
+from seqserve.training.tokenizers.sequences import word_spans
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import tagging_pb2

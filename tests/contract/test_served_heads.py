@@ -14,15 +14,15 @@ from tokenizers import Tokenizer
 from seqserve.server.errors import BrokenServableError
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.testing import running_server
-from seqserve.training import crf
 from seqserve.training.data.sequences import batch_of, sequence_data
-from seqserve.training.evaluate import chosen_labels, sequence_inputs
+from seqserve.training.evaluation.evaluate import chosen_labels, sequence_inputs
 from seqserve.training.int8 import quantised
+from seqserve.training.layers import crf
 from seqserve.training.runner import GraphRunner, initial_states
 from seqserve.training.tasks.infilling import MASK
 from seqserve.training.tasks.sequences import spellings
 from seqserve.training.tensors import CPU, long_tensor, tensor
-from seqserve.training.tokenizer import word_spans
+from seqserve.training.tokenizers.sequences import word_spans
 from seqserve.v1 import classification_pb2, infilling_pb2, manifest_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1.classification_pb2_grpc import ClassificationServiceStub

@@ -13,12 +13,12 @@ import torch
 from tokenizers import Tokenizer
 
 from seqserve.server.testing import running_server
-from seqserve.training import checkpoint as checkpoints
-from seqserve.training.__main__ import main
+from seqserve.training.cli.main import main
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.config.language_model import TextLevel
-from seqserve.training.generate import Sampling, generate
+from seqserve.training.evaluation.generate import Sampling, generate
 from seqserve.training.networks import LanguageModel
+from seqserve.training.trainer import checkpoint as checkpoints
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import manifest_pb2, model_pb2

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.distributed import WHOLE, Share
-from seqserve.training.interruption import Interruption
-from seqserve.training.loop import Trainer
-from seqserve.training.progress import Watcher, Watchers
+from seqserve.training.data.share import WHOLE, Share
+from seqserve.training.trainer.interruption import Interruption
+from seqserve.training.trainer.progress import Watcher, Watchers
+from seqserve.training.trainer.trainer import Trainer
 
 
 class Line:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seqserve.server.decoding.spans import Span, SpanReader, spans_of
 from seqserve.server.errors import TaskMismatchError
-from seqserve.training.labels import spans
+from seqserve.training.data.labels import spans
 from seqserve.v1 import manifest_pb2 as pb
 
 BIO = pb.Labels(names=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"], scheme=pb.LABEL_SCHEME_BIO)

@@ -1,8 +1,8 @@
 """Promise 2: for one seed the bytes of the text are the same, whatever else the server does.
 
 Every scenario is held against one oracle, which runs the sequence alone and a token a step; so all agree with each
-other too. The cells here stand for the others, whose bits tests/training/test_bits.py compares: ONNX's two operators,
-Scans whose state is an output, Scans whose state is not, and int8.
+other too. The cells here stand for the others, whose bits tests/training/export/test_bits.py compares: ONNX's two
+operators, Scans whose state is an output, Scans whose state is not, and int8.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from seqserve.server.errors import BrokenServableError
 from seqserve.server.text.detokenization import IncrementalDetokenizer, StopMatcher, token_bytes
-from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
+from seqserve.training.tokenizers.sequences import character_tokenizer, word_tokenizer
 
 BYTES = [bytes([value]) for value in range(256)]
 """A table in which every token is one byte, so that characters are cut anywhere."""

@@ -22,8 +22,8 @@ from seqserve.server.model.manifest import read_manifest
 from seqserve.server.text.incremental_tokenizer import HELD_MAX, IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import Token, Tokenization
 from seqserve.training.config import LanguageModelConfig
-from seqserve.training.text_tokenizer import text_tokenizer
-from seqserve.training.tokenizer import character_tokenizer, word_tokenizer
+from seqserve.training.tokenizers.sequences import character_tokenizer, word_tokenizer
+from seqserve.training.tokenizers.text import text_tokenizer
 from seqserve.v1 import common_pb2
 from seqserve.v1 import manifest_pb2 as pb
 from seqserve.v1.tagging_pb2 import SENTENCE_RULE_CLIENT, SENTENCE_RULE_NEWLINE, SENTENCE_RULE_PUNCTUATION, SentenceRule

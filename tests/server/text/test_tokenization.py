@@ -16,8 +16,8 @@ from seqserve.server.model.manifest import read_manifest
 from seqserve.server.text.tokenization import Tokenization, check_length, word_bytes
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.data.sequences import spelling
-from seqserve.training.text_tokenizer import text_tokenizer
-from seqserve.training.tokenizer import character_tokenizer, text_ids, word_id, word_spans, word_tokenizer
+from seqserve.training.tokenizers.sequences import character_tokenizer, text_ids, word_id, word_spans, word_tokenizer
+from seqserve.training.tokenizers.text import text_tokenizer
 from seqserve.v1 import manifest_pb2 as pb
 from tests.conftest import MadeRepository
 from tests.servables import ALPHABET, WORDS

@@ -1,7 +1,7 @@
 """Training for seqserve: recurrent models from real files to proven servables.
 
 The command is ``seqserve-train``; in Python, ``seqserve.training.run`` has ``train``, ``export`` and ``evaluate``, and
-``seqserve.training.generate`` draws text from a trained network. The configurations and errors are here.
+``seqserve.training.evaluation.generate`` draws text from a trained network. The configurations and errors are here.
 """
 
 from seqserve.training.config import CellKind, LanguageModelConfig, TagColumn, TaggerConfig, TrainingConfig

@@ -9,26 +9,27 @@ from typing import Generic
 from google.protobuf import json_format
 from tokenizers import Tokenizer
 
-from seqserve.training import checkpoint as checkpoints
-from seqserve.training import report
-from seqserve.training.checkpoint import Checkpoint, RunState
 from seqserve.training.config.file import differences, write_config
 from seqserve.training.config.optimisation import Precision
-from seqserve.training.devices import device_of, enough_memory, prepare
-from seqserve.training.diagnosis import Diagnosable, GradientWatch
-from seqserve.training.distributed import Processes, join_processes
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
-from seqserve.training.evaluate import UNITS, Judgement
+from seqserve.training.evaluation.evaluate import UNITS, Judgement
+from seqserve.training.evaluation.quantization import QUALITY_LOSS_MAX, price, refuse_too_dear, refuse_without_int8
 from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
-from seqserve.training.interruption import interruption
-from seqserve.training.loop import Trainer
-from seqserve.training.price import QUALITY_LOSS_MAX, price, refuse_too_dear, refuse_without_int8
-from seqserve.training.progress import Watcher, Watchers
-from seqserve.training.record import training_record
+from seqserve.training.export.model import Exportable
 from seqserve.training.runner import GraphRunner
 from seqserve.training.tasks.registry import TASK_NAMES, TASKS
-from seqserve.training.tasks.task import ConfigT, Exportable, Task
+from seqserve.training.tasks.task import ConfigT, Task
+from seqserve.training.trainer import checkpoint as checkpoints
+from seqserve.training.trainer import report
+from seqserve.training.trainer.checkpoint import Checkpoint, RunState
+from seqserve.training.trainer.devices import device_of, enough_memory, prepare
+from seqserve.training.trainer.diagnosis import Diagnosable, GradientWatch
+from seqserve.training.trainer.distributed import Processes, join_processes
+from seqserve.training.trainer.interruption import interruption
+from seqserve.training.trainer.progress import Watcher, Watchers
+from seqserve.training.trainer.record import training_record
+from seqserve.training.trainer.trainer import Trainer
 from seqserve.v1 import manifest_pb2, state_pb2
 
 MANIFEST_FORMAT = 1
@@ -200,7 +201,9 @@ def export(
     proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256, shaken)
     if int8:
         bits.prove_bits(model, manifest.vocabulary)
-        record, metrics = price(task, checkpoint, exportable, described(checkpoint), data)
+        record, metrics = price(
+            task.evaluate, Tokenizer.from_str(checkpoint.tokenizer), exportable, described(checkpoint), data
+        )
         refuse_too_dear(record, QUALITY_LOSS_MAX if quality_loss_max is None else quality_loss_max)
         manifest.ClearField("metrics")
         manifest.MergeFrom(manifest_pb2.Manifest(quantization=record, metrics=metrics))

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
+from seqserve.training.arrays import Array
 from seqserve.v1 import manifest_pb2
-
-Array = npt.NDArray[Any]
 
 STATE_OUTPUT_SUFFIX = "_out"
 """A state's output is named as its input with this behind it."""

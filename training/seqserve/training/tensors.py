@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqserve.training.runner import Array
+from seqserve.training.arrays import Array
 
 CPU = torch.device("cpu")
 

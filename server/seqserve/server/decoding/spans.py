@@ -1,7 +1,7 @@
 """Spans out of labels that write them, BIO or BIOES, of a whole sentence or as labels come.
 
 Read strictly: what no B- or S- begins is no span, nor, in BIOES, what no E- ends. These are the rules by which training
-counts its span F1 (`seqserve.training.labels`), and those of seqeval's strict mode (schemes IOB2 and IOBES).
+counts its span F1 (`seqserve.training.data.labels`), and those of seqeval's strict mode (schemes IOB2 and IOBES).
 """
 
 from __future__ import annotations

@@ -16,19 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from seqserve.training.arrays import IntArray
 from seqserve.training.config.language_model import LanguageModelConfig, TextLevel
 from seqserve.training.data.documents import Piece, Text, TextForm, between_words
 from seqserve.training.data.files import files
-from seqserve.training.data.streams import (
-    IntArray,
-    Window,
-    document_window_count,
-    document_windows,
-    window_count,
-    windows,
-)
+from seqserve.training.data.streams import Window, document_window_count, document_windows, window_count, windows
 from seqserve.training.errors import DataError
-from seqserve.training.text_tokenizer import END, START, TextEncoder
+from seqserve.training.tokenizers.text import END, START, TextEncoder
 
 VALIDATION_FRACTION = 0.1
 """Part of the text to validate on where nothing is said."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from seqserve.training.config.language_model import LanguageModelConfig
 from seqserve.training.data.text import UTF_8, pieces
 from seqserve.training.errors import DataError
-from seqserve.training.text_tokenizer import text_normalizer
+from seqserve.training.tokenizers.text import text_normalizer
 
 HELD_CHARACTERS_MAX = 1 << 18
 """Of a text without a good place to cut, as many characters are held before it is cut anywhere."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from seqserve.training.data.conllu import Sentence
-from seqserve.training.labels import spans
+from seqserve.training.data.labels import spans
 from seqserve.v1 import manifest_pb2
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from seqserve.training.data.streams import IntArray
+from seqserve.training.arrays import IntArray
 
 
 def inside(lengths: IntArray, size: int) -> npt.NDArray[np.bool_]:

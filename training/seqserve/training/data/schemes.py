@@ -1,11 +1,11 @@
 """Labels of spans in data: checked, repaired, and carried over to characters.
 
-Readers of files call these for every sentence; what the labels mean is in `seqserve.training.labels`.
+Readers of files call these for every sentence; what the labels mean is in `seqserve.training.data.labels`.
 """
 
 from collections.abc import Iterable, Sequence
 
-from seqserve.training.labels import OUTSIDE, Span, may_end, may_follow, may_start, scheme_of, spans
+from seqserve.training.data.labels import OUTSIDE, Span, may_end, may_follow, may_start, scheme_of, spans
 from seqserve.v1 import manifest_pb2
 
 NONE = manifest_pb2.LABEL_SCHEME_NONE

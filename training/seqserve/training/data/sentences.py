@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
+from seqserve.training.arrays import IntArray
 from seqserve.training.data.conllu import Sentence
 from seqserve.training.data.sequences import SequenceBatch, SequenceData, int_array, padded, sequence_data
-from seqserve.training.data.streams import IntArray
 
 UNSEEN_LABEL = -1
 """Stands for a label that training never had: always counted as wrong, never trained on."""

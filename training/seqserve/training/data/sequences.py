@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
+from seqserve.training.arrays import IntArray
 from seqserve.training.data.padding import inside
-from seqserve.training.data.streams import IntArray
-from seqserve.training.distributed import WHOLE, Share
-from seqserve.training.tokenizer import word_id
+from seqserve.training.data.share import WHOLE, Share
+from seqserve.training.tokenizers.sequences import word_id
 
 SHUFFLE_SPREAD = 4.0
 """Tokens by which sequences of one batch may differ in length, so that batches differ between passes."""

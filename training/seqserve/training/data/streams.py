@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int32]
+from seqserve.training.arrays import IntArray
 
 NO_TARGET = -1
 """Where nothing is to be predicted: behind the end of a document."""

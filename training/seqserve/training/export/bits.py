@@ -1,8 +1,8 @@
 """The proof that int8 keeps its word: a row's bits depend neither on the rows beside it nor on how time is cut.
 
-In float32 this holds for the operators and Scans themselves (tests/training/test_bits.py). In int8 it is what the
-scheme is for, so it is proven for every graph. What rounding makes of the inexact rest is found out too: where a number
-is beside the border between two steps, the graph and the network in torch may round it to either side.
+In float32 this holds for the operators and Scans themselves (tests/training/export/test_bits.py). The int8 scheme has
+this property by construction, so it is proven for every exported int8 graph. The effect of rounding is measured
+too: where a number lies near the border between two steps, the graph and the network in torch may round it either way.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -15,12 +15,13 @@ import numpy as np
 import onnxruntime
 import torch
 
+from seqserve.training.arrays import Array
 from seqserve.training.errors import ExportError
-from seqserve.training.export.model import ExportedModel
-from seqserve.training.export.parity import BATCH_SIZES, LENGTHS, SEED, TIME, TorchRunner, cases, in_windows
+from seqserve.training.export.model import ExportedModel, TorchRunner
+from seqserve.training.export.parity import BATCH_SIZES, LENGTHS, SEED, TIME, cases, in_windows
 from seqserve.training.export.words import CARRY_LENGTHS
 from seqserve.training.int8 import Rounding
-from seqserve.training.runner import Array, GraphRunner, Runner
+from seqserve.training.runner import GraphRunner, Runner
 from seqserve.v1 import manifest_pb2
 
 SHAKE = 1e-3

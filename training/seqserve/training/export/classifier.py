@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from onnx import TensorProto
 
+from seqserve.training.arrays import Array
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import ExportedModel, state_specs, tensor_spec
 from seqserve.training.export.pooling import pool_states, pooled
@@ -22,7 +23,6 @@ from seqserve.training.export.words import (
     tokens_and_spellings,
 )
 from seqserve.training.networks import Classifier
-from seqserve.training.runner import Array
 from seqserve.v1 import manifest_pb2
 
 

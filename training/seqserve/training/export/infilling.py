@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from onnx import TensorProto
 
+from seqserve.training.arrays import Array
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import ExportedModel, state_specs, tensor_spec
 from seqserve.training.export.nodes import integers
@@ -22,7 +23,7 @@ from seqserve.training.export.words import (
     tokens_and_spellings,
 )
 from seqserve.training.networks import Infiller
-from seqserve.training.runner import STATE_OUTPUT_SUFFIX, Array
+from seqserve.training.runner import STATE_OUTPUT_SUFFIX
 from seqserve.v1 import manifest_pb2, state_pb2
 
 CONTEXT = "context"

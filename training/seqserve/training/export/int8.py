@@ -9,10 +9,10 @@ import numpy.typing as npt
 from onnx import TensorProto
 from torch import Tensor, nn
 
+from seqserve.training.arrays import Array
 from seqserve.training.export.nodes import NodeBuilder, integers
 from seqserve.training.int8 import Int8Direction, Int8Embedding, Int8Linear, TableLookup
 from seqserve.training.int8.rounding import LEVELS
-from seqserve.training.runner import Array
 from seqserve.training.tensors import array
 
 ZERO_POINT = np.uint8(128)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import torch
 from onnx import TensorProto
 
+from seqserve.training.arrays import Array
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import ExportedModel, state_specs, tensor_spec
 from seqserve.training.networks import LanguageModel
-from seqserve.training.runner import STATE_OUTPUT_SUFFIX, Array
+from seqserve.training.runner import STATE_OUTPUT_SUFFIX
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.v1 import manifest_pb2
 

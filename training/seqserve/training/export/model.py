@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
 
 from seqserve.training.config import CellKind
 from seqserve.training.layers import RecurrentStack
-from seqserve.training.runner import STATE_OUTPUT_SUFFIX
+from seqserve.training.runner import STATE_OUTPUT_SUFFIX, Runner
 from seqserve.training.tensors import array
 from seqserve.v1 import manifest_pb2, state_pb2
 
@@ -39,6 +42,30 @@ class ExportedModel:
     inputs: tuple[manifest_pb2.TensorSpec, ...]
     outputs: tuple[manifest_pb2.TensorSpec, ...]
     states: tuple[manifest_pb2.StateSpec, ...]
+
+
+class TorchRunner(Runner, Protocol):
+    """A runner of a network in torch, whatever its precision."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A checkpoint on its way to a servable.
+
+    Attributes:
+        model: the graph and its tensors.
+        reference: the trained network in torch.
+        manifest: what only the task knows of the manifest: task, network, vocabulary, labels, limits, generation.
+    """
+
+    model: ExportedModel
+    reference: TorchRunner
+    manifest: manifest_pb2.Manifest
 
 
 def tensor_spec(name: str, role: manifest_pb2.TensorRole, axes: Sequence[str]) -> manifest_pb2.TensorSpec:

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from seqserve.training.runner import Array
+from seqserve.training.arrays import Array
 from seqserve.training.tensors import array
 
 SUMMED_TERMS_MAX = 128

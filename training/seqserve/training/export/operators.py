@@ -15,11 +15,11 @@ import onnx
 from onnx import helper
 from torch import nn
 
+from seqserve.training.arrays import Array
 from seqserve.training.config import CellKind
-from seqserve.training.export.weights import direction_weights
 from seqserve.training.int8 import Int8Layer
 from seqserve.training.layers import RecurrentStack
-from seqserve.training.runner import Array
+from seqserve.training.layers.weights import direction_weights
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,17 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import onnxruntime
 import torch
-from torch import nn
 
+from seqserve.training.arrays import Array
 from seqserve.training.data.padding import inside
 from seqserve.training.errors import ExportError
-from seqserve.training.export.model import ExportedModel
+from seqserve.training.export.model import ExportedModel, TorchRunner
 from seqserve.training.export.words import CARRY_LENGTHS
-from seqserve.training.runner import Array, GraphRunner, Runner, initial_states
+from seqserve.training.runner import GraphRunner, Runner, initial_states
 from seqserve.v1 import manifest_pb2
 
 BATCH_SIZES = (1, 2, 5, 16)
@@ -42,15 +41,6 @@ TIME = "T"
 SEED = 0
 AHEAD = 2
 """Steps of future in windows that see little of it."""
-
-
-class TorchRunner(Runner, Protocol):
-    """A runner of a network in torch, whatever its precision."""
-
-    @property
-    def network(self) -> nn.Module:
-        """The network."""
-        ...
 
 
 @dataclass(frozen=True)

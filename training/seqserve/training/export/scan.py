@@ -15,9 +15,9 @@ from torch import nn
 
 from seqserve.training.export.int8 import add_int8_weights, int8_state_product
 from seqserve.training.export.nodes import NodeBuilder, integers
-from seqserve.training.export.weights import DirectionWeights, direction_weights
 from seqserve.training.int8 import Int8Layer
 from seqserve.training.layers.formulas import Formula, Operations
+from seqserve.training.layers.weights import DirectionWeights, direction_weights
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from onnx import TensorProto
 
+from seqserve.training.arrays import Array
+from seqserve.training.data.labels import scheme_of
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import ExportedModel, state_specs, tensor_spec
 from seqserve.training.export.windows import windowed
@@ -23,9 +25,7 @@ from seqserve.training.export.words import (
     given_state,
     tokens_and_spellings,
 )
-from seqserve.training.labels import scheme_of
 from seqserve.training.networks import Tagger
-from seqserve.training.runner import Array
 from seqserve.training.tensors import array, long_tensor
 from seqserve.v1 import manifest_pb2
 

@@ -11,12 +11,12 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
+from seqserve.training.arrays import Array
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import tensor_spec
 from seqserve.training.export.nodes import integers
 from seqserve.training.layers import State
 from seqserve.training.networks.words import PAIR_FACTOR, PAIR_SLOTS, Speller, Spellings, WordFeatures
-from seqserve.training.runner import Array
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.v1 import manifest_pb2
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from seqserve.training.config import CellKind
 from seqserve.training.config.network import UNBOUNDED
 from seqserve.training.errors import ExportError
-from seqserve.training.export.weights import direction_weights
 from seqserve.training.int8.layers import Int8Direction, Int8Embedding, Int8Layer, Int8Linear, ProductTable, TableLookup
 from seqserve.training.layers import RecurrentStack
 from seqserve.training.layers.formulas import FORMULAS
+from seqserve.training.layers.weights import direction_weights
 from seqserve.training.networks import Classifier, Infiller, LanguageModel, Tagger, parameter_count
 from seqserve.training.networks.words import Speller, WordFeatures
 from seqserve.training.tensors import tensor

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from seqserve.training.config import TaggerConfig
-from seqserve.training.crf import LinearChain
 from seqserve.training.layers import RecurrentStack, State
+from seqserve.training.layers.crf import LinearChain
 from seqserve.training.networks.dropout import dropout
 from seqserve.training.networks.words import Spellings, WordFeatures
 

@@ -8,8 +8,6 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from seqserve.training import evaluate
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import ClassifierConfig, ReadingLevel
 from seqserve.training.data.files import labelled_files
 from seqserve.training.data.labelled import LabelledFormat, read_labelled
@@ -18,8 +16,9 @@ from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.split import shuffled_parts
 from seqserve.training.data.texts import ClassData, class_data
 from seqserve.training.errors import DataError
+from seqserve.training.evaluation import evaluate
 from seqserve.training.export import classifier as export
-from seqserve.training.export.model import network_record
+from seqserve.training.export.model import Exportable, network_record
 from seqserve.training.int8 import quantised
 from seqserve.training.networks import Classifier, parameter_count
 from seqserve.training.runner import Runner
@@ -39,9 +38,10 @@ from seqserve.training.tasks.sequences import (
     vocabulary_record,
     word_details,
 )
-from seqserve.training.tasks.task import Exportable, Task
+from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.tokenizer import word_spans, word_tokenizer
+from seqserve.training.tokenizers.sequences import word_spans, word_tokenizer
+from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 VALIDATION_FRACTION = 0.1

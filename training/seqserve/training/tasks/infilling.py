@@ -7,8 +7,6 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from seqserve.training import evaluate
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import InfillingConfig, ReadingLevel
 from seqserve.training.data.blanks import blank_places
 from seqserve.training.data.conllu import read_conllu
@@ -18,8 +16,9 @@ from seqserve.training.data.sequences import SequenceBatch, sequence_data
 from seqserve.training.data.tagged import CONLLU
 from seqserve.training.data.text import read_lines
 from seqserve.training.errors import DataError
+from seqserve.training.evaluation import evaluate
 from seqserve.training.export import infilling as export
-from seqserve.training.export.model import network_record
+from seqserve.training.export.model import Exportable, network_record
 from seqserve.training.int8 import quantised
 from seqserve.training.networks import Infiller, parameter_count
 from seqserve.training.runner import Runner
@@ -34,9 +33,10 @@ from seqserve.training.tasks.sequences import (
     sources,
     vocabulary_record,
 )
-from seqserve.training.tasks.task import Exportable, Task
+from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.tokenizer import word_spans, word_tokenizer
+from seqserve.training.tokenizers.sequences import word_spans, word_tokenizer
+from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 MASK = "<mask>"

@@ -14,28 +14,30 @@ from google.protobuf import json_format
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from seqserve.training import bptt, evaluate
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.config.language_model import TextLevel, Truncation
 from seqserve.training.data.corpus import TokenText, corpus, cut_pieces, token_text
 from seqserve.training.data.documents import Text, TextForm
 from seqserve.training.data.files import files
+from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.data.streams import NO_TARGET, Window
-from seqserve.training.diagnosis import Norms, gradient_norms
-from seqserve.training.distributed import WHOLE, Share, no_loss
 from seqserve.training.errors import DataError
+from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation.generate import Sampling, generate
 from seqserve.training.export import language_model as export
-from seqserve.training.export.model import network_record, state_specs
-from seqserve.training.generate import Sampling, generate
+from seqserve.training.export.model import Exportable, network_record, state_specs
 from seqserve.training.int8 import quantised
 from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
-from seqserve.training.record import data_source
 from seqserve.training.runner import Runner
-from seqserve.training.tasks.task import Exportable, Task
+from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.text_tokenizer import END, START, text_tokenizer, unknown_text_id
+from seqserve.training.tokenizers.text import END, START, text_tokenizer, unknown_text_id
+from seqserve.training.trainer import bptt
+from seqserve.training.trainer.checkpoint import Checkpoint
+from seqserve.training.trainer.diagnosis import Norms, gradient_norms
+from seqserve.training.trainer.distributed import no_loss
+from seqserve.training.trainer.record import data_source
 from seqserve.v1 import manifest_pb2
 
 VALIDATION_STREAMS = 32

@@ -16,17 +16,18 @@ from google.protobuf import json_format, struct_pb2
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from seqserve.training.arrays import IntArray
 from seqserve.training.config import ReadingLevel, SequenceConfig, WordsConfig
 from seqserve.training.data.sequences import SequenceBatch, SequenceData, batch_of, memberships
-from seqserve.training.data.streams import IntArray
-from seqserve.training.distributed import WHOLE, Share, no_loss
+from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.errors import DataError
-from seqserve.training.evaluate import Judgement
+from seqserve.training.evaluation.evaluate import Judgement
 from seqserve.training.networks import Spellings
 from seqserve.training.networks.words import WordFeatures, pair_numbers
-from seqserve.training.record import data_source
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.tokenizer import character_tokenizer, unknown_id, word_tokenizer
+from seqserve.training.tokenizers.sequences import character_tokenizer, unknown_id, word_tokenizer
+from seqserve.training.trainer.distributed import no_loss
+from seqserve.training.trainer.record import data_source
 from seqserve.v1 import manifest_pb2
 
 log = logging.getLogger(__name__)

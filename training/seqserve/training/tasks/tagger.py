@@ -7,21 +7,21 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from seqserve.training import crf, evaluate
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TaggerConfig
 from seqserve.training.data.conllu import Sentence
 from seqserve.training.data.files import files
+from seqserve.training.data.labels import scheme_of
 from seqserve.training.data.mentions import Mentions
 from seqserve.training.data.ratios import ratios_of_tokens
 from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
+from seqserve.training.evaluation import evaluate
 from seqserve.training.export import tagger as export
-from seqserve.training.export.model import network_record, state_specs
+from seqserve.training.export.model import Exportable, network_record, state_specs
 from seqserve.training.int8 import quantised
-from seqserve.training.labels import scheme_of
+from seqserve.training.layers import crf
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -40,8 +40,9 @@ from seqserve.training.tasks.sequences import (
     vocabulary_record,
     word_details,
 )
-from seqserve.training.tasks.task import Exportable, Task
+from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
+from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 

@@ -7,31 +7,15 @@ from typing import Generic, Protocol, TypeVar
 
 from tokenizers import Tokenizer
 
-from seqserve.training.checkpoint import Checkpoint
 from seqserve.training.config import TrainingConfig
-from seqserve.training.evaluate import Judgement
-from seqserve.training.export.model import ExportedModel
-from seqserve.training.export.parity import TorchRunner
-from seqserve.training.loop import Learner
+from seqserve.training.evaluation.evaluate import Judgement
+from seqserve.training.export.model import Exportable
 from seqserve.training.runner import Runner
+from seqserve.training.trainer.checkpoint import Checkpoint
+from seqserve.training.trainer.trainer import Learner
 from seqserve.v1 import manifest_pb2
 
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
-
-
-@dataclass(frozen=True)
-class Exportable:
-    """A checkpoint on its way to a servable.
-
-    Attributes:
-        model: the graph and its tensors.
-        reference: the trained network in torch.
-        manifest: what only the task knows of the manifest: task, network, vocabulary, labels, limits, generation.
-    """
-
-    model: ExportedModel
-    reference: TorchRunner
-    manifest: manifest_pb2.Manifest
 
 
 class TaskLearner(Learner, Protocol):

@@ -1,0 +1,1 @@
+"""The command line ``seqserve-train``: arguments, progress logs, and data inspection."""

@@ -1,0 +1,191 @@
+"""``seqserve-train``: train, export and evaluate from the command line."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from seqserve.training import run
+from seqserve.training.cli.arguments import add_fields, configure
+from seqserve.training.cli.inspect import inspect, show
+from seqserve.training.cli.logs import json_log, tensorboard_log
+from seqserve.training.config.file import read_config
+from seqserve.training.config.inspection import InspectionConfig
+from seqserve.training.config.optimisation import Precision
+from seqserve.training.errors import InterruptedRunError, TrainingError
+from seqserve.training.evaluation.quantization import QUALITY_LOSS_MAX, refuse_without_int8
+from seqserve.training.export.servable import refuse_model
+from seqserve.training.tasks.registry import TASKS
+from seqserve.training.trainer.distributed import speaks
+from seqserve.training.trainer.progress import Watcher, Watchers, bar
+
+PROGRAM = "seqserve-train"
+RUNS = Path("runs")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns: the exit status: 0, 1 for an error that is explained, 128 and the signal's number if one stopped it.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = parser().parse_args(given)
+    try:
+        if parsed.command == "data":
+            figures = inspect(configure(InspectionConfig, vars(parsed)))
+            print(json.dumps(figures, ensure_ascii=False, indent=1)) if parsed.json else show(
+                figures, Console(markup=False)
+            )
+        elif parsed.command == "export":
+            _written(
+                run.export(
+                    parsed.checkpoint,
+                    parsed.out,
+                    precision=parsed.precision and Precision(parsed.precision),
+                    data=parsed.data,
+                    quality_loss_max=parsed.quality_loss_max,
+                )
+            )
+        elif parsed.command == "evaluate":
+            judgement = run.evaluate(parsed.model, parsed.data)
+            for name, value in judgement.figures.items():
+                print(f"{name} {value:.6f}")
+            if parsed.confusion and judgement.confusion is not None:
+                print(f"\n{judgement.confusion.table()}")
+        else:
+            _train(parsed, shlex.join([PROGRAM, *given]))
+    except TrainingError as error:
+        _complain(str(error))
+        return 128 + error.asked_by if isinstance(error, InterruptedRunError) else 1
+    except ValidationError as error:  # a checkpoint's or a servable's; what is given here has been checked
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        _complain(f"the model was trained with settings that this version of seqserve does not have: {told}")
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    return 0
+
+
+def _train(parsed: argparse.Namespace, command: str) -> None:
+    """Train, and write the servable; of several processes the first speaks and writes."""
+    task = TASKS[parsed.command]
+    in_file = read_config(parsed.config, task.config) if parsed.config else {}
+    config = configure(task.config, vars(parsed), in_file, str(parsed.config))
+    if config.precision is not Precision.INT8:
+        refuse_without_int8((), parsed.quality_loss_max)
+    refuse_model(parsed.out)
+    folder: Path = parsed.run or RUNS / parsed.out.name
+
+    @contextmanager
+    def watching(steps: int) -> Generator[Watcher]:
+        with ExitStack() as stack:
+            watchers = [stack.enter_context(bar(Console(stderr=True), steps))]
+            if parsed.log_json:
+                watchers.append(stack.enter_context(json_log(parsed.log_json)))
+            if parsed.tensorboard:
+                watchers.append(stack.enter_context(tensorboard_log(parsed.tensorboard)))
+            yield Watchers(watchers)
+
+    checkpoint = run.train(
+        task,
+        config,
+        command=command,
+        folder=folder,
+        resume=parsed.resume,
+        diagnose=parsed.diagnose is not None,
+        watching=watching,
+        tell=_tell,
+    )
+    if speaks():
+        _written(run.export(checkpoint, parsed.out, quality_loss_max=parsed.quality_loss_max))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one command a task, with the fields of its configuration as flags; export; evaluate."""
+    top = argparse.ArgumentParser(prog=PROGRAM, description="Train recurrent models and write them as servables.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for task in TASKS.values():
+        command = commands.add_parser(task.name, help=task.summary, description=f"{task.summary}.", allow_abbrev=False)
+        command.add_argument(
+            "--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of."
+        )
+        command.add_argument(
+            "--run", type=Path, metavar="DIR", help="Folder of the checkpoints and the report. Default: runs/NAME."
+        )
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="Settings in YAML or TOML; those of the command line go before."
+        )
+        command.add_argument("--resume", action="store_true", help="Go on with the run in the folder.")
+        command.add_argument(
+            "--diagnose", choices=["gradients"], help="Follow gradients back in time at validations, into the report."
+        )
+        _add_quality_loss(command)
+        command.add_argument("--log-json", metavar="FILE", help="Add a line of JSON for every step; - is stdout.")
+        command.add_argument("--tensorboard", type=Path, metavar="DIR", help="Write TensorBoard's event files there.")
+        add_fields(command, task.config)
+    data = commands.add_parser("data", help="look at data before training").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    inspection = data.add_parser("inspect", help="counts, lengths, vocabulary coverage, labels", allow_abbrev=False)
+    inspection.add_argument("--json", action="store_true", help="Print JSON instead of tables.")
+    add_fields(inspection, InspectionConfig)
+    export = commands.add_parser("export", help="write a checkpoint as a servable, with the proof that it is equal")
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    export.add_argument("--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of.")
+    export.add_argument(
+        "--precision",
+        choices=[str(Precision.FP32), str(Precision.INT8)],
+        help="Numbers of the servable. Default: as the training was told.",
+    )
+    export.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="With int8: files to measure its price on. Default: what the model was validated on.",
+    )
+    _add_quality_loss(export)
+    evaluate = commands.add_parser("evaluate", help="figures of a checkpoint or a servable on data")
+    evaluate.add_argument("model", type=Path, metavar="CHECKPOINT|SERVABLE")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="Files of the task's kind. Default: what the model was validated on.",
+    )
+    evaluate.add_argument("--confusion", action="store_true", help="Also print which label was taken for which.")
+    return top
+
+
+def _add_quality_loss(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--quality-loss-max",
+        type=float,
+        metavar="VALUE",
+        help="With int8: loss of quality above which nothing is written: nats of a language model's loss, else a ratio"
+        f" of accuracy or F1. Default: {QUALITY_LOSS_MAX}.",
+    )
+
+
+def _tell(message: str) -> None:
+    if speaks():
+        _complain(message)
+
+
+def _complain(message: str) -> None:
+    """Of several processes each says what ended it: the first may be ended by another's error."""
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+
+
+def _written(servable: Path) -> None:
+    print(f"wrote {servable}")
