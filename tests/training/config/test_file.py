@@ -42,7 +42,7 @@ def test_every_unknown_key_is_an_error_that_names_the_nearest_known(tmp_path: Pa
     lines = str(error.value).splitlines()
     assert lines[0] == f"{path}: unknown setting 'hiden_size'; did you mean 'hidden_size'?"
     assert lines[1] == f"{path}: unknown setting 'learning_rat'; did you mean 'learning_rate'?"
-    assert lines[2] == f"{path}: unknown setting 'xyzzy'; --help has those of this task"
+    assert lines[2] == f"{path}: unknown setting 'xyzzy'; see --help for the settings of this task"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_every_unknown_key_is_an_error_that_names_the_nearest_known(tmp_path: Pa
         ("run.yaml", "a: [", "cannot be read as a configuration"),
         ("run.toml", "a = ", "cannot be read as a configuration"),
         ("run.yaml", "- a\n", "a configuration is a table of settings"),
-        ("run.json", "{}", r"is named \.yaml, \.yml or \.toml"),
+        ("run.json", "{}", r"must end in .yaml, .yml, or .toml"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:

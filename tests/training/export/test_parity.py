@@ -104,7 +104,7 @@ def test_tied_weights_are_exported_and_proven() -> None:
 
 
 def test_tied_weights_need_embeddings_as_wide_as_the_layers() -> None:
-    with pytest.raises(ValidationError, match="tied_weights: embedding_size 4 has to be hidden_size, 7"):
+    with pytest.raises(ValidationError, match="tied_weights: embedding_size 4 must equal hidden_size, 7"):
         a_language_model(tied_weights=True)
 
 

@@ -102,5 +102,5 @@ def test_fewer_documents_than_a_batch_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_bidirectional_model_is_refused_with_the_reason() -> None:
-    with pytest.raises(ValidationError, match="has read the very token that is to be predicted"):
+    with pytest.raises(ValidationError, match="the backward direction reads the token to"):
         LanguageModelConfig.model_validate({"data": ["a"], "bidirectional": True})

@@ -1,4 +1,4 @@
-"""The configuration of each task: one frozen model a task, which is also its command line and its file."""
+"""Configuration of the tasks: one frozen model per task, which also defines its flags and its file format."""
 
 from seqserve.training.config.classifier import ClassifierConfig, Pooling
 from seqserve.training.config.infilling import InfillingConfig

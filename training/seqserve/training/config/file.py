@@ -1,7 +1,7 @@
-"""Configurations as files: YAML or TOML in, YAML out.
+"""Configuration files: reads YAML and TOML, writes YAML.
 
-A file holds the fields of a task's configuration by their names; ``learning-rate`` is the same as ``learning_rate``.
-Paths in it are relative to the folder that the command runs in, as those on the command line are.
+A file contains the fields of a task's configuration by name; ``learning-rate`` equals ``learning_rate``. Paths are
+relative to the working directory, like those on the command line.
 """
 
 import difflib
@@ -16,13 +16,21 @@ import yaml
 from seqserve.training.config.training import TrainingConfig
 from seqserve.training.errors import ConfigError
 
-HEADER = "# The whole configuration of the run in this folder; --config takes it.\n"
+HEADER = "# Complete configuration of the run in this folder, for --config.\n"
 
 
 def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
-    """The settings in a file, by field; their values are checked when the configuration is built.
+    """Reads the settings of a file. Their values are validated when the configuration is built.
 
-    Raises: ConfigError if the file cannot be read, is neither YAML nor TOML, or has a key that ``model`` does not know.
+    Args:
+        path: YAML or TOML file, by its suffix.
+        model: Configuration whose fields are allowed.
+
+    Returns:
+        Values by field name.
+
+    Raises:
+        ConfigError: The file can't be read, is neither YAML nor TOML, or has a key that ``model`` doesn't have.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -31,12 +39,12 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
         elif path.suffix in (".yaml", ".yml"):
             content = yaml.safe_load(text)
         else:
-            raise ConfigError(f"{path}: a configuration file is named .yaml, .yml or .toml")
+            raise ConfigError(f"{path}: the name of a configuration file must end in .yaml, .yml, or .toml")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a configuration: {error.strerror or error}") from error
     except (UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        told = " ".join(str(error).split())  # of YAML it has several lines
-        raise ConfigError(f"{path}: cannot be read as a configuration: {told}") from error
+        reason = " ".join(str(error).split())  # YAML errors have several lines
+        raise ConfigError(f"{path}: cannot be read as a configuration: {reason}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a table of settings and their values")
     table = cast("dict[object, Any]", content)
@@ -47,14 +55,21 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
 
 
 def _unknown(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "; --help has those of this task")
+    similar = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"unknown setting {key!r}" + (
+        f"; did you mean {similar[0]!r}?" if similar else "; see --help for the settings of this task"
+    )
 
 
 def write_config(path: Path, config: TrainingConfig) -> None:
-    """Write the whole configuration, defaults included, as a file that ``read_config`` reads.
+    """Writes the complete configuration, including defaults, in the format of ``read_config``.
 
-    Raises: ConfigError if it cannot be written.
+    Args:
+        path: File to write; its folder is created.
+        config: The configuration.
+
+    Raises:
+        ConfigError: The file can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +80,16 @@ def write_config(path: Path, config: TrainingConfig) -> None:
 
 
 def differences(before: str, now: TrainingConfig, may_differ: Collection[str]) -> list[str]:
-    """What differs between a configuration as JSON and one of the same task, but for the fields in ``may_differ``."""
+    """Lists the differences between two configurations of the same task.
+
+    Args:
+        before: Earlier configuration as JSON.
+        now: Current configuration.
+        may_differ: Fields to ignore.
+
+    Returns:
+        One sentence per field that differs.
+    """
     old, new = json.loads(before), now.model_dump(mode="json")
     return [
         f"{name} was {old.get(name)} and is {new[name]} now"

@@ -1,4 +1,4 @@
-"""Settings that would do nothing: refused, for who gives one expects something of it."""
+"""Refuses settings that would have no effect, because whoever sets them expects one."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,13 @@ from pydantic import BaseModel
 
 
 class Only(NamedTuple):
-    """A setting, and the values of another one without which it does nothing."""
+    """A setting that has an effect only with certain values of another setting.
+
+    Attributes:
+        setting: Name of the setting.
+        other: Name of the setting that it depends on.
+        values: Values of ``other`` with which ``setting`` has an effect.
+    """
 
     setting: str
     other: str
@@ -14,9 +20,14 @@ class Only(NamedTuple):
 
 
 def refuse_idle(config: BaseModel, *rules: Only) -> None:
-    """Refuse a setting that is not as it is by default, and of no use as another one is.
+    """Refuses settings that differ from their defaults but have no effect.
 
-    Raises: ValueError naming both.
+    Args:
+        config: Configuration to check.
+        rules: Dependencies between its settings.
+
+    Raises:
+        ValueError: A setting has no effect; the message names it and the setting that it depends on.
     """
     for rule in rules:
         given, other = getattr(config, rule.setting), getattr(config, rule.other)

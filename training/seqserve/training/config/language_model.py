@@ -1,4 +1,4 @@
-"""The configuration of a language model."""
+"""Configuration of language models."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -12,7 +12,7 @@ BYTES = 256
 
 
 class TextLevel(StrEnum):
-    """What one token of a text is."""
+    """Unit of a token."""
 
     CHARACTER = "character"
     BYTE = "byte"
@@ -21,7 +21,7 @@ class TextLevel(StrEnum):
 
 
 class Truncation(StrEnum):
-    """Where gradients stop on their way back through time."""
+    """Where gradients through time stop."""
 
     REGULAR = "regular"
     RANDOM = "random"
@@ -29,58 +29,63 @@ class Truncation(StrEnum):
 
 
 class LanguageModelConfig(TrainingConfig, frozen=True):
-    """A language model, trained by truncated backpropagation through time with carried state."""
+    """Configuration of a language model, trained by truncated backpropagation through time with carried state."""
 
     FIGURES: ClassVar = ("loss", "perplexity", "bits_per_character")
 
     level: TextLevel = Field(
-        default=TextLevel.CHARACTER, description="What one token is; bpe: pieces of words, by byte-pair encoding."
+        default=TextLevel.CHARACTER, description="Unit of a token; bpe: pieces of words, by byte-pair encoding."
     )
     vocabulary_max: int = Field(
-        default=10_000, ge=3, description="Most tokens in the vocabulary of words or pieces, special ones included."
+        default=10_000, ge=3, description="Maximum size of a vocabulary of words or pieces, special tokens included."
     )
-    count_min: int = Field(default=1, ge=1, description="Occurrences from which a word is in the vocabulary.")
+    count_min: int = Field(default=1, ge=1, description="Minimum number of occurrences of a word in the vocabulary.")
     unknown_token: bool = Field(
-        default=False, description="Map unseen characters to a token instead of refusing them; words always do."
+        default=False,
+        description="Map unknown characters to a token instead of refusing them; unknown words always are.",
     )
-    start_token: bool = Field(default=False, description="Begin each document with a token of its own.")
-    end_token: bool = Field(default=False, description="End each document with a token of its own, which ends a text.")
-    lowercase: bool = Field(default=False, description="Read text in lower case.")
-    letters_only: bool = Field(default=False, description="Read everything that is no letter as one space.")
+    start_token: bool = Field(default=False, description="Start each document with a start token.")
+    end_token: bool = Field(
+        default=False, description="End each document with an end token, which ends a generated text."
+    )
+    lowercase: bool = Field(default=False, description="Convert text to lower case.")
+    letters_only: bool = Field(default=False, description="Replace everything except letters by one space.")
     characters_max: int | None = Field(
-        default=None, ge=2, description="Characters of the data that are used, from the beginning. Default: all."
+        default=None, ge=2, description="Maximum number of characters to use, from the beginning. Default: all."
     )
     documents: bool = Field(
-        default=False, description="Each file is a document of its own: no state is carried from one to the next."
+        default=False, description="Treat each file as a document: no state is carried from one to the next."
     )
     document_separator: str = Field(
-        default="", description="What stands between the documents of a file; the state ends there too."
+        default="", description="Separator between the documents of a file; the state is reset there too."
     )
-    batch_size: int = Field(default=64, ge=1, description="Streams that the text is cut into.")
-    window: int = Field(default=64, ge=1, description="Steps that gradients go back, or of one border to the next.")
+    batch_size: int = Field(default=64, ge=1, description="Number of streams that the text is split into.")
+    window: int = Field(default=64, ge=1, description="Number of steps between the borders where gradients may stop.")
     truncation: Truncation = Field(
         default=Truncation.REGULAR,
-        description="Where gradients stop: at every window's border, at some, or where streams begin.",
+        description="Where gradients stop: at the border of every window, of some, or at the start of a stream.",
     )
     cut: float = Field(
-        default=0.5, gt=0, le=1, description="Probability that gradients stop at a border of random truncation."
+        default=0.5, gt=0, le=1, description="Probability that gradients stop at a border, with random truncation."
     )
     validation_fraction: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Last part of the text, or of the documents, to validate on. Default: 0.1 without --validation.",
+        description="Last fraction of the text or the documents, for validation. Default: 0.1 if no --validation.",
     )
     tied_weights: bool = Field(
-        default=False, description="Score tokens with the weights of their embeddings, which are as wide as the layers."
+        default=False, description="Use the embeddings as output weights; requires embedding_size equal to hidden_size."
     )
     state_reset: float = Field(
         default=0.05,
         ge=0,
         le=1,
-        description="Probability that a stream starts from the initial state at a window.",
+        description="Probability that a stream is reset to the initial state at a window.",
     )
-    bidirectional: bool = Field(default=False, description="Refused: what is to be written cannot be read first.")
+    bidirectional: bool = Field(
+        default=False, description="Refused: a language model can't read the text that it generates."
+    )
 
     @model_validator(mode="after")
     def _one_source_of_validation(self) -> "LanguageModelConfig":
@@ -97,9 +102,9 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
     def _one_direction(self) -> "LanguageModelConfig":
         if self.bidirectional:
             raise ValueError(
-                "a language model cannot be bidirectional: in training the backward direction has read the very token"
-                " that is to be predicted, so the model learns to copy it; when it writes there is nothing to copy, and"
-                " 'time travellerererer' comes out. For blanks with text on both sides there is infilling"
+                "a language model cannot be bidirectional: in training the backward direction reads the token to"
+                " predict, so the model learns to copy it; in generation there is nothing to copy, and the model writes"
+                " 'time travellerererer'. To fill blanks with text on both sides, use infilling"
             )
         return self
 
@@ -107,7 +112,7 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
     def _widths_of_tied_weights(self) -> "LanguageModelConfig":
         if self.tied_weights and self.embedding_size != self.hidden_size:
             raise ValueError(
-                f"tied_weights: embedding_size {self.embedding_size} has to be hidden_size, {self.hidden_size}"
+                f"tied_weights: embedding_size {self.embedding_size} must equal hidden_size, {self.hidden_size}"
             )
         return self
 
@@ -115,6 +120,6 @@ class LanguageModelConfig(TrainingConfig, frozen=True):
     def _vocabulary_holds_bytes(self) -> "LanguageModelConfig":
         if self.level is TextLevel.BPE and self.vocabulary_max < BYTES + self.start_token + self.end_token:
             raise ValueError(
-                f"vocabulary_max: pieces are made of bytes, so bpe needs at least {BYTES} and the specials"
+                f"vocabulary_max: pieces consist of bytes, so bpe needs at least {BYTES} plus the special tokens"
             )
         return self

@@ -1,4 +1,4 @@
-"""What a recurrent network is made of, whatever it learns."""
+"""Configuration of the recurrent network, for all tasks."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from seqserve.training.config.idle import Only, refuse_idle
 
 
 class CellKind(StrEnum):
-    """Recurrent cells that can be trained and exported; docs/cells.md has their formulas."""
+    """Recurrent cells that can be trained and exported. For their formulas, see docs/cells.md."""
 
     RNN = "rnn"
     RNN_RELU = "rnn_relu"
@@ -24,21 +24,21 @@ class CellKind(StrEnum):
 
 
 class InputWeights(StrEnum):
-    """How weights of a layer's input are drawn at first."""
+    """Initialization of the input weights."""
 
     XAVIER = "xavier"
     UNIFORM = "uniform"
 
 
 class RecurrentWeights(StrEnum):
-    """How weights of a layer's own state are drawn at first."""
+    """Initialization of the recurrent weights."""
 
     ORTHOGONAL = "orthogonal"
     UNIFORM = "uniform"
 
 
 class Biases(StrEnum):
-    """How biases are drawn at first."""
+    """Initialization of the biases."""
 
     ZERO = "zero"
     UNIFORM = "uniform"
@@ -46,44 +46,48 @@ class Biases(StrEnum):
 
 UNGATED = (CellKind.RNN, CellKind.RNN_RELU)
 UNBOUNDED = {
-    CellKind.RNN_RELU: "a rectifier has no greatest value",
-    CellKind.SRU: "its output takes in the input as it is, and has no product of the state",
+    CellKind.RNN_RELU: "a rectifier is unbounded",
+    CellKind.SRU: "its output contains the input unchanged, which is unbounded",
 }
-"""Cells whose output may have any size, and why."""
+"""Cells with an unbounded output, and the reason."""
 
 
 class NetworkConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """The recurrent layers and what goes into them.
+    """Configuration of the recurrent layers and their input.
 
-    Uniform ``input_weights``, ``recurrent_weights`` and ``biases``, and a ``forget_bias`` of 0: torch's defaults.
+    The defaults of torch are uniform ``input_weights``, ``recurrent_weights``, and ``biases``, and ``forget_bias`` 0.
     """
 
     dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Part of activations dropped around and between layers."
+        default=0.1, ge=0, lt=1, description="Fraction of the activations to drop around and between layers."
     )
     cell: CellKind = Field(default=CellKind.LSTM, description="Recurrent cell.")
-    layers: int = Field(default=1, ge=1, description="Recurrent layers.")
-    hidden_size: int = Field(default=256, ge=1, description="Units of each layer and direction.")
-    embedding_size: int = Field(default=32, ge=1, description="Width of a token's embedding.")
+    layers: int = Field(default=1, ge=1, description="Number of recurrent layers.")
+    hidden_size: int = Field(default=256, ge=1, description="Number of units per layer and direction.")
+    embedding_size: int = Field(default=32, ge=1, description="Width of the token embeddings.")
     residual: bool = Field(default=False, description="Add the input of each layer above the first to its output.")
-    learned_initial_state: bool = Field(default=False, description="Learn the state that sequences start from.")
-    forget_bias: float = Field(default=1.0, description="First bias of the forget gate of LSTM cells.")
+    learned_initial_state: bool = Field(default=False, description="Learn the initial state of sequences.")
+    forget_bias: float = Field(default=1.0, description="Initial bias of the forget gate of LSTM cells.")
     chrono_span: int | None = Field(
-        default=None, ge=2, description="Longest dependency expected, in steps: gates are biased to remember so long."
+        default=None,
+        ge=2,
+        description="Longest expected dependency, in steps; initializes the biases of the gates accordingly.",
     )
     input_weights: InputWeights = Field(
         default=InputWeights.XAVIER,
-        description="First weights of inputs: Xavier's uniform, or uniform within 1/sqrt(hidden_size).",
+        description="Initial input weights: Xavier uniform, or uniform within 1/sqrt(hidden_size).",
     )
     recurrent_weights: RecurrentWeights = Field(
         default=RecurrentWeights.ORTHOGONAL,
-        description="First weights of states: orthogonal for each gate, or uniform within 1/sqrt(hidden_size).",
+        description="Initial recurrent weights: orthogonal per gate, or uniform within 1/sqrt(hidden_size).",
     )
     biases: Biases = Field(
-        default=Biases.ZERO, description="First biases: zero, or uniform within 1/sqrt(hidden_size)."
+        default=Biases.ZERO, description="Initial biases: zero, or uniform within 1/sqrt(hidden_size)."
     )
-    leak: float = Field(default=0.5, gt=0, lt=1, description="Part of the state that leaky units keep at each step.")
-    learned_leak: bool = Field(default=False, description="Learn the leak of each leaky unit, from --leak on.")
+    leak: float = Field(
+        default=0.5, gt=0, lt=1, description="Fraction of the state that leaky units keep at each step."
+    )
+    learned_leak: bool = Field(default=False, description="Learn the leak of each leaky unit, starting from --leak.")
 
     @model_validator(mode="after")
     def _a_gate_for_the_span(self) -> "NetworkConfig":

@@ -1,4 +1,4 @@
-"""How a network is trained, whatever it is and whatever it learns: steps, rates, limits, and where it all runs."""
+"""Configuration of the optimization, for all tasks: steps, rates, limits, and device."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from seqserve.training.config.idle import Only, refuse_idle
 
 
 class OptimizerKind(StrEnum):
-    """Rules by which a gradient changes the weights."""
+    """Optimizers."""
 
     ADAMW = "adamw"
     ADAM = "adam"
@@ -17,7 +17,7 @@ class OptimizerKind(StrEnum):
 
 
 class ScheduleKind(StrEnum):
-    """What becomes of the learning rate after the warm-up."""
+    """Schedules of the learning rate after the warmup."""
 
     COSINE = "cosine"
     LINEAR = "linear"
@@ -27,7 +27,7 @@ class ScheduleKind(StrEnum):
 
 
 class DeviceKind(StrEnum):
-    """Where the network lives; ``auto`` is CUDA where there is one."""
+    """Device of the network; ``auto`` is CUDA if available."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -35,7 +35,7 @@ class DeviceKind(StrEnum):
 
 
 class Precision(StrEnum):
-    """Numbers of the forward pass; weights and their changes are float32 always. int8 is for the servable alone."""
+    """Precision of the forward pass. Weights and their updates are always float32; int8 affects only the servable."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -44,52 +44,56 @@ class Precision(StrEnum):
 
 
 class OptimisationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How a network is trained, whatever it is and whatever it learns."""
+    """Configuration of the optimization."""
 
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything that is random.")
-    device: DeviceKind = Field(default=DeviceKind.AUTO, description="Where to train; auto: CUDA where there is one.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of all random numbers.")
+    device: DeviceKind = Field(default=DeviceKind.AUTO, description="Device; auto: CUDA if available.")
     precision: Precision = Field(
         default=Precision.FP32,
-        description="Numbers of the forward pass; bf16 and fp16 need CUDA. int8: train in fp32, serve in int8.",
+        description="Precision of the forward pass; bf16 and fp16 require CUDA. int8: train in fp32, serve in int8.",
     )
-    threads: int | None = Field(default=None, ge=1, description="Threads of torch; default: torch's own choice.")
-    epochs: int = Field(default=10, ge=1, description="Passes over the training data.")
-    optimizer: OptimizerKind = Field(default=OptimizerKind.ADAMW, description="Rule by which weights are changed.")
-    learning_rate: float = Field(default=2e-3, gt=0, description="Highest learning rate.")
+    threads: int | None = Field(default=None, ge=1, description="Number of torch threads. Default: torch decides.")
+    epochs: int = Field(default=10, ge=1, description="Number of passes over the training data.")
+    optimizer: OptimizerKind = Field(default=OptimizerKind.ADAMW, description="Optimizer.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Maximum learning rate.")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="Momentum of sgd and rmsprop.")
-    nesterov: bool = Field(default=False, description="Nesterov's form of sgd's momentum.")
+    nesterov: bool = Field(default=False, description="Use Nesterov momentum with sgd.")
     weight_decay: float = Field(
         default=0.01, ge=0, description="Weight decay of matrices (decoupled in adamw); never of embeddings and biases."
     )
     schedule: ScheduleKind = Field(
         default=ScheduleKind.COSINE,
-        description="Learning rate after the warm-up: cosine and linear fall to 0; step and plateau are multiplied.",
+        description="Schedule after the warmup: cosine, linear decay to 0; step, plateau multiply by decay_factor.",
     )
-    warmup: float = Field(default=0.02, ge=0, lt=1, description="Part of all steps in which the rate rises from 0.")
-    decay_factor: float = Field(default=0.5, gt=0, lt=1, description="What step and plateau multiply the rate by.")
+    warmup: float = Field(default=0.02, ge=0, lt=1, description="Fraction of all steps in which the rate rises from 0.")
+    decay_factor: float = Field(
+        default=0.5, gt=0, lt=1, description="Factor by which step and plateau multiply the rate."
+    )
     decay_epochs: int = Field(
-        default=5, ge=1, description="Epochs between two decays (step), or without a better validation (plateau)."
+        default=5, ge=1, description="Number of epochs between decays (step), or without a better validation (plateau)."
     )
     clip_norm: float = Field(
-        default=1.0, ge=0, description="Gradients with a greater norm are scaled down to it; 0 does not clip."
+        default=1.0, ge=0, description="Maximum norm of the gradients; larger ones are scaled down. 0: no clipping."
     )
     clip_value: float | None = Field(
-        default=None, gt=0, description="Elements of gradients are cut to at most this, before the norm is taken."
+        default=None, gt=0, description="Maximum absolute value of gradient elements, applied before the norm."
     )
-    accumulate: int = Field(default=1, ge=1, description="Batches whose gradients make one step.")
+    accumulate: int = Field(default=1, ge=1, description="Number of batches per step.")
     average: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Decay of a moving average of the weights, which is validated and kept in their place; 0: none.",
+        description="Decay of a moving average of the weights, which is validated and saved instead of them. 0: none.",
     )
-    best_metric: str = Field(default="loss", description="Figure that says which network is the best.")
-    validate_epochs: int = Field(default=1, ge=1, description="Epochs from one validation to the next.")
+    best_metric: str = Field(default="loss", description="Metric that selects the best network.")
+    validate_epochs: int = Field(default=1, ge=1, description="Number of epochs between validations.")
     patience: int | None = Field(
-        default=None, ge=1, description="Validations without a better one after which training ends."
+        default=None, ge=1, description="Number of validations without improvement after which training ends."
     )
     checkpoint_every: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints to resume from, besides those at validations."
+        default=None,
+        ge=1,
+        description="Number of steps between checkpoints for --resume, in addition to those at validations.",
     )
 
     @model_validator(mode="after")
@@ -103,5 +107,5 @@ class OptimisationConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
             Only("decay_epochs", "schedule", falling),
         )
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov is a form of momentum: give a momentum above 0")
+            raise ValueError("nesterov requires momentum: set momentum above 0")
         return self

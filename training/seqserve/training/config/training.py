@@ -1,7 +1,7 @@
-"""What every task needs to know: network, optimisation, data, and what is written about the result.
+"""Configuration that all tasks share: network, optimization, data, and metadata of the result.
 
-A field's name is its flag (``hidden_size`` is ``--hidden-size``), its description is the flag's help, and the whole is
-saved in the checkpoint and in the manifest.
+The name of a field is its flag (``hidden_size`` is ``--hidden-size``), and its description is the help text. The
+checkpoint and the manifest contain the complete configuration.
 """
 
 import codecs
@@ -15,22 +15,22 @@ from seqserve.training.config.optimisation import OptimisationConfig, Precision
 
 
 class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
-    """What every task needs to know: network, optimisation, data, and what is written about the result."""
+    """Configuration that all tasks share."""
 
     FIGURES: ClassVar[tuple[str, ...]] = ("loss",)
-    """What validations give, of which one decides."""
+    """Metrics of a validation; best_metric is one of them."""
 
     data: tuple[Path, ...] = Field(
         min_length=1,
-        description="Files, directories or patterns to train on; files named .gz are decompressed.",
+        description="Files, directories, or patterns for training; .gz files are decompressed.",
     )
-    validation: tuple[Path, ...] = Field(default=(), description="Files, directories or patterns to validate on.")
+    validation: tuple[Path, ...] = Field(default=(), description="Files, directories, or patterns for validation.")
     encoding: str = Field(default="utf-8", description="Encoding of the data files.")
-    batch_size: int = Field(default=32, ge=1, description="Rows of a batch.")
-    data_name: str = Field(default="", description="Name of the data, as people know it; default: the file names.")
-    data_license: str = Field(default="", description="Licence of the data, as an SPDX expression.")
-    license: str = Field(default="", description="Licence of the trained weights, as an SPDX expression.")
-    description: str = Field(default="", description="What the model is for, in a sentence.")
+    batch_size: int = Field(default=32, ge=1, description="Number of sequences per batch.")
+    data_name: str = Field(default="", description="Common name of the data. Default: the file names.")
+    data_license: str = Field(default="", description="License of the data, as an SPDX expression.")
+    license: str = Field(default="", description="License of the trained weights, as an SPDX expression.")
+    description: str = Field(default="", description="Purpose of the model, in one sentence.")
 
     @model_validator(mode="after")
     def _bounded_for_int8(self) -> "TrainingConfig":
@@ -45,7 +45,7 @@ class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
     @classmethod
     def _known_figure(cls, name: str) -> str:
         if name not in cls.FIGURES:
-            raise ValueError(f"this task has {', '.join(cls.FIGURES)}")
+            raise ValueError(f"must be one of {', '.join(cls.FIGURES)}")
         return name
 
     @field_validator("encoding")
@@ -54,4 +54,4 @@ class TrainingConfig(NetworkConfig, OptimisationConfig, frozen=True):
         try:
             return codecs.lookup(name).name
         except LookupError as error:
-            raise ValueError("no such encoding; utf-8, latin-1 and cp1252 are some that there are") from error
+            raise ValueError(f"unknown encoding {name!r}; examples: utf-8, latin-1, cp1252") from error
