@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest bench bench-quick soak proto proto-check settings clean
+.PHONY: help demo test lint types pytest bench bench-quick soak proto proto-check sync settings clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -19,6 +19,7 @@ lint: .venv/ready ## style of the code and of the contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-logo --no-cache
+	.venv/bin/python client/generate_sync.py --check
 	cd proto && ../.venv/bin/buf lint && ../.venv/bin/buf format --diff --exit-code
 
 types: .venv/ready ## mypy and pyright, both strict
@@ -44,6 +45,9 @@ proto: .venv-proto/ready ## regenerate the code of the contracts
 
 proto-check: .venv-proto/ready ## fail if the committed code of the contracts is not what they generate
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/check.sh
+
+sync: .venv/ready ## generate the blocking client from the asyncio client
+	.venv/bin/python client/generate_sync.py
 
 settings: .venv/ready ## write docs/settings.md from the settings
 	.venv/bin/python -m seqserve.server.settings_page docs/settings.md

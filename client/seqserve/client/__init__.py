@@ -13,39 +13,40 @@ for tests of code that uses the client. The command `seqserve` does the same fro
 """
 
 from seqserve.client._async.client import AsyncClient
-from seqserve.client._async.duplex_stream import AsyncDuplexStream, AsyncSource
-from seqserve.client._async.generation_stream import AsyncGenerationStream, GenerationStream
+from seqserve.client._async.duplex_stream import (
+    AsyncClassifyStream,
+    AsyncDuplexStream,
+    AsyncScoreStream,
+    AsyncTagStream,
+)
+from seqserve.client._async.generation_stream import AsyncGenerationStream
+from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._sync.client import Client
-from seqserve.client._sync.duplex_stream import DuplexStream
+from seqserve.client._sync.duplex_stream import ClassifyStream, DuplexStream, ScoreStream, TagStream
+from seqserve.client._sync.generation_stream import GenerationStream
 from seqserve.client._sync.session import Session, Sessions
-from seqserve.client._sync.transport import CHANNEL_OPTIONS
+from seqserve.client.core.channel import CHANNEL_OPTIONS
 from seqserve.client.core.classify_stream import (
-    AsyncClassifyStream,
     ClassifyFinished,
     ClassifyItem,
-    ClassifyStream,
     ClassifyStreamOptions,
 )
 from seqserve.client.core.generate_options import GenerateOptions, Prompt
 from seqserve.client.core.score_stream import (
-    AsyncScoreStream,
     ScoredToken,
     ScoreFinished,
     ScoreItem,
     ScorePiece,
-    ScoreStream,
     ScoreStreamOptions,
 )
 from seqserve.client.core.stream import FLUSH, SENTENCE_END, Mark, StreamEnd, StreamStarted
 from seqserve.client.core.tag_stream import (
-    AsyncTagStream,
     SentenceRule,
     TagFinality,
     TagFinished,
     TagItem,
     TagPiece,
-    TagStream,
     TagStreamOptions,
 )
 from seqserve.client.errors import (

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from seqserve.client import CHANNEL_OPTIONS, AsyncClient, Client, DeadlineError, UnavailableError, UnreachableError
-from seqserve.client._sync.transport import complete_address
+from seqserve.client.core.channel import complete_address
 from seqserve.client.testing import Failure, ScriptedServer, piece, score_characters, started, tag_words
 from seqserve.v1 import generation_pb2, tagging_pb2
 

@@ -1,4 +1,4 @@
-"""The calls of one client for asyncio: the counterpart of `calls`, with the same methods."""
+"""The calls of one client: its stubs, and the limits that apply where a call names none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import grpc.aio
+from grpc_health.v1 import health_pb2
 
-from seqserve.client._async.duplex_stream import AsyncDuplexStream, AsyncSource
+from seqserve.client._async.duplex_stream import AsyncDuplexStream
 from seqserve.client._async.generation_stream import AsyncGenerationStream
+from seqserve.client._async.input_pump import AsyncInputPump, AsyncSource
 from seqserve.client._async.messages import AsyncMessages
 from seqserve.client._async.transport import AsyncTransport
-from seqserve.client._sync.calls import no_one
-from seqserve.client._sync.transport import limit_or_none
+from seqserve.client.core.channel import limit_or_none
 from seqserve.client.core.resumption import Resumption
 from seqserve.client.core.retry_policy import RetryPolicy
 from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, check_source
 from seqserve.client.types.generation import GenerationFinished
+from seqserve.client.types.health import HEALTH_CHECK
 from seqserve.v1 import (
     classification_pb2_grpc,
     generation_pb2,
@@ -32,6 +34,10 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
+def no_one(finished: object) -> None:
+    """Nobody wants to know how a stream ended."""
+
+
 class AsyncCalls:
     """What a client and its sessions share."""
 
@@ -44,32 +50,45 @@ class AsyncCalls:
     @cached_property
     def generation(self) -> generation_pb2_grpc.GenerationServiceAsyncStub:
         """The stub of GenerationService."""
-        return generation_pb2_grpc.GenerationServiceStub(self.transport.channel)
+        return self.transport.bind(generation_pb2_grpc.GenerationServiceStub)
 
     @cached_property
     def tagging(self) -> tagging_pb2_grpc.TaggingServiceAsyncStub:
         """The stub of TaggingService."""
-        return tagging_pb2_grpc.TaggingServiceStub(self.transport.channel)
+        return self.transport.bind(tagging_pb2_grpc.TaggingServiceStub)
 
     @cached_property
     def classification(self) -> classification_pb2_grpc.ClassificationServiceAsyncStub:
         """The stub of ClassificationService."""
-        return classification_pb2_grpc.ClassificationServiceStub(self.transport.channel)
+        return self.transport.bind(classification_pb2_grpc.ClassificationServiceStub)
 
     @cached_property
     def infilling(self) -> infilling_pb2_grpc.InfillingServiceAsyncStub:
         """The stub of InfillingService."""
-        return infilling_pb2_grpc.InfillingServiceStub(self.transport.channel)
+        return self.transport.bind(infilling_pb2_grpc.InfillingServiceStub)
 
     @cached_property
     def sessions(self) -> session_pb2_grpc.SessionServiceAsyncStub:
         """The stub of SessionService."""
-        return session_pb2_grpc.SessionServiceStub(self.transport.channel)
+        return self.transport.bind(session_pb2_grpc.SessionServiceStub)
 
     @cached_property
     def models(self) -> model_pb2_grpc.ModelServiceAsyncStub:
         """The stub of ModelService."""
-        return model_pb2_grpc.ModelServiceStub(self.transport.channel)
+        return self.transport.bind(model_pb2_grpc.ModelServiceStub)
+
+    @cached_property
+    def health_check(
+        self,
+    ) -> grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]:
+        """The method Check of grpc.health.v1."""
+        return self.transport.bind(
+            lambda channel: channel.unary_unary(
+                HEALTH_CHECK,
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+        )
 
     async def call(
         self,
@@ -133,12 +152,21 @@ class AsyncCalls:
         timeout_s: float | None,
         on_finished: Callable[[FinishedT], None] = no_one,
     ) -> AsyncDuplexStream[PieceT, PartT, FinishedT]:
-        """A stream that a source feeds. Args: method: gives the method to call; else as `Calls.feed`."""
+        """A stream that a source feeds; it is not resumed, because the pieces of the source are not kept.
+
+        Args:
+            method: Returns the method to call.
+            codec: Messages and values of this kind of stream.
+            source: Where the pieces come from.
+            timeout_s: Longest wait for the server while it is its turn, in seconds. Default: the client's.
+            on_finished: Called with the final result.
+
+        Raises:
+            TypeError: The source is a single text.
+        """
         check_source(source)
-        read_timeout_s = self.limit_s(timeout_s)
-        return AsyncDuplexStream(
-            lambda: self.transport.converse(method(), read_timeout_s=read_timeout_s), codec, source, on_finished
-        )
+        pump = AsyncInputPump(self.transport, method, codec, source, self.limit_s(timeout_s))
+        return AsyncDuplexStream(pump, codec, on_finished)
 
     def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
         """How long a call is made again. Args: resume_s: Default: the client's."""

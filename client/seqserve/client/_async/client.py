@@ -1,4 +1,4 @@
-"""The client for asyncio: the counterpart of `client`, with the same methods."""
+"""The asyncio client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seqserve.client._async.methods.scoring import AsyncScoringMethods
 from seqserve.client._async.methods.tagging import AsyncTaggingMethods
 from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._async.transport import AsyncTransport
-from seqserve.client._sync.transport import TIMEOUT_S_DEFAULT
+from seqserve.client.core.channel import TIMEOUT_S_DEFAULT
 from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
@@ -31,8 +31,8 @@ class AsyncClient(
     >>> from seqserve.client import AsyncClient
     >>> async with AsyncClient("localhost:50051") as client:  # doctest: +SKIP
     ...     print(await client.generate("shakespeare-char", "ROMEO:", max_tokens=100, seed=1).text())
-    ...     for tag in (await client.tag("english-pos", "Time flies like an arrow.")).tags:
-    ...         print(tag.token, tag.label)
+    ...     tagged = await client.tag("english-pos", "Time flies like an arrow.")
+    ...     print([(tag.token, tag.label) for tag in tagged.tags])
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
     change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the

@@ -1,55 +1,57 @@
-"""A stream that is fed and read at once, for asyncio: the counterpart of `feed_stream`, with the same methods."""
+"""A stream that is fed and read at once.
+
+The call is made when the stream is first read. From then on the source is read as fast as the server takes its pieces,
+and the server takes them as fast as its answers are read: nothing accumulates in between. The call ends with the
+stream: at the end of the source, on ``cancel``, on leaving the ``async with`` block, on leaving the loop early, and
+when the source fails.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
 
-from seqserve.client._async.messages import AsyncConversation, self_was_cancelled
+from seqserve.client._async.input_pump import AsyncInputPump
+from seqserve.client._async.messages import AsyncMessages
+from seqserve.client.core.classify_stream import ClassifyFinished
+from seqserve.client.core.score_stream import ScoredToken, ScoreFinished, ScorePiece
 from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, StreamRecord, StreamStarted
+from seqserve.client.core.tag_stream import TagFinished, TagPiece
 from seqserve.client.errors import SeqserveError
-
-ItemT = TypeVar("ItemT")
-
-AsyncSource: TypeAlias = AsyncIterable[ItemT] | Iterable[ItemT]
-"""Where the pieces of a stream come from. A plain iterable is read in the event loop, so it must not wait."""
+from seqserve.client.types.classification import Classification
+from seqserve.client.types.tagging import Tag
 
 
 class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
-    """Answers to a source that is read as it goes, for asyncio; iterate for them one by one.
+    """Answers to a source that is read as it goes; iterate for them one by one.
 
     >>> async with client.stream_tag("english-pos", pieces_of_text) as stream:  # doctest: +SKIP
     ...     async for tag in stream:
     ...         print(tag.token, tag.label)
     ...     print(stream.finished.tokens)
 
-    The source is read in a task of its own, so it may wait: for input, or for the answers. One that waits when the
-    stream is left is cancelled.
+    The source is read in its own task, so it may wait: for input, or for the answers. A source that waits
+    when the stream is left is cancelled.
     """
 
     def __init__(
         self,
-        open_call: Callable[[], AsyncConversation[Any, Any]],
+        pump: AsyncInputPump,
         codec: StreamCodec[PieceT, PartT, FinishedT],
-        source: AsyncSource[object],
         on_finished: Callable[[FinishedT], None],
     ) -> None:
         """Made by the client's ``stream_`` methods.
 
         Args:
-            open_call: Makes the call.
-            codec: How it is spoken.
-            source: Where the pieces come from.
-            on_finished: Called with what the end told.
+            pump: Makes the call and sends the source into it.
+            codec: Values for the answers.
+            on_finished: Called with the final result.
         """
         super().__init__(codec, on_finished)
-        self._open_call = open_call
-        self._source = source
-        self._call: AsyncConversation[Any, Any] | None = None
-        self._sending: asyncio.Task[None] | None = None
+        self._pump = pump
+        self._messages: AsyncMessages[Any] | None = None
 
     async def start(self) -> StreamStarted:
         """Make the call and wait until it is admitted. Reading the stream does the same by itself.
@@ -79,12 +81,9 @@ class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
     def cancel(self) -> None:
         """End the stream on both sides; iteration ends. Once it has ended this does nothing."""
         self._cancelled = True
-        if (
-            self._sending is not None and not self._sending.cancelling()
-        ):  # twice would disturb what the source puts away
-            self._sending.cancel()
-        if self._call is not None:
-            self._call.cancel()
+        self._pump.cancel()
+        if self._messages is not None:
+            self._messages.cancel()
 
     def __aiter__(self) -> AsyncIterator[PartT]:
         """The answers one by one, as they come. Raises: as ``pieces``."""
@@ -98,8 +97,7 @@ class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.cancel()
-        if self._sending is not None:
-            await asyncio.wait((self._sending,))  # the source may have something to put away
+        await self._pump.close()
 
     async def _parts(self) -> AsyncIterator[PartT]:
         async with contextlib.aclosing(self._pieces()) as pieces:
@@ -118,42 +116,28 @@ class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
     async def _read(self) -> Any | None:
         if self._cancelled:
             return None
-        if self._call is None:
-            self._call = self._open_call()
-            self._sending = asyncio.create_task(self._send(self._call))
+        if self._messages is None:
+            self._messages = self._pump.open()
+            if self._cancelled:  # by another thread, which did not see the call yet
+                self._messages.cancel()
         try:
-            event = await self._call.read()
+            event = await self._messages.read()
         except SeqserveError:
             if self._finished is None:
                 raise
-            return None  # all has come; only the farewell was lost
-        self._tell_source_error()
+            return None  # everything was received; only the status of the call was lost
+        if self._pump.error is not None and not self._cancelled:
+            raise self._pump.error
         if event is None:
             self._end()
         return event
 
-    async def _send(self, call: AsyncConversation[Any, Any]) -> None:
-        """Say all of the source, in a task of its own; a call that has ended is the reader's to tell."""
-        try:
-            await call.write(self._codec.opening)
-            async with contextlib.aclosing(_each(self._source)) as items:
-                async for item in items:
-                    if not await call.write(self._codec.say(item)):
-                        return
-            await call.write(self._codec.ending)
-        except BaseException as error:
-            if self_was_cancelled():
-                raise
-            self._source_error = error  # whatever it is, the reader is told
-            call.cancel()
-        else:
-            await call.end_input()
 
+AsyncTagStream: TypeAlias = AsyncDuplexStream[TagPiece, Tag, TagFinished]
+"""A stream of tags."""
 
-async def _each(source: AsyncSource[object]) -> AsyncGenerator[object, None]:
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
+AsyncScoreStream: TypeAlias = AsyncDuplexStream[ScorePiece, ScoredToken, ScoreFinished]
+"""A stream of scores."""
+
+AsyncClassifyStream: TypeAlias = AsyncDuplexStream[Classification, Classification, ClassifyFinished]
+"""A stream of classifications."""

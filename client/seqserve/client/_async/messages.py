@@ -10,8 +10,8 @@ from typing import Any, Final, Generic, TypeVar
 import grpc
 import grpc.aio
 
-from seqserve.client._sync.messages import error_from_call, read_timeout_error
 from seqserve.client.core.retry_policy import answered
+from seqserve.client.core.status import error_from_call, read_timeout_error
 from seqserve.client.errors import CallCancelledError
 
 Request = TypeVar("Request")

@@ -1,20 +1,21 @@
-"""A session for asyncio: the counterpart of `session`, with the same methods."""
+"""A session: the memory of a sequence that stays on the server between requests."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
 from seqserve.client._async.calls import AsyncCalls
-from seqserve.client._async.duplex_stream import AsyncSource
+from seqserve.client._async.concurrency import run_in_thread
+from seqserve.client._async.duplex_stream import AsyncClassifyStream, AsyncScoreStream, AsyncTagStream
 from seqserve.client._async.generation_stream import AsyncGenerationStream
-from seqserve.client.core.classify_stream import AsyncClassifyStream, ClassifyItem, ClassifyStreamOptions
+from seqserve.client._async.input_pump import AsyncSource
+from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStreamOptions
 from seqserve.client.core.generate_options import GenerateOptions, Prompt
-from seqserve.client.core.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions
+from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions
 from seqserve.client.core.session_record import Opening, SessionRecord, write_snapshot
-from seqserve.client.core.tag_stream import AsyncTagStream, TagItem, TagStreamOptions
+from seqserve.client.core.tag_stream import TagItem, TagStreamOptions
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.types.answer import state_from_wire
 from seqserve.client.types.scoring import ScoreText, TextScore, text_scores_from_wire
@@ -218,11 +219,13 @@ class AsyncSession(SessionRecord):
     async def export(self, checkpoint: str | None = None) -> bytes:
         """The session as a snapshot. Args: checkpoint: As it was kept there. Default: as it is now."""
         request = session_pb2.ExportSessionRequest(session_id=self.id, checkpoint=checkpoint or "")
-        return (await self._calls.ask(self._calls.sessions.ExportSession, request)).snapshot
+        answer = await self._calls.ask(self._calls.sessions.ExportSession, request)
+        return answer.snapshot
 
     async def save(self, path: Path | str, checkpoint: str | None = None) -> None:
         """Write the session to a file, which only its owner may read. Raises: OSError if it cannot be written."""
-        await asyncio.to_thread(write_snapshot, Path(path), await self.export(checkpoint))
+        snapshot = await self.export(checkpoint)
+        await run_in_thread(write_snapshot, Path(path), snapshot)
 
     async def delete(self) -> None:
         """Forget it on the server. Raises: SessionNotFoundError if it is gone already."""
@@ -270,7 +273,8 @@ class AsyncSessions:
             SessionNotFoundError: if there is none of that id; SessionExpiredError if there was one.
         """
         request = session_pb2.GetSessionRequest(session_id=session_id)
-        return session_from_wire((await self._calls.ask(self._calls.sessions.GetSession, request)).session)
+        answer = await self._calls.ask(self._calls.sessions.GetSession, request)
+        return session_from_wire(answer.session)
 
     async def open(self, session_id: str) -> AsyncSession:
         """A session that is there; it stays at the end of a ``with`` block. Raises: as `get`."""
@@ -319,5 +323,5 @@ class AsyncSessions:
         self, path: Path | str, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
     ) -> AsyncSession:
         """As `restore`, of a file that `Session.save` wrote. Raises: also OSError if it cannot be read."""
-        snapshot = await asyncio.to_thread(Path(path).read_bytes)
+        snapshot = await run_in_thread(Path(path).read_bytes)
         return await self.restore(snapshot, session_id, ttl_s=ttl_s, keep=keep)

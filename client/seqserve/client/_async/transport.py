@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
 from seqserve.client._async.messages import AsyncConversation, AsyncMessages, ended_error, self_was_cancelled
-from seqserve.client._sync.messages import error_from_call
-from seqserve.client._sync.transport import (
+from seqserve.client.core.channel import (
     CHANNEL_OPTIONS,
     complete_address,
     metadata_of,
 )
 from seqserve.client.core.retry_policy import RetryPolicy, answered
+from seqserve.client.core.status import error_from_call
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+Stub = TypeVar("Stub")
 
 
 class AsyncTransport:
@@ -35,17 +37,19 @@ class AsyncTransport:
         self._closed = False
         self._pauses: set[asyncio.Event] = set()
 
-    @property
-    def channel(self) -> grpc.aio.Channel:
-        """The channel, opened now if it was not.
+    def bind(self, make: Callable[[grpc.aio.Channel], Stub]) -> Stub:
+        """A stub, or one method, of the channel, which is opened now if it was not.
+
+        Args:
+            make: Makes it.
 
         Raises:
-            RuntimeError: if the client is closed.
+            RuntimeError: The client is closed.
         """
         self._require_open()
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.target, CHANNEL_OPTIONS)
-        return self._channel
+        return make(self._channel)
 
     async def call(
         self,

@@ -5,31 +5,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 import grpc
 
 from seqserve.client.core.retry_policy import answered
-from seqserve.client.core.status import error_from_status
-from seqserve.client.errors import DeadlineError, SeqserveError
+from seqserve.client.core.status import error_from_call, read_timeout_error
 
-Request = TypeVar("Request")
 Response = TypeVar("Response")
 Response_co = TypeVar("Response_co", covariant=True)
-
-
-def read_timeout_error(target: str, limit_s: float) -> DeadlineError:
-    """The exception for a stream on which no message came within its time-out."""
-    return DeadlineError(f"{target} sent nothing for {limit_s:g} s (timeout_s)", code=grpc.StatusCode.DEADLINE_EXCEEDED)
-
-
-def error_from_call(error: grpc.RpcError, *, target: str, deadline_s: float | None) -> SeqserveError:
-    """The client's exception for one of grpc's, blocking or not."""
-    trailing_metadata: Any = error.trailing_metadata()  # pairs in two types of grpc's, or None
-    return error_from_status(
-        error.code(), error.details() or "", trailing_metadata or (), target=target, deadline_s=deadline_s
-    )
 
 
 class ResponseStream(Protocol[Response_co]):
@@ -91,23 +76,6 @@ class ReadTimeoutWatch:
                 self.expired = True
                 self._cancel()
                 return
-
-
-class TurnTracker:
-    """Whose turn it is in a stream of both ways: the server's until its first message, and after the caller's last."""
-
-    def __init__(self) -> None:
-        self.answered = False
-        self._ended_s: float | None = None
-
-    def note_end(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """The same requests."""
-        yield from requests
-        self._ended_s = time.monotonic()
-
-    def server_turn_since_s(self) -> float | None:
-        """Since when it is the server's turn; None while it is the caller's."""
-        return self._ended_s if self.answered else -math.inf
 
 
 class Messages(Generic[Response]):

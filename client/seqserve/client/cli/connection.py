@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Final
 
-from seqserve.client._sync.transport import PORT_DEFAULT, TIMEOUT_S_DEFAULT
+from seqserve.client.core.channel import PORT_DEFAULT, TIMEOUT_S_DEFAULT
 
 SERVER_VARIABLE: Final = "SEQSERVE_SERVER"
 """Environment variable with the default of --server."""

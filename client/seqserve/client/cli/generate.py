@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Final, cast
 
-from seqserve.client._async.generation_stream import GenerationStream
 from seqserve.client._sync.client import Client
+from seqserve.client._sync.generation_stream import GenerationStream
 from seqserve.client.cli.output import complain, print_json
 from seqserve.client.core.generate_options import GenerateOptions
 from seqserve.client.types.generation import FinishReason

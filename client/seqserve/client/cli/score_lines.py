@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from seqserve.client._sync.client import Client
+from seqserve.client._sync.duplex_stream import ScoreStream
 from seqserve.client.cli.lines import Line, Lines, standard_input
 from seqserve.client.cli.output import print_json
-from seqserve.client.core.score_stream import ScoredToken, ScoreStream
+from seqserve.client.core.score_stream import ScoredToken
 
 _HIGHLIGHTED: Final = 3  # tokens of a line
 _NO_SURPRISE: Final = "-"  # of a line whose only token begins the text

@@ -13,9 +13,10 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from seqserve.client._sync.client import Client
+from seqserve.client._sync.duplex_stream import TagStream
 from seqserve.client.cli.lines import Line, Lines, standard_input
 from seqserve.client.cli.output import print_json
-from seqserve.client.core.tag_stream import SentenceRule, TagPiece, TagStream
+from seqserve.client.core.tag_stream import SentenceRule, TagPiece
 from seqserve.client.types.tagging import Tag, TagSpan
 
 SENTENCE_RULES: Final = {

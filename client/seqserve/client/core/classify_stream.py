@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncDuplexStream
-from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client.core.stream import Flush, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
 from seqserve.client.types.classification import Classification, classification_from_wire
@@ -48,10 +46,6 @@ class ClassifyFinished:
     reason: StreamEnd
     state: StateResult
     timing: Timing
-
-
-ClassifyStream: TypeAlias = DuplexStream[Classification, Classification, ClassifyFinished]
-AsyncClassifyStream: TypeAlias = AsyncDuplexStream[Classification, Classification, ClassifyFinished]
 
 
 def classify_codec(

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncDuplexStream
-from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client.core.stream import Flush, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.errors import ProtocolError
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
@@ -78,9 +76,6 @@ class ScoreFinished:
 
 ScorePiece: TypeAlias = tuple[ScoredToken, ...]
 """Scores that came together."""
-
-ScoreStream: TypeAlias = DuplexStream[ScorePiece, ScoredToken, ScoreFinished]
-AsyncScoreStream: TypeAlias = AsyncDuplexStream[ScorePiece, ScoredToken, ScoreFinished]
 
 
 def score_codec(

@@ -8,7 +8,7 @@ that a newer server's reasons still land on the right branch of the tree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -161,3 +161,18 @@ def _error_without_reason(
 def _nobody_answered(details: str) -> bool:
     """Whether gRPC's words for UNAVAILABLE mean that no connection was ever made (it has no code for that)."""
     return any(words in details.lower() for words in ("failed to connect", "name resolution", "dns resolution"))
+
+
+def read_timeout_error(target: str, limit_s: float) -> errors.DeadlineError:
+    """The exception for a stream on which no message came within its time-out."""
+    return errors.DeadlineError(
+        f"{target} sent nothing for {limit_s:g} s (timeout_s)", code=grpc.StatusCode.DEADLINE_EXCEEDED
+    )
+
+
+def error_from_call(error: grpc.RpcError, *, target: str, deadline_s: float | None) -> SeqserveError:
+    """The client's exception for one of grpc's, blocking or not."""
+    trailing_metadata: Any = error.trailing_metadata()  # pairs in two types of grpc's, or None
+    return error_from_status(
+        error.code(), error.details() or "", trailing_metadata or (), target=target, deadline_s=deadline_s
+    )

@@ -174,7 +174,6 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
         self._finished: FinishedT | None = None
         self._iterated = False
         self._cancelled = False
-        self._source_error: BaseException | None = None
 
     @property
     def started(self) -> StreamStarted:
@@ -220,11 +219,6 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
         """The call has ended; it may only do so after the finish message, or because it was cancelled here."""
         if self._finished is None and not self._cancelled:
             raise ProtocolError("the server ended the stream without saying how it ended")
-
-    def _tell_source_error(self) -> None:
-        """Raise what the source raised; the call was ended for it."""
-        if self._source_error is not None and not self._cancelled:
-            raise self._source_error
 
     def _begin_iteration(self) -> None:
         if self._iterated:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, TypedDict, Unpack
 
-from seqserve.client._async.duplex_stream import AsyncDuplexStream
-from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client.core.stream import Mark, StreamCodec, StreamEnd, check_options, stream_end
 from seqserve.client.types.answer import StateResult, Timing, model_ref, state_from_wire, timing_from_wire
 from seqserve.client.types.sessions import carried_state, duration
@@ -113,10 +111,6 @@ class TagFinished:
     reason: StreamEnd
     state: StateResult
     timing: Timing
-
-
-TagStream: TypeAlias = DuplexStream[TagPiece, Tag, TagFinished]
-AsyncTagStream: TypeAlias = AsyncDuplexStream[TagPiece, Tag, TagFinished]
 
 
 def tag_codec(

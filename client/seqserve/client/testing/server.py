@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf import message as protobuf
 from grpc_health.v1 import health_pb2
 
-from seqserve.client._sync.transport import PRINCIPAL_KEY
+from seqserve.client.core.channel import PRINCIPAL_KEY
 from seqserve.client.testing.failure import Context, Failure
 from seqserve.client.testing.scripts import (
     classify_texts,

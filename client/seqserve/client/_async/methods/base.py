@@ -1,4 +1,4 @@
-"""The methods of a client for asyncio: the counterpart of `methods`, with the same ones."""
+"""What the methods of a client share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from seqserve.client._async.calls import AsyncCalls
 
 
 class AsyncMethods:
-    """What the methods of an asyncio client go by."""
+    """Base of the groups of methods."""
 
     def __init__(self, calls: AsyncCalls) -> None:
         self._calls = calls

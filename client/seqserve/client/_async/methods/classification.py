@@ -1,14 +1,14 @@
-"""For asyncio: what a text is."""
+"""Classify texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Unpack, overload
 
-from seqserve.client._async.duplex_stream import AsyncSource
+from seqserve.client._async.duplex_stream import AsyncClassifyStream
+from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
 from seqserve.client.core.classify_stream import (
-    AsyncClassifyStream,
     ClassifyItem,
     ClassifyStreamOptions,
     classify_codec,

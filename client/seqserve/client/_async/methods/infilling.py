@@ -1,4 +1,4 @@
-"""For asyncio: what may stand in a blank."""
+"""Fill blanks."""
 
 from __future__ import annotations
 

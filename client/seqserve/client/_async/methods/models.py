@@ -1,4 +1,4 @@
-"""For asyncio: what a server has, and whether it serves."""
+"""List models and check health."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from grpc_health.v1 import health_pb2
 from seqserve.client._async.methods.base import AsyncMethods
 from seqserve.client.errors import NotFoundError
 from seqserve.client.types.answer import model_ref
-from seqserve.client.types.health import HEALTH_CHECK, HealthStatus, health_from_wire
+from seqserve.client.types.health import HealthStatus, health_from_wire
 from seqserve.client.types.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
 from seqserve.v1 import model_pb2
 
@@ -58,13 +58,8 @@ class AsyncModelMethods(AsyncMethods):
             UnreachableError: if no server answers.
             SeqserveError: if the call failed otherwise.
         """
-        check = self._calls.transport.channel.unary_unary(
-            HEALTH_CHECK,
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            return health_from_wire(await self._calls.call(check, request, timeout_s))
+            return health_from_wire(await self._calls.call(self._calls.health_check, request, timeout_s))
         except NotFoundError:  # how grpc.health.v1 says it
             return HealthStatus.SERVICE_UNKNOWN

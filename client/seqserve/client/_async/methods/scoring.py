@@ -1,13 +1,14 @@
-"""For asyncio: how likely a model finds what it is given."""
+"""Score texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Unpack, overload
 
-from seqserve.client._async.duplex_stream import AsyncSource
+from seqserve.client._async.duplex_stream import AsyncScoreStream
+from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
-from seqserve.client.core.score_stream import AsyncScoreStream, ScoreItem, ScoreStreamOptions, score_codec
+from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions, score_codec
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
 

@@ -1,13 +1,14 @@
-"""For asyncio: a label for every token."""
+"""Tag texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Unpack, overload
 
-from seqserve.client._async.duplex_stream import AsyncSource
+from seqserve.client._async.duplex_stream import AsyncTagStream
+from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
-from seqserve.client.core.tag_stream import AsyncTagStream, TagItem, TagStreamOptions, tag_codec
+from seqserve.client.core.tag_stream import TagItem, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 
 
