@@ -145,3 +145,22 @@ def test_the_deadline_counts_over_all_attempts() -> None:
     clock.now_s += 7.0
     assert resumption.left_s() == 0.0
     assert Resumption(generate_request("m"), RetryPolicy(1.0)).left_s() is None
+
+
+def test_a_session_is_resumed_at_the_position_where_the_generation_began() -> None:
+    """The fence: a session that somebody else has advanced meanwhile refuses the rest."""
+    request = generate_request("m", "text")
+    request.state.session_id = "one"
+    resumption = Resumption(request, RetryPolicy(30.0))
+    assert not resumption.request.state.HasField("expected_position")
+    servable = Servable("m", 3, "0")
+    resumption.started(GenerationStarted(servable, 7, prompt_tokens=5, position=12, prompt_logprobs=()))
+    assert resumption.request.state.expected_position == 7
+    assert not resumption.request.model.HasField("version"), "the session knows its version"
+
+
+def test_without_a_state_the_version_that_began_is_asked_for_again() -> None:
+    resumption = Resumption(generate_request("m", "text"), RetryPolicy(30.0))
+    resumption.started(started(version=3))
+    assert resumption.request.model.version == 3
+    assert not resumption.request.HasField("state")

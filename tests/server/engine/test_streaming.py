@@ -325,3 +325,15 @@ def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:
         held = [value for value in vars(feeder.stream.sequence).values() if hasattr(value, "__len__")]
         assert max(map(len, held), default=0) <= 32  # its state, of 2 x 8 units
         assert feeder.stream.sequence.fed == 5000
+
+
+def test_flushes_are_answered_in_the_order_in_which_they_were_asked_for(tiny: LoadedModel) -> None:
+    rig = FeedRig(tiny)
+    feeder = rig.open(StepStreamRequest())
+    for tokens in ([1, 2], [3, 4, 5]):
+        feeder.give(tokens)
+        feeder.stream.flush()
+        feeder.end_sentence()  # each sentence is a run of its own
+    rig.run()
+    assert [steps.first for steps in feeder.steps if steps.provisional] == [2, 5]
+    assert feeder.check(tiny.oracle) == 5

@@ -172,3 +172,21 @@ async def test_a_store_that_is_closed_keeps_nobody_waiting(tmp_path: Path) -> No
     await store.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
         await store.create(a_record())
+
+
+async def test_a_lease_whose_takeover_fails_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(tmp_path / "sessions.db", grace_s=10.0)
+    record, _ = await store.create(a_record())
+    first = await store.acquire(record.key, "request")
+
+    async def fails(change: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store._commits, "run", fails)
+        with pytest.raises(StoreUnavailableError):
+            await store.acquire(record.key, "request")  # the same request once more takes its lease over
+    again = await store.acquire(record.key, "another")
+    assert again.fence > first.fence
+    assert (await store.write(replace(record, position=2), again)).position == 2
+    await store.close()

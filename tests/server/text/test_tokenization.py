@@ -243,3 +243,16 @@ def test_a_text_far_over_the_limit_is_refused_before_it_is_cut(words: Tokenizati
 def test_counting_first_refuses_nothing_that_fits(words: Tokenization, text: str) -> None:
     tokens = words.tokenize_text(text, "text").tokens
     assert words.tokenize_text(text, "text", len(tokens)).tokens == tokens
+
+
+def test_added_tokens_are_found_in_texts_of_characters(tmp_path: Path) -> None:
+    tokenizer = character_tokenizer("ab<s>")
+    tokenizer.add_special_tokens(["<s>"])
+    vocabulary = pb.Vocabulary(level=pb.TOKEN_LEVEL_CHARACTER, size=tokenizer.get_vocab_size())
+    taken = tokenization(tmp_path, tokenizer, vocabulary)
+    added = tokenizer.token_to_id("<s>")
+    assert taken.encode_ids("a<s>b<", "text") == [
+        *(tokenizer.token_to_id(c) for c in "a"),
+        added,
+        *tokenizer.encode("b<").ids,
+    ]

@@ -85,3 +85,28 @@ def test_what_is_forbidden_is_not_learned_and_stays_forbidden() -> None:
     assert chain.transitions.grad[other, inside] == 0
     assert chain.transitions.grad[inside, other] == 1
     assert chain().transitions_LL[other, inside] == crf.FORBIDDEN
+
+
+def test_without_constraints_no_label_and_no_pair_is_forbidden() -> None:
+    """Else a scheme that only looks like BIO would lose labels it may begin or end with."""
+    network = crf.LinearChain(LABELS, constrained=False)
+    chain = network()
+    for scores, learned in zip(chain, (network.start, network.transitions, network.end), strict=True):
+        assert torch.equal(scores, learned)
+        assert bool((scores > crf.FORBIDDEN).all())
+
+
+@pytest.mark.parametrize(
+    ("labels", "never_first", "never_last"),
+    [
+        (["O", "B-A", "I-A"], {"I-A"}, set()),
+        (["O", "B-A", "I-A", "E-A", "S-A"], {"I-A", "E-A"}, {"B-A", "I-A"}),
+    ],
+    ids=["BIO", "BIOES"],
+)
+def test_constraints_forbid_what_the_scheme_does_at_both_ends(
+    labels: list[str], never_first: set[str], never_last: set[str]
+) -> None:
+    chain = crf.LinearChain(labels, constrained=True)()
+    assert {label for label, score in zip(labels, chain.start_L, strict=True) if score == crf.FORBIDDEN} == never_first
+    assert {label for label, score in zip(labels, chain.end_L, strict=True) if score == crf.FORBIDDEN} == never_last
