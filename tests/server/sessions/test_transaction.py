@@ -289,8 +289,8 @@ async def test_what_the_store_has_damaged_is_said_to_be_lost(at: Rooms) -> None:
 async def test_a_snapshot_or_a_new_sequence_at_another_position_is_refused(at: Rooms, position: int) -> None:
     result = await request(at, StateSpec(destination=Destination.SNAPSHOT), 1, 2, 3)
     inline = StateSpec(snapshot=result.snapshot, destination=Destination.SNAPSHOT)
-    with pytest.raises(PositionMismatchError, match=f"at position 3, not at {position}"):
+    with pytest.raises(PositionMismatchError, match=f"is {position}, but the state is at position 3"):
         await request(at, replace(inline, expected_position=position), 4)
     assert (await request(at, replace(inline, expected_position=3), 4)).position == 4
-    with pytest.raises(PositionMismatchError, match="at position 0, not at 1"):
+    with pytest.raises(PositionMismatchError, match="is 1, but the state is at position 0"):
         await request(at, StateSpec(expected_position=1), 4)
