@@ -229,7 +229,7 @@ async def test_a_taken_port_is_a_clear_error(root: Path) -> None:
 )
 async def test_cuda_where_it_is_not_installed_says_what_to_install(made: MadeRepository) -> None:
     said = await fails("--models", made.root, "--listen", "127.0.0.1:0", "--provider", "cuda")
-    assert said.startswith("seqserve-server: provider 'cuda' was asked for, but this ONNX Runtime ")
+    assert said.startswith("seqserve-server: provider 'cuda' is required, but this ONNX Runtime ")
     assert "pip install onnxruntime-gpu" in said
 
 
@@ -237,7 +237,11 @@ async def test_cuda_where_it_is_not_installed_says_what_to_install(made: MadeRep
     ("arguments", "said"),
     [
         ((), "seqserve-server: setting models is missing: give --models, or SEQSERVE_MODELS\n"),
-        (("--models", "/nowhere"), "seqserve-server: the model repository /nowhere is not a folder\n"),
+        (
+            ("--models", "/nowhere"),
+            "seqserve-server: the model repository /nowhere is not a folder; "
+            "expected a folder of servables, DIR/MODEL/VERSION/\n",
+        ),
         (("--models", "/", "--config", "/nowhere.toml"), "seqserve-server: there is no settings file /nowhere.toml\n"),
         (
             ("--models", "/", "--listen", "localhost:70000"),

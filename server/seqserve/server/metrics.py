@@ -1,4 +1,4 @@
-"""What a server tells a Prometheus: all names in one place, read from the engines when they are asked for."""
+"""Prometheus metrics, all in one place. They are read from the engines and the store when they are scraped."""
 
 from __future__ import annotations
 
@@ -18,37 +18,46 @@ from seqserve.server.stores import InstrumentedStore
 _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], int]]] = {
     "seqserve_requests": ("Requests admitted.", lambda counts: counts.requests),
     "seqserve_refused_requests": ("Requests refused because the queue was full.", lambda counts: counts.refused),
-    "seqserve_decode_steps": ("Runs of the graph that gave one token a row.", lambda counts: counts.decode_steps),
-    "seqserve_prefill_steps": ("Runs of the graph over known inputs.", lambda counts: counts.prefill_steps),
+    "seqserve_decode_steps": (
+        "Runs of the graph with one step for each sequence of the decode batch.",
+        lambda counts: counts.decode_steps,
+    ),
+    "seqserve_prefill_steps": ("Prefill runs of the graph.", lambda counts: counts.prefill_steps),
     "seqserve_generated_tokens": ("Tokens generated.", lambda counts: counts.generated_tokens),
     "seqserve_prefill_padded_tokens": (
-        "Steps times rows of these runs: what is more than the steps consumed is padding.",
+        "Steps times sequences of the prefill runs, including padding.",
         lambda counts: counts.prefill_padded_tokens,
     ),
-    "seqserve_prefill_tokens": ("Known steps consumed in runs of their own.", lambda counts: counts.prefill_tokens),
+    "seqserve_prefill_tokens": (
+        "Tokens consumed in prefill runs, without padding.",
+        lambda counts: counts.prefill_tokens,
+    ),
     "seqserve_failed_steps": ("Runs of the graph that failed.", lambda counts: counts.failed_steps),
-    "seqserve_prefix_hits": ("Prompts whose beginning was in the prefix cache.", lambda counts: counts.prefix_hits),
-    "seqserve_prefix_misses": ("Prompts whose beginning was not.", lambda counts: counts.prefix_misses),
-    "seqserve_prefix_hit_tokens": ("Prompt tokens that were not read again.", lambda counts: counts.prefix_hit_tokens),
+    "seqserve_prefix_hits": ("Prompts with a prefix in the prefix cache.", lambda counts: counts.prefix_hits),
+    "seqserve_prefix_misses": ("Prompts without a prefix in the prefix cache.", lambda counts: counts.prefix_misses),
+    "seqserve_prefix_hit_tokens": (
+        "Prompt tokens that the prefix cache saved.",
+        lambda counts: counts.prefix_hit_tokens,
+    ),
 }
 
 _GAUGES: dict[str, tuple[str, Callable[[EngineStats], int]]] = {
-    "seqserve_waiting_sequences": ("Sequences in line.", lambda counts: counts.waiting),
-    "seqserve_prefilling_sequences": ("Sequences whose inputs are being read.", lambda counts: counts.prefilling),
-    "seqserve_decoding_sequences": ("Sequences in the decoding batch.", lambda counts: counts.decoding),
-    "seqserve_paused_sequences": ("Sequences whose readers lag behind.", lambda counts: counts.paused),
-    "seqserve_open_streams": ("Client streams that are open, resting ones too.", lambda counts: counts.open_streams),
+    "seqserve_waiting_sequences": ("Sequences in the queue.", lambda counts: counts.waiting),
+    "seqserve_prefilling_sequences": ("Sequences in prefill.", lambda counts: counts.prefilling),
+    "seqserve_decoding_sequences": ("Sequences in the decode batch.", lambda counts: counts.decoding),
+    "seqserve_paused_sequences": ("Sequences that wait for their callers to read.", lambda counts: counts.paused),
+    "seqserve_open_streams": ("Open client streams, including idle ones.", lambda counts: counts.open_streams),
 }
 
 
 class EngineCollector(Collector):
-    """Metrics of every model that serves, labelled with model and version."""
+    """Metrics of all loaded versions, labelled with model and version."""
 
     def __init__(self, entries: Callable[[], list[Entry]]) -> None:
         self._entries = entries
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Yields the current values."""
         serving = [(entry, entry.model.engine.stats()) for entry in self._entries() if entry.model is not None]
         labels = ["model", "version"]
         for kinds, family in ((_COUNTERS, CounterMetricFamily), (_GAUGES, GaugeMetricFamily)):
@@ -58,7 +67,7 @@ class EngineCollector(Collector):
                     metric.add_metric([entry.name, str(entry.version)], read(counts))
                 yield metric
         ready = GaugeMetricFamily(
-            "seqserve_model_ready", "1 if the version takes requests, 0 if it does not.", labels=labels
+            "seqserve_model_ready", "1 if the version takes requests, otherwise 0.", labels=labels
         )
         for entry in self._entries():
             ready.add_metric([entry.name, str(entry.version)], entry.state is EntryState.READY)
@@ -67,37 +76,40 @@ class EngineCollector(Collector):
 
 _SESSION_COUNTERS: dict[str, tuple[str, Callable[[SessionMaintenance], int]]] = {
     "seqserve_sessions_created": (
-        "Sessions created, copies and imports included.",
+        "Sessions created, including copies and imports.",
         lambda maintenance: maintenance.counts.created,
     ),
     "seqserve_sessions_expired": (
-        "Sessions that were not used in time.",
+        "Sessions that expired.",
         lambda maintenance: maintenance.counts.expired,
     ),
-    "seqserve_sessions_evicted": ("Sessions forgotten to make room.", lambda maintenance: maintenance.usage.evicted),
-    "seqserve_sessions_restored": ("Sessions made of snapshots.", lambda maintenance: maintenance.counts.restored),
+    "seqserve_sessions_evicted": ("Sessions evicted to make room.", lambda maintenance: maintenance.usage.evicted),
+    "seqserve_sessions_restored": ("Sessions created from snapshots.", lambda maintenance: maintenance.counts.restored),
     "seqserve_sessions_forked": ("Sessions copied.", lambda maintenance: maintenance.counts.forked),
-    "seqserve_sessions_resumed": ("Broken generations that went on.", lambda maintenance: maintenance.counts.resumed),
+    "seqserve_sessions_resumed": (
+        "Interrupted generations that were resumed.",
+        lambda maintenance: maintenance.counts.resumed,
+    ),
 }
 
 _SESSION_GAUGES: dict[str, tuple[str, Callable[[SessionMaintenance], int]]] = {
     "seqserve_sessions_live": (
-        "Sessions in the store, as of the last sweep.",
+        "Sessions in the store at the last sweep.",
         lambda maintenance: maintenance.usage.sessions,
     ),
-    "seqserve_sessions_bytes": ("Bytes of them.", lambda maintenance: maintenance.usage.bytes),
+    "seqserve_sessions_bytes": ("Size of these sessions, in bytes.", lambda maintenance: maintenance.usage.bytes),
 }
 
 
 class SessionCollector(Collector):
-    """Metrics of the sessions and of their store."""
+    """Metrics of sessions and of their store."""
 
     def __init__(self, maintenance: SessionMaintenance, store: InstrumentedStore) -> None:
         self._maintenance = maintenance
         self._store = store
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Yields the current values."""
         for kinds, family in ((_SESSION_COUNTERS, CounterMetricFamily), (_SESSION_GAUGES, GaugeMetricFamily)):
             for name, (meaning, read) in kinds.items():
                 yield family(name, meaning, value=read(self._maintenance))
@@ -105,14 +117,21 @@ class SessionCollector(Collector):
 
 
 class MetricsServer:
-    """Answers GET /metrics on an address of its own."""
+    """Serves GET /metrics.
+
+    Attributes:
+        address: HOST:PORT on which it listens.
+    """
 
     def __init__(self, listen: str, *collectors: Collector) -> None:
-        """Start to listen. Raises: OSError if the address cannot be listened on.
+        """Starts to listen.
 
         Args:
-            listen: HOST:PORT; port 0 takes any free one.
-            collectors: what to tell of.
+            listen: HOST:PORT. Port 0: any free one.
+            *collectors: Sources of the metrics.
+
+        Raises:
+            OSError: The address is not available.
         """
         registry = CollectorRegistry()
         for collector in collectors:
@@ -123,7 +142,7 @@ class MetricsServer:
         self.address = f"{host}:{self._server.server_port}"
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -51,8 +51,8 @@ def test_a_half_written_manifest_is_told_from_a_wrong_one(lstm: Path) -> None:
     text = path.read_text("utf-8")
     path.write_text(text[: len(text) // 2], "utf-8")
     said = reason(lstm)
-    assert said.startswith("manifest.json is not whole JSON (")
-    assert said.endswith("it was half-written or changed; export the servable again")
+    assert said.startswith("manifest.json is not valid JSON (")
+    assert said.endswith("it is incomplete or was changed; export the servable again")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"text"', "{}", "[" * 100_000])
@@ -78,7 +78,7 @@ def test_an_unknown_key_is_named(lstm: Path) -> None:
 def test_another_format_is_told_by_its_version_whatever_keys_it_has(lstm: Path) -> None:
     (lstm / "manifest.json").write_text('{"format_version": 2, "colour": "red"}', "utf-8")
     said = reason(lstm)
-    assert "manifest.json has format version 2, this server reads 1" in said
+    assert "manifest.json must have format version 1, got 2" in said
     assert "export the servable with a matching version of seqserve" in said
 
 
@@ -89,7 +89,7 @@ def test_one_changed_byte_is_seen(lstm: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     said = reason(lstm)
-    assert said.startswith(f"{name} is not the file that the manifest names: its SHA-256 is ")
+    assert said.startswith(f"{name} is not the file that the manifest names: its SHA-256 must be ")
     assert said.endswith("it was changed or damaged, export the servable again")
 
 
@@ -166,11 +166,11 @@ def no_states(manifest: pb.Manifest) -> None:
     [
         (no_task, "the manifest names no task"),
         (no_logits, "a graph for TASK_LANGUAGE_MODEL needs an output TENSOR_ROLE_TOKEN_LOGITS"),
-        (no_lengths, "the graph takes no lengths"),
-        (no_tokens, "the graph takes neither tokens nor features"),
-        (no_vocabulary, "the graph takes tokens, but the manifest has no vocabulary"),
-        (other_vocabulary, "the manifest names 34 tokens, but the last axis of output 'logits' is 35"),
-        (no_states, "a one-directional model carries states, and a bidirectional one only if its graph takes carry"),
+        (no_lengths, "the graph reads no lengths"),
+        (no_tokens, "the graph reads neither tokens nor features"),
+        (no_vocabulary, "the graph reads tokens, but the manifest has no vocabulary"),
+        (other_vocabulary, "the last axis of output 'logits' must be 34, the number of tokens, got 35"),
+        (no_states, "a one-directional model must have states, a bidirectional one only if its graph reads carry"),
     ],
 )
 def test_a_language_model_that_contradicts_itself_is_refused(
@@ -209,13 +209,13 @@ def backward_states(manifest: pb.Manifest) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (no_carry_lengths, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
-        (no_states, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
-        (one_directional, "a bidirectional one only if its graph takes carry lengths; the manifest disagrees"),
-        (backward_states, "a state is carried in one direction, the manifest names more"),
-        (one_label, "the manifest names 1 labels, at least 2 are needed"),
-        (another_label, "the manifest names 6 labels, but the last axis of output 'scores' is 5"),
-        (language_model, "a bidirectional language model has read the future it should predict; it cannot generate"),
+        (no_carry_lengths, "a bidirectional one only if its graph reads carry lengths"),
+        (no_states, "a bidirectional one only if its graph reads carry lengths"),
+        (one_directional, "a bidirectional one only if its graph reads carry lengths"),
+        (backward_states, "a state must have one direction, the manifest has more"),
+        (one_label, "the manifest must have at least 2 labels, got 1"),
+        (another_label, "the last axis of output 'scores' must be 6, the number of labels, got 5"),
+        (language_model, "a language model must not be bidirectional: it would read the future that it should predict"),
     ],
 )
 def test_a_tagger_that_contradicts_itself_is_refused(

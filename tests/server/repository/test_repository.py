@@ -61,7 +61,7 @@ def start_from_too_few_numbers(folder: Path) -> None:
     [
         (truncate_graph, "model.onnx is not the file that the manifest names"),
         (drop_manifest, "manifest.json is missing"),
-        (contradict_the_graph, "the graph's inputs are"),
+        (contradict_the_graph, "the graph's inputs must be those of the manifest"),
         (start_from_too_few_numbers, "it cannot be loaded: ValueError"),
     ],
 )
@@ -90,7 +90,7 @@ def test_without_a_version_the_newest_that_serves_answers(made: MadeRepository, 
         assert repository.model("lm", 2).servable.id.version == 2
         with pytest.raises(ModelNotReadyError, match="version 11 does not serve: manifest"):
             repository.model("lm", 11)
-        with pytest.raises(VersionNotFoundError, match="model 'lm' has no version 3; there are: 2, 9, 10, 11"):
+        with pytest.raises(VersionNotFoundError, match="model 'lm' has no version 3; available: 2, 9, 10, 11"):
             repository.model("lm", 3)
 
 
@@ -105,9 +105,9 @@ def test_a_name_that_is_nearly_right_is_suggested(made: MadeRepository, root: Pa
     copy(made, root, "shakespeare", 1)
     copy(made, root, "tagger", 1)
     with loaded(root) as repository:
-        with pytest.raises(ModelNotFoundError, match=r"there is no model 'shakespear'; did you mean 'shakespeare'\?"):
+        with pytest.raises(ModelNotFoundError, match=r"unknown model 'shakespear'; did you mean 'shakespeare'\?"):
             repository.model("shakespear", None)
-        with pytest.raises(ModelNotFoundError, match="there is no model 'x'; there are: shakespeare, tagger"):
+        with pytest.raises(ModelNotFoundError, match="unknown model 'x'; available: shakespeare, tagger"):
             repository.model("x", None)
 
 
@@ -125,7 +125,7 @@ def test_what_is_no_version_of_a_model_is_left_alone(made: MadeRepository, root:
 def test_an_empty_repository_is_no_error(root: Path) -> None:
     with loaded(root) as repository:
         assert repository.entries() == []
-        with pytest.raises(ModelNotFoundError, match="there is no model 'lm'; there are: none"):
+        with pytest.raises(ModelNotFoundError, match="unknown model 'lm'; available: none"):
             repository.model("lm", None)
 
 
@@ -142,5 +142,5 @@ def test_a_provider_that_is_not_there_is_an_error_even_without_models(
 ) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])  # a machine without
     repository = Repository(ServerSettings(models=root, runtime=RuntimeSettings(provider="cuda")), nowhere)
-    with pytest.raises(ProviderError, match=r"provider 'cuda' was asked for, .* pip install onnxruntime-gpu"):
+    with pytest.raises(ProviderError, match=r"provider 'cuda' is required, .* pip install onnxruntime-gpu"):
         repository.load()

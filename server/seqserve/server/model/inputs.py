@@ -1,4 +1,4 @@
-"""What a graph consumes, sequence by sequence, and how several are padded into one batch.
+"""The inputs of a graph for each sequence, and their padding into a batch.
 
 Axes: T steps, B sequences, W bytes of a word, F features.
 """
@@ -17,37 +17,42 @@ Array = npt.NDArray[np.int32 | np.float32]
 
 
 class Inputs:
-    """The inputs of one sequence, one array a role, each with time as first axis.
+    """The inputs of one sequence: an array for each role, with time as its first axis.
 
-    Token ids int32 (T,); word bytes int32 (T, W); word lengths int32 (T,); features float32 (T, F).
+    Attributes:
+        arrays: Token ids int32 (T); bytes of words int32 (T, W); lengths of words int32 (T); features float32 (T, F).
     """
 
     __slots__ = ("_length", "arrays")
 
     def __init__(self, arrays: dict[pb.TensorRole, Array]) -> None:
         self.arrays = arrays
-        self._length = len(next(iter(arrays.values())))  # asked for many times in the life of a single step
+        self._length = len(next(iter(arrays.values())))  # read many times within a single step
 
     def __len__(self) -> int:
         return self._length
 
     def cut(self, start: int, end: int) -> Inputs:
-        """The steps in [start, end), as views."""
+        """Returns the steps in [start, end), as views."""
         return Inputs({role: array[start:end] for role, array in self.arrays.items()})
 
 
 def token_inputs(tokens: Sequence[int] | IntArray) -> Inputs:
-    """Inputs of a model that takes nothing but token ids."""
+    """Returns the inputs of a model that reads only token ids."""
     return Inputs({pb.TENSOR_ROLE_TOKENS: np.asarray(tokens, dtype=np.int32)})
 
 
 def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArray]:
-    """Put sequences side by side, the shorter ones filled up with zeros.
+    """Pads sequences into a batch, with zeros after the shorter ones.
 
     Args:
-        sequences: B >= 1 inputs of the same roles, each at least one step long.
-    Returns: One array (T, B, ...) a role, T the longest length, and the lengths int32 (B,).
-    Raises: ValueError for no sequences, or an empty one: ONNX Runtime would abort, or lose the state.
+        sequences: B >= 1 inputs with the same roles, each with at least one step.
+
+    Returns:
+        An array (T, B, ...) for each role, where T is the longest length, and the lengths, int32 (B).
+
+    Raises:
+        ValueError: There are no sequences, or one is empty: ONNX Runtime would abort, or lose the state.
     """
     counts = [len(inputs) for inputs in sequences]
     if not counts or min(counts) < 1:
@@ -56,7 +61,7 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
     padded: dict[pb.TensorRole, Array] = {}
     for role, first in sequences[0].arrays.items():
         arrays = [inputs.arrays[role] for inputs in sequences]
-        if longest == 1 and first.ndim == 1:  # a step each, as streams have it
+        if longest == 1 and first.ndim == 1:  # one step each, the common case of client streams
             padded[role] = np.concatenate(arrays)[None]
             continue
         tail = (max(array.shape[1] for array in arrays),) if first.ndim > 1 else ()
@@ -71,13 +76,13 @@ def pad(sequences: Sequence[Inputs]) -> tuple[dict[pb.TensorRole, Array], IntArr
 
 
 def concatenate(parts: Sequence[Inputs]) -> Inputs:
-    """One sequence's inputs that came in parts, at least one; a single part as it is."""
+    """Concatenates the parts, at least one, of a sequence's inputs. A single part is returned as it is."""
     if len(parts) == 1:
         return parts[0]
     joined: dict[pb.TensorRole, Array] = {}
     for role, first in parts[0].arrays.items():
         arrays = [part.arrays[role] for part in parts]
-        if first.ndim > 1:  # words of one part may be shorter than another's
+        if first.ndim > 1:  # the longest words of the parts may differ in length
             widest = max(array.shape[1] for array in arrays)
             arrays = [np.pad(array, ((0, 0), (0, widest - array.shape[1]))) for array in arrays]
         joined[role] = np.concatenate(arrays)

@@ -1,4 +1,4 @@
-"""Reading and judging a servable's files: what is half-written, tampered with or unproven is not served."""
+"""Reads and checks the files of a servable: incomplete, changed or unproven ones are not served."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 FORMAT_VERSION = 1
 
-# What a graph must give for each task.
+# The output that a graph must have for each task.
 _OUTPUT_OF_TASK: dict[pb.Task, pb.TensorRole] = {
     pb.TASK_LANGUAGE_MODEL: pb.TENSOR_ROLE_TOKEN_LOGITS,
     pb.TASK_TAGGING: pb.TENSOR_ROLE_LABEL_SCORES,
@@ -27,11 +27,13 @@ _OUTPUT_OF_TASK: dict[pb.Task, pb.TensorRole] = {
 
 
 def read_manifest(folder: Path) -> pb.Manifest:
-    """Read a servable's manifest and check it against the files beside it.
+    """Reads a servable's manifest and checks it and the files beside it.
 
     Args:
         folder: <root>/<model>/<version>.
-    Raises: BrokenServableError naming the file, what is wrong with it and what to do.
+
+    Raises:
+        BrokenServableError: The message names the file, the problem and the remedy.
     """
     manifest = _parse(folder / MANIFEST_FILE)
     _check_digest(folder / GRAPH_FILE, manifest.graph.sha256)
@@ -43,7 +45,7 @@ def read_manifest(folder: Path) -> pb.Manifest:
 
 
 def reads_ids_alone(manifest: pb.Manifest) -> bool:
-    """Whether token ids are all that the model reads, so that tokens which were kept can be read again."""
+    """Returns whether the model reads only token ids, so that kept tokens can be replayed."""
     return {spec.role for spec in manifest.inputs} == {pb.TENSOR_ROLE_TOKENS, pb.TENSOR_ROLE_LENGTHS}
 
 
@@ -51,9 +53,7 @@ def _parse(path: Path) -> pb.Manifest:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise BrokenServableError(
-            f"{path.name} is missing: the servable was not written to its end; export it again"
-        ) from None
+        raise BrokenServableError(f"{path.name} is missing: the servable is incomplete; export it again") from None
     except UnicodeDecodeError as error:
         raise BrokenServableError(f"{path.name} is not UTF-8 (byte {error.start}); export the servable again") from None
     content: Any
@@ -61,13 +61,13 @@ def _parse(path: Path) -> pb.Manifest:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BrokenServableError(
-            f"{path.name} is not whole JSON ({error}): it was half-written or changed; export the servable again"
+            f"{path.name} is not valid JSON ({error}): it is incomplete or was changed; export the servable again"
         ) from None
     fields: dict[str, Any] = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     version = fields.get("format_version")
-    if version != FORMAT_VERSION:  # looked at first: another format may have any keys
+    if version != FORMAT_VERSION:  # checked first: another format may have other keys
         raise BrokenServableError(
-            f"{path.name} has format version {version or 'none'}, this server reads {FORMAT_VERSION}; "
+            f"{path.name} must have format version {FORMAT_VERSION}, got {version or 'none'}; "
             "export the servable with a matching version of seqserve"
         )
     try:
@@ -85,8 +85,8 @@ def _check_digest(path: Path, expected: str) -> None:
         raise BrokenServableError(f"{path.name} is missing; export the servable again") from None
     if digest != expected:
         raise BrokenServableError(
-            f"{path.name} is not the file that the manifest names: its SHA-256 is {digest[:12]}…, "
-            f"the manifest says {f'{expected[:12]}…' if expected else 'none'}; it was changed or damaged, export the "
+            f"{path.name} is not the file that the manifest names: its SHA-256 must be "
+            f"{f'{expected[:12]}…' if expected else 'set'}, got {digest[:12]}…; it was changed or damaged, export the "
             "servable again"
         )
 
@@ -113,41 +113,39 @@ def _check_shape(manifest: pb.Manifest) -> None:
     if wanted not in roles_out:
         raise BrokenServableError(
             f"a graph for {pb.Task.Name(manifest.task)} needs an output {pb.TensorRole.Name(wanted)}, "
-            "the manifest names none"
+            "the manifest has none"
         )
     if pb.TENSOR_ROLE_LENGTHS not in roles_in:
-        raise BrokenServableError("the graph takes no lengths; without them a padded batch is wrong")
+        raise BrokenServableError("the graph reads no lengths, so padded batches would be wrong")
     if not roles_in & {pb.TENSOR_ROLE_TOKENS, pb.TENSOR_ROLE_FEATURES}:
-        raise BrokenServableError("the graph takes neither tokens nor features")
+        raise BrokenServableError("the graph reads neither tokens nor features")
     if pb.TENSOR_ROLE_TOKENS in roles_in and manifest.vocabulary.size < 1:
-        raise BrokenServableError("the graph takes tokens, but the manifest has no vocabulary")
+        raise BrokenServableError("the graph reads tokens, but the manifest has no vocabulary")
     if manifest.task in (pb.TASK_TAGGING, pb.TASK_CLASSIFICATION) and len(manifest.labels.names) < 2:
-        raise BrokenServableError(f"the manifest names {len(manifest.labels.names)} labels, at least 2 are needed")
+        raise BrokenServableError(f"the manifest must have at least 2 labels, got {len(manifest.labels.names)}")
     _check_widths(manifest)
     _check_chain(manifest)
     _check_states(manifest, windowed=pb.TENSOR_ROLE_CARRY_LENGTHS in roles_in)
     if manifest.task == pb.TASK_LANGUAGE_MODEL and manifest.network.bidirectional:
         raise BrokenServableError(
-            "a bidirectional language model has read the future it should predict; it cannot generate"
+            "a language model must not be bidirectional: it would read the future that it should predict"
         )
 
 
 def _check_states(manifest: pb.Manifest, *, windowed: bool) -> None:
-    """States have one direction; a bidirectional model has some if it is told after how many steps to give them out."""
+    """Checks that states have one direction, and that a bidirectional model has some only if it reads carry lengths."""
     bidirectional = manifest.network.bidirectional
     if bool(manifest.states) != (windowed or not bidirectional) or (windowed and not bidirectional):
         raise BrokenServableError(
-            "a one-directional model carries states, and a bidirectional one only if its graph takes carry lengths; "
-            "the manifest disagrees, export the servable again"
+            "a one-directional model must have states, a bidirectional one only if its graph reads carry lengths; "
+            "export the servable again"
         )
     if any(state.directions != 1 for state in manifest.states):
-        raise BrokenServableError(
-            "a state is carried in one direction, the manifest names more; export the servable again"
-        )
+        raise BrokenServableError("a state must have one direction, the manifest has more; export the servable again")
 
 
 def _check_chain(manifest: pb.Manifest) -> None:
-    """A CRF has a score for every label at either end, and for every pair of labels."""
+    """Checks that a CRF has a score for each label at both ends, and for each pair of labels."""
     labels = manifest.labels
     sizes = (len(labels.start_scores), len(labels.transitions), len(labels.end_scores))
     count = len(labels.names) if manifest.network.crf else 0
@@ -160,7 +158,7 @@ def _check_chain(manifest: pb.Manifest) -> None:
 
 
 def _check_widths(manifest: pb.Manifest) -> None:
-    """A score for each token or label, no more and no fewer."""
+    """Checks that there is one score for each token or label."""
     widths = {
         pb.TENSOR_ROLE_TOKEN_LOGITS: ("tokens", manifest.vocabulary.size),
         pb.TENSOR_ROLE_LABEL_SCORES: ("labels", len(manifest.labels.names)),
@@ -171,6 +169,6 @@ def _check_widths(manifest: pb.Manifest) -> None:
             what, count = widths[spec.role]
             if (last := spec.axes[-1] if spec.axes else "none") != str(count):
                 raise BrokenServableError(
-                    f"the manifest names {count} {what}, but the last axis of output {spec.name!r} is {last}; "
+                    f"the last axis of output {spec.name!r} must be {count}, the number of {what}, got {last}; "
                     "export the servable again"
                 )

@@ -1,4 +1,4 @@
-"""One loaded servable: an ONNX Runtime session, ready to step. Chooses the provider, feeds the graph, warms it up.
+"""A loaded servable: an ONNX Runtime session that is ready to step. Chooses the provider and warms the graph up.
 
 Axes: T steps, B sequences, D directions, H units, V vocabulary or labels.
 """
@@ -28,13 +28,19 @@ log = logging.getLogger(__name__)
 
 ort: Any = onnxruntime  # it ships no type information
 
-_PAIRED_ROWS_MAX = 8  # of a run with two threads: with more, their answers need the other processor
+_PAIRED_ROWS_MAX = 8  # of a run with two threads: with more rows, sending their answers needs the other processor
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True)
 class ServableId:
-    """Which servable: model, version, and the SHA-256 of its graph."""
+    """Identifies a servable.
+
+    Attributes:
+        model: Name of the model.
+        version: Version of the model.
+        digest: SHA-256 of the graph, in hexadecimal.
+    """
 
     model: str
     version: int
@@ -42,14 +48,18 @@ class ServableId:
 
 
 def choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> str:
-    """Name of the execution provider to use.
+    """Returns the name of the execution provider to use.
 
-    Raises: ProviderError if CUDA was asked for and this installation of ONNX Runtime does not have it.
+    Args:
+        wanted: The provider setting.
+
+    Raises:
+        ProviderError: CUDA is required and this installation of ONNX Runtime does not have it.
     """
     available: list[str] = ort.get_available_providers()
     if wanted == "cuda" and _CUDA not in available:
         raise ProviderError(
-            f"provider 'cuda' was asked for, but this ONNX Runtime {ort.__version__} has only {', '.join(available)}; "
+            f"provider 'cuda' is required, but this ONNX Runtime {ort.__version__} has only {', '.join(available)}; "
             "install it with: pip uninstall onnxruntime && pip install onnxruntime-gpu (needs CUDA 12 and cuDNN 9), "
             "or use provider 'cpu' or 'auto'"
         )
@@ -57,13 +67,26 @@ def choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> str:
 
 
 class Servable:
-    """One version of a model, loaded."""
+    """One loaded version of a model.
+
+    Attributes:
+        id: Identifies the servable.
+        manifest: The manifest.
+        provider: Name of the execution provider that runs the graph.
+    """
 
     def __init__(self, identity: ServableId, manifest: pb.Manifest, folder: Path, runtime: RuntimeSettings) -> None:
-        """Load the graph and warm it up.
+        """Loads the graph and warms it up.
 
-        Raises: BrokenServableError if ONNX Runtime cannot load or run the graph, or its names are not the manifest's;
-            ProviderError if the provider is not there or fell back to another.
+        Args:
+            identity: Identifies the servable.
+            manifest: The manifest, already checked.
+            folder: Folder of the files.
+            runtime: Provider and threads.
+
+        Raises:
+            BrokenServableError: ONNX Runtime cannot load or run the graph, or its names are not those of the manifest.
+            ProviderError: The provider is not available, or ONNX Runtime fell back to another one.
         """
         self.id = identity
         self.manifest = manifest
@@ -89,21 +112,21 @@ class Servable:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the graph runs on the processors that everything else needs too."""
+        """Whether the graph runs on the CPU, which everything else needs too."""
         return self.provider == _CPU
 
     @property
     def sees_future(self) -> bool:
-        """Whether outputs depend on later steps, so that a sequence cannot be cut in time: of bidirectional models."""
+        """Whether outputs depend on later steps, so that a sequence cannot be split in time. True if bidirectional."""
         return self.manifest.network.bidirectional
 
     @property
     def carries_forward_state(self) -> bool:
-        """Whether a model that sees the future can be read in windows: its forward state goes from one to the next."""
+        """Whether a bidirectional model can run in windows, with its forward state carried from one to the next."""
         return self._carry_lengths is not None
 
     def initial_state(self) -> State:
-        """The state of one new sequence: arrays (D, 1, H)."""
+        """Returns the state of a new sequence: arrays (D, 1, H)."""
         return tuple(
             np.array(spec.initial_values, np.float32).reshape(spec.directions, 1, spec.size)
             if spec.initial_values
@@ -113,7 +136,7 @@ class Servable:
 
     @contextmanager
     def work(self) -> Generator[None]:
-        """What a thread does with the servable without a rest: while only one does, a run may have two threads."""
+        """Marks that a thread runs the servable continuously. While only one does, a run may have two threads."""
         with self._lock:
             self._at_work += 1
         try:
@@ -123,16 +146,20 @@ class Servable:
                 self._at_work -= 1
 
     def run(self, inputs: list[Inputs], state: State) -> tuple[list[FloatArray], State]:
-        """Run the graph over the inputs of B sequences, padded to the longest.
+        """Runs the graph over B sequences, padded to the longest.
 
         Args:
-            inputs: B >= 1 inputs, each at least one step.
-            state: Arrays (1, B, H), as `initial_state` gives them side by side: of a model that sees the future its
-                forward state, or the empty tuple for one that cannot be read in windows.
-        Returns: The graph's outputs in the manifest's order, (T, B, V) each (rows beyond a sequence's length are
-            meaningless), with T = 1 for those of a classifier, which answers once, at each sequence's last step; and
-            the state after it, or of a model that sees the future after each sequence's first step.
-        Raises: ValueError for no sequences or an empty one.
+            inputs: B >= 1 inputs, each with at least one step.
+            state: Arrays (1, B, H), as joined from `initial_state`. Bidirectional models: the forward state, or the
+                empty tuple if the model cannot run in windows.
+
+        Returns:
+            The outputs in the manifest's order, each (T, B, V). Rows beyond the length of a sequence are meaningless.
+            T is 1 for a classifier, which has one output at the last step of each sequence.
+            The state after the last step. Bidirectional models: the forward state after the first step.
+
+        Raises:
+            ValueError: There are no sequences, or one is empty.
         """
         arrays, lengths = pad(inputs)
         return self.run_arrays(arrays, lengths, state)
@@ -140,10 +167,21 @@ class Servable:
     def run_arrays(
         self, arrays: Mapping[pb.TensorRole, Array], lengths: IntArray, state: State
     ) -> tuple[list[FloatArray], State]:
-        """As run, with the inputs already padded: arrays (T, B, ...), lengths int32 (B,), each at least 1."""
+        """Runs the graph as `run` does, with padded inputs.
+
+        Args:
+            arrays: An array (T, B, ...) for each role.
+            lengths: int32 (B), each at least 1.
+            state: As for `run`.
+
+        Returns:
+            As `run`.
+        """
         feed: dict[str, Array] = {name: arrays[role] for role, name in self._inputs}
         feed[self._lengths] = lengths
-        if self._carry_lengths is not None:  # windows go on from step to step; whole sequences need no state
+        if (
+            self._carry_lengths is not None
+        ):  # windows continue after their first step; complete sequences ignore the state
             feed[self._carry_lengths] = np.ones_like(lengths)
         feed.update(zip(self._state_inputs, state, strict=True))
         alone = self._at_work <= 1 and len(lengths) <= _PAIRED_ROWS_MAX
@@ -168,27 +206,27 @@ class Servable:
         for what, graph, manifest in zip(("inputs", "outputs"), graph_names, manifest_names, strict=True):
             if graph != manifest:
                 raise BrokenServableError(
-                    f"the graph's {what} are {sorted(graph)}, the manifest says {sorted(manifest)}; "
+                    f"the graph's {what} must be those of the manifest, {sorted(manifest)}, got {sorted(graph)}; "
                     "export the servable again"
                 )
 
     def _warm_up(self) -> None:
-        """Run the smallest and a small batch once: the first run of a shape is slow, and a bad graph shows here."""
+        """Runs two small batches: the first run of a shape is slow, and a broken graph fails here."""
         for count, steps in ((1, 1), (2, 3)):
             state = tuple(np.repeat(tensor, count, axis=1) for tensor in self.initial_state())
             arrays = {spec.role: _zeros(spec, steps, count) for spec in self.manifest.inputs if "T" in spec.axes}
             try:
                 outputs, new_state = self.run_arrays(arrays, np.full(count, steps, np.int32), state)
-            except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+            except Exception as error:  # ONNX Runtime's exceptions have no other common base
                 raise BrokenServableError(f"the graph does not run: {error}") from error
             if not all(np.isfinite(array).all() for array in (*outputs, *new_state)):
                 raise BrokenServableError(
-                    "the graph gives numbers that are not finite; train or export the model again"
+                    "the graph returns numbers that are not finite; train or export the model again"
                 )
 
 
 def processors() -> int:
-    """Processors that this process may use; Linux alone tells which of all that are."""
+    """Returns the number of processors that this process may use. Only Linux can tell; elsewhere, all of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -196,7 +234,8 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings, *, threads: int, 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads of a run meet after every product and spin until then; on until the next run only where nobody else runs.
+    # The threads of a run synchronize after every product and spin until then. They spin until the next run only if no
+    # other engine runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "0" if lone else "1")
     options.enable_cpu_mem_arena = False  # arena and pattern grow with every new shape
@@ -204,13 +243,13 @@ def _open(path: Path, provider: str, runtime: RuntimeSettings, *, threads: int, 
     options.log_severity_level = 3
     providers = [provider] if provider == _CPU else [provider, _CPU]
     if provider == _CUDA:
-        ort.preload_dlls()  # CUDA's libraries as pip installs them are not where the loader looks
+        ort.preload_dlls()  # the loader does not find CUDA libraries that pip has installed
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base but this
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
         raise BrokenServableError(f"ONNX Runtime cannot load {path.name}: {error}") from error
-    if session.get_providers()[0] != provider:  # ONNX Runtime falls back in silence
-        problem = f"{provider} could not start on this machine: are CUDA 12, cuDNN 9 and a driver there?"
+    if session.get_providers()[0] != provider:  # ONNX Runtime falls back silently
+        problem = f"{provider} could not start on this machine: are CUDA 12, cuDNN 9 and a driver installed?"
         if runtime.provider != "auto":
             raise ProviderError(f"{problem} Use provider 'cpu' or 'auto' to serve without it")
         log.warning("%s Serving on %s", problem, session.get_providers()[0])

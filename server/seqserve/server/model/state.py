@@ -1,10 +1,10 @@
 """Batch state: the recurrent tensors of the sequences that share a step.
 
 Owns the arrays and nothing else: no requests, no time, no transport. Arrays are carried from step to step as the graph
-returns them; rows are copied only when a sequence joins or leaves.
+returns them. Rows are copied only when a sequence joins or leaves.
 
 Axes: D directions, B sequences, H units, U units of all tensors and directions. A state is one array (D, B, H) for each
-recurrent tensor, in the order of the manifest's states; a model without state has the empty tuple.
+recurrent tensor, in the order of the manifest's states. The state of a model without state is the empty tuple.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ State = tuple[FloatArray, ...]
 
 
 def join(states: Sequence[State]) -> State:
-    """Put sequences side by side into one batch, in the order given.
+    """Joins states into one batch, in the given order.
 
     Args:
-        states: At least one; the i-th has B_i rows.
-    Returns: Arrays (D, sum of B_i, H); copies, but for a single state, which is returned as it is.
-    Raises: ValueError if there are none, or if their tensors do not match.
+        states: At least one. The i-th has B_i rows.
+
+    Returns:
+        Arrays (D, sum of B_i, H). They are copies, except for a single state, which is returned as it is.
+
+    Raises:
+        ValueError: There are no states, or their tensors do not match.
     """
     if len(states) == 1:
         return states[0]
@@ -34,22 +38,33 @@ def join(states: Sequence[State]) -> State:
 
 
 def rows(state: State, index: Sequence[int]) -> State:
-    """Copy the rows at ``index`` out of a batch, in that order.
+    """Copies the rows at ``index`` out of a batch, in that order.
 
     Args:
         state: Arrays (D, B, H).
         index: K distinct rows, each in [0, B).
-    Returns: Arrays (D, K, H); writing to them leaves the batch as it was.
-    Raises: IndexError if a row is outside the batch.
+
+    Returns:
+        Arrays (D, K, H). Writing to them does not change the batch.
+
+    Raises:
+        IndexError: A row is outside the batch.
     """
     chosen = np.asarray(index, dtype=np.intp)
     return tuple(tensor[:, chosen] for tensor in state)  # fancy indexing copies
 
 
 def pack(state: State) -> FloatArray:
-    """Each sequence's tensors in one row, one after the other: (B, U), a copy. One row is one copy, of one sequence.
+    """Concatenates the tensors of each sequence into a row.
 
-    Raises: ValueError for the empty state.
+    Args:
+        state: Arrays (D, B, H).
+
+    Returns:
+        float32 (B, U), a copy.
+
+    Raises:
+        ValueError: The state is empty.
     """
     if not state:
         raise ValueError("a model without state has no rows")
@@ -58,7 +73,12 @@ def pack(state: State) -> FloatArray:
 
 
 def unpack(rows_BU: FloatArray, like: State) -> State:
-    """The state whose rows these are: the inverse of pack. Args: like: any state of the same model."""
+    """Returns the state with these rows, the inverse of pack.
+
+    Args:
+        rows_BU: float32 (B, U).
+        like: Any state of the same model.
+    """
     state: list[FloatArray] = []
     start = 0
     for tensor in like:

@@ -1,4 +1,4 @@
-"""The model repository: what is there, what of it serves, and why the rest does not."""
+"""The model repository: its versions, which of them serve, and why the others do not."""
 
 from seqserve.server.repository.model import Entry, EntryState, Model
 from seqserve.server.repository.repository import Repository

@@ -1,4 +1,4 @@
-"""From a servable's folder to a model that serves, or to the reason why it does not."""
+"""Loads a servable from its folder, or finds the reason why it cannot serve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def folders(root: Path) -> Iterator[tuple[str, int, Path]]:
-    """Name, version and folder of every version under a root, in order of their names."""
+    """Yields name, version and folder of each version under a root, in order of their names."""
     for folder in sorted(root.glob("*/*")):
         model, version = folder.parent.name, folder.name
         if folder.is_dir() and _NAME.fullmatch(model) and _VERSION.fullmatch(version):
@@ -35,10 +35,20 @@ def folders(root: Path) -> Iterator[tuple[str, int, Path]]:
 def load_version(
     name: str, version: int, folder: Path, settings: ServerSettings, publish: Callable[[StepOutputs], None]
 ) -> Entry:
-    """Load one version, warm it up and start its engine. Blocks.
+    """Loads a version, warms it up and starts its engine. Blocks.
 
-    Args: publish: where the engine's outputs go; see Engine.
-    Raises: ProviderError if the provider is not there. Whatever else is wrong is the entry's reason.
+    Args:
+        name: Name of the model.
+        version: Version of the model.
+        folder: Folder of the servable.
+        settings: Settings of the server.
+        publish: Receives the engine's outputs; see Engine.
+
+    Returns:
+        The entry. If the version cannot be loaded, it has the reason.
+
+    Raises:
+        ProviderError: The execution provider is not available.
     """
     try:
         manifest = read_manifest(folder)
@@ -52,7 +62,7 @@ def load_version(
         return Entry(name, version, EntryState.BROKEN, reason=str(error))
     except ProviderError:
         raise
-    except Exception as error:  # whatever is wrong with one servable, the others serve
+    except Exception as error:  # whatever is wrong with one servable, the others must serve
         log.exception("model %s version %d does not serve", name, version)
         reason = f"it cannot be loaded: {type(error).__name__}: {error}"
         return Entry(name, version, EntryState.BROKEN, reason=reason)

@@ -1,4 +1,4 @@
-"""One version of a model: as it serves, and as an entry of the repository."""
+"""A version of a model: while it serves, and as an entry of the repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from seqserve.v1 import manifest_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One version that serves: its servable, how text becomes its inputs and back, and the engine that runs it."""
+    """A version that serves.
+
+    Attributes:
+        servable: The loaded servable.
+        tokenization: Turns text into inputs. None: the model reads features.
+        table: Bytes of each token, if the model writes text, otherwise empty.
+        engine: Runs the servable.
+        load_time_s: When it was loaded, unix time in seconds.
+    """
 
     servable: Servable
     tokenization: Tokenization | None
@@ -24,25 +32,30 @@ class Model:
 
     @property
     def manifest(self) -> pb.Manifest:
-        """What the servable says of itself."""
+        """The manifest of the servable."""
         return self.servable.manifest
 
 
 class EntryState(Enum):
-    """Whether a version serves."""
+    """Whether a version serves. The value is a description."""
 
-    LOADING = "it is being loaded"
-    READY = "it serves"
-    UNLOADING = "it takes no new requests, and goes when what uses it has ended"
-    UNLOADED = "it was unloaded"
-    BROKEN = "it cannot be loaded"
+    LOADING = "loading"
+    READY = "serves"
+    UNLOADING = "takes no new requests, and is unloaded when nothing uses it"
+    UNLOADED = "unloaded"
+    BROKEN = "cannot be loaded"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version in the repository.
+    """A version in the repository.
 
-    model: there in the states READY and UNLOADING. reason: why it takes no new requests; "" if it does.
+    Attributes:
+        name: Name of the model.
+        version: Version of the model.
+        state: Whether it serves.
+        model: The loaded model, in the states READY and UNLOADING.
+        reason: Why it takes no new requests. "": it does.
     """
 
     name: str

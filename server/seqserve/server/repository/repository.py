@@ -1,7 +1,7 @@
-"""The versions of one root folder, and how they come and go while the server serves.
+"""The versions of one root folder, and loading and unloading them while the server runs.
 
-A tree <root>/<model>/<version>/ of servables. A broken one is kept in the list with its reason; the others serve. After
-`load`, everything here belongs to the event loop.
+The root is a tree <root>/<model>/<version>/ of servables. A broken servable stays in the list with its reason; the
+others serve. After `load`, everything here belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -29,8 +29,13 @@ class Repository:
     """The versions of one root folder."""
 
     def __init__(self, settings: ServerSettings, publish: Callable[[StepOutputs], None]) -> None:
-        """Args: publish: where the engines' outputs go; see Engine."""
-        self.changed = asyncio.Event()  # set when what serves has changed; whoever waits for it clears it
+        """Creates an empty repository.
+
+        Args:
+            settings: Settings of the server.
+            publish: Receives the outputs of all engines; see Engine.
+        """
+        self.changed = asyncio.Event()  # set when an entry has changed; the one that waits for it clears it
         self._settings = settings
         self._publish = publish
         self._entries: dict[str, dict[int, Entry]] = {}
@@ -38,33 +43,45 @@ class Repository:
         self._loading: dict[tuple[str, int], asyncio.Task[Entry]] = {}
 
     def load(self) -> None:
-        """Load every version under the root. Blocks; call it before serving.
+        """Loads all versions under the root. Blocks. Call it before serving.
 
-        Raises: FileNotFoundError if the root is not a folder; ProviderError if the provider is not there.
+        Raises:
+            FileNotFoundError: The root is not a folder.
+            ProviderError: The execution provider is not available.
         """
         root = self._settings.models
         if not root.is_dir():
-            raise FileNotFoundError(f"the model repository {root} is not a folder")
-        choose_provider(self._settings.runtime.provider)  # also where there is no model to need it
+            raise FileNotFoundError(
+                f"the model repository {root} is not a folder; expected a folder of servables, DIR/MODEL/VERSION/"
+            )
+        choose_provider(self._settings.runtime.provider)  # even if there is no model
         for name, version, folder in folders(root):
             self._put(load_version(name, version, folder, self._settings, self._publish))
+        if not self._entries:
+            log.warning("the model repository %s has no servables; expected folders MODEL/VERSION/ in it", root)
 
     def close(self) -> None:
-        """Stop all engines; what still runs fails with DrainingError. Blocks."""
+        """Stops all engines. Running requests fail with DrainingError. Blocks."""
         for entry in self.entries():
             if entry.model is not None:
                 entry.model.engine.close()
 
     def entries(self) -> list[Entry]:
-        """All versions, in order of name and version."""
+        """Returns all versions, in order of name and version."""
         return [
             self._entries[name][version] for name in sorted(self._entries) for version in sorted(self._entries[name])
         ]
 
     def entry(self, name: str, version: int | None) -> Entry:
-        """One version, whether it serves or not; without a version the newest that takes requests, else the newest.
+        """Returns a version, whether it serves or not.
 
-        Raises: ModelNotFoundError, VersionNotFoundError.
+        Args:
+            name: Name of the model.
+            version: Version of the model. None: the newest that takes requests, or the newest if none does.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            VersionNotFoundError: The model has no such version.
         """
         if not (versions := self._entries.get(name)):
             raise self._no_model(name)
@@ -76,7 +93,7 @@ class Repository:
         return versions[version]
 
     def model(self, name: str, version: int | None) -> Model:
-        """A version that takes new requests. Raises: as entry, and ModelNotReadyError if it takes none."""
+        """Returns a version that takes new requests. Raises: As entry; ModelNotReadyError if it takes none."""
         entry = self.entry(name, version)
         if entry.model is None or entry.state is not EntryState.READY:
             raise ModelNotReadyError(
@@ -85,14 +102,19 @@ class Repository:
         return entry.model
 
     def find_by_digest(self, digest: str, name: str) -> Model | None:
-        """A loaded version with this graph, also one that takes no new requests; of this model, if it has one."""
+        """Returns a loaded version with this graph, even if it takes no new requests, or None.
+
+        Args:
+            digest: SHA-256 of the graph.
+            name: Name of the model that is preferred if several have this graph.
+        """
         matches = [entry for entry in self.entries() if entry.model and entry.model.servable.id.digest == digest]
         best = min(matches, key=lambda entry: (entry.name != name, entry.state is not EntryState.READY), default=None)
         return None if best is None else best.model
 
     @contextmanager
     def hold(self, model: Model) -> Generator[Model]:
-        """Keep a version loaded until the block is left."""
+        """Keeps a version loaded until the block is left."""
         identity = model.servable.id
         self._users[identity] += 1
         try:
@@ -101,9 +123,16 @@ class Repository:
             self._users[identity] -= 1
 
     async def load_version(self, name: str, version: int | None) -> Entry:
-        """Load a version, or take one back that is being unloaded. Args: version: None: the newest there is on disk.
+        """Loads a version, or takes back one that is being unloaded.
 
-        Raises: ModelNotFoundError, VersionNotFoundError; ModelNotReadyError if it cannot be loaded.
+        Args:
+            name: Name of the model.
+            version: Version of the model. None: the newest on disk.
+
+        Raises:
+            ModelNotFoundError: There is no such model on disk.
+            VersionNotFoundError: The model has no such version on disk.
+            ModelNotReadyError: The version cannot be loaded.
         """
         versions = await asyncio.to_thread(self._folders, name)
         if not versions:
@@ -117,21 +146,21 @@ class Repository:
         else:
             if (name, version) not in self._loading:
                 self._loading[name, version] = asyncio.create_task(self._load(name, version, versions[version]))
-            entry = await asyncio.shield(self._loading[name, version])  # another may wait for it too
+            entry = await asyncio.shield(self._loading[name, version])  # others may wait for it too
         if entry.model is None:
             raise ModelNotReadyError(f"model {name!r} version {version} does not serve: {entry.reason}", field="model")
         return entry
 
     def unload_version(self, name: str, version: int) -> Entry:
-        """Take no new requests for a version; `finish_unloading` ends it. Raises: as model."""
+        """Stops taking requests for a version; `finish_unloading` ends it. Raises: As model."""
         entry = self.entry(name, version)
         if entry.state is not EntryState.UNLOADING:
             model = self.model(name, version)
-            entry = Entry(name, version, EntryState.UNLOADING, model, "it is being unloaded; load it to take it back")
+            entry = Entry(name, version, EntryState.UNLOADING, model, "it is being unloaded; load it to keep it")
         return self._put(entry)
 
     def unused(self) -> list[Entry]:
-        """Versions that are being unloaded and that no request uses."""
+        """Returns the versions that are being unloaded and that no request uses."""
         return [
             entry
             for entry in self.entries()
@@ -141,7 +170,7 @@ class Repository:
         ]
 
     async def finish_unloading(self, entry: Entry) -> None:
-        """End the engine of a version that nothing uses; nothing happens if it was used or taken back meanwhile."""
+        """Ends the engine of a version that nothing uses. Does nothing if it is in use or was taken back."""
         if entry not in self.unused() or entry.model is None:
             return
         self._put(Entry(entry.name, entry.version, EntryState.UNLOADED, reason="it was unloaded; load it to use it"))
@@ -150,7 +179,7 @@ class Repository:
         await asyncio.to_thread(entry.model.engine.close)
 
     async def _load(self, name: str, version: int, folder: Path) -> Entry:
-        self._put(Entry(name, version, EntryState.LOADING, reason="it is being loaded; try again in a moment"))
+        self._put(Entry(name, version, EntryState.LOADING, reason="it is being loaded; retry in a moment"))
         try:
             return self._put(
                 await asyncio.to_thread(load_version, name, version, folder, self._settings, self._publish)
@@ -170,14 +199,14 @@ class Repository:
 
     def _no_model(self, name: str) -> ModelNotFoundError:
         near = difflib.get_close_matches(name, self._entries, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(self._entries)) or 'none'}"
-        return ModelNotFoundError(f"there is no model {name!r}; {hint}", field="model.name", resource=("model", name))
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(sorted(self._entries)) or 'none'}"
+        return ModelNotFoundError(f"unknown model {name!r}; {hint}", field="model.name", resource=("model", name))
 
 
 def _no_version(name: str, version: int, versions: dict[int, Entry] | dict[int, Path]) -> VersionNotFoundError:
     available = ", ".join(str(v) for v in sorted(versions))
     return VersionNotFoundError(
-        f"model {name!r} has no version {version}; there are: {available}",
+        f"model {name!r} has no version {version}; available: {available}",
         field="model.version",
         resource=("model version", f"{name}/{version}"),
     )

@@ -103,7 +103,7 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
         ([config("both")], "TASK_MISMATCH", "", "reads its input in both directions"),
         ([config("tagger")], "TASK_MISMATCH", "", "is for tagging, it does not classify texts; choose a classifier"),
         ([config("lstm")], "TASK_MISMATCH", "", "is for language model, it does not classify texts"),
-        ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
+        ([config("none")], "MODEL_NOT_FOUND", "", "unknown model 'none'"),
         ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         (
             [pb.StreamClassifyRequest(config=pb.StreamClassifyConfig(model=common.ModelRef(name="max", version=0)))],
@@ -132,7 +132,12 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
             "config.state.keep_tokens",
             "config.state.keep_tokens is set, but model 'speller' reads more than token ids",
         ),
-        ([config(state=state_pb2.StateOptions(session_id="none"))], "SESSION_NOT_FOUND", "", "no session 'none'"),
+        (
+            [config(state=state_pb2.StateOptions(session_id="none"))],
+            "SESSION_NOT_FOUND",
+            "",
+            "session 'none' does not exist",
+        ),
         ([config("both", state=state_pb2.StateOptions(destination=SNAPSHOT))], "TASK_MISMATCH", "", "both directions"),
     ],
 )

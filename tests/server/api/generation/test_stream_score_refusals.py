@@ -75,11 +75,16 @@ THE = message("the")
         ([config("short"), message([1] * 6)], "INPUT_TOO_LONG", "token_ids", "has 6 tokens, the model takes at most 5"),
         ([config(), THE, message(" cat"), message(" Zoe")], "OUT_OF_VOCABULARY", "text", "'Z' (U+005A) at offset 8"),
         ([config("tagger")], "TASK_MISMATCH", "", "cannot generate or score text; choose a language model"),
-        ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
+        ([config("none")], "MODEL_NOT_FOUND", "", "unknown model 'none'"),
         ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         ([config(top_logprobs=21)], "INVALID_FIELD", "config.top_logprobs", "is 21; it has to be in [0, 20]"),
         ([config(top_logprobs=-1)], "INVALID_FIELD", "config.top_logprobs", "is -1; it has to be in [0, 20]"),
-        ([config(state=state_pb2.StateOptions(session_id="none"))], "SESSION_NOT_FOUND", "", "no session 'none'"),
+        (
+            [config(state=state_pb2.StateOptions(session_id="none"))],
+            "SESSION_NOT_FOUND",
+            "",
+            "session 'none' does not exist",
+        ),
         ([config(state=state_pb2.StateOptions(snapshot=b"no"))], "SNAPSHOT_INVALID", "", "snapshot"),
     ],
 )

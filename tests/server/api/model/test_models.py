@@ -92,8 +92,8 @@ async def test_a_broken_version_is_told_with_its_reason(made: MadeRepository, ro
 @pytest.mark.parametrize(
     ("model", "reason", "said"),
     [
-        (common.ModelRef(name="lst"), "MODEL_NOT_FOUND", "there is no model 'lst'; did you mean 'lstm'?"),
-        (common.ModelRef(name="lstm", version=2), "VERSION_NOT_FOUND", "model 'lstm' has no version 2; there are: 1"),
+        (common.ModelRef(name="lst"), "MODEL_NOT_FOUND", "unknown model 'lst'; did you mean 'lstm'?"),
+        (common.ModelRef(name="lstm", version=2), "VERSION_NOT_FOUND", "model 'lstm' has no version 2; available: 1"),
         (common.ModelRef(), "INVALID_FIELD", "model.name is empty; name the model"),
         (common.ModelRef(name="lstm", version=0), "INVALID_FIELD", "model.version is 0; versions begin at 1"),
         (common.ModelRef(name="x" * 129), "INVALID_FIELD", "model.name has 129 characters; names have at most 128"),

@@ -102,7 +102,7 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
             "the sentence has 6 tokens so far",
         ),
         ([config("lstm")], "TASK_MISMATCH", "", "is for language model, it has no tags; choose a tagger"),
-        ([config("none")], "MODEL_NOT_FOUND", "", "there is no model 'none'"),
+        ([config("none")], "MODEL_NOT_FOUND", "", "unknown model 'none'"),
         ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         ([config(outputs={"top_labels": 21})], "INVALID_FIELD", "config.outputs.top_labels", "is 21; it has to be in"),
         ([config(outputs={"top_labels": -1})], "INVALID_FIELD", "config.outputs.top_labels", "is -1; it has to be in"),
@@ -160,7 +160,12 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
         ),
         ([config(idle_timeout=Duration())], "INVALID_FIELD", "config.idle_timeout", "is 0 s; it has to be above 0"),
         ([config("bi", state=SNAPSHOT)], "TASK_MISMATCH", "", "reads its input in both directions"),
-        ([config(state=state_pb2.StateOptions(session_id="none"))], "SESSION_NOT_FOUND", "", "no session 'none'"),
+        (
+            [config(state=state_pb2.StateOptions(session_id="none"))],
+            "SESSION_NOT_FOUND",
+            "",
+            "session 'none' does not exist",
+        ),
     ],
 )
 async def test_what_is_wrong_is_told_and_neighbours_go_on(
