@@ -205,19 +205,20 @@ def test_characters_are_looked_up_as_the_library_would(tmp_path_factory: pytest.
 
 
 def test_others_go_on_while_a_long_text_is_cut(words: Tokenization) -> None:
+    """Counted in the processor's time of this process, which stands still while other processes have the processor."""
     done, pauses_s = threading.Event(), [0.0]
 
     def look() -> None:
-        last_s = time.perf_counter()
+        last_s = time.process_time()
         while not done.is_set():
-            last_s, before_s = time.perf_counter(), last_s
+            last_s, before_s = time.process_time(), last_s
             pauses_s.append(last_s - before_s)
 
     other = threading.Thread(target=look)
     other.start()
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     tokens = words.tokenize_text("the cat sat on a mat. " * 3000, "text").tokens
-    took_s = time.perf_counter() - begun_s
+    took_s = time.process_time() - begun_s
     done.set()
     other.join()
     assert len(tokens) == 21_000
