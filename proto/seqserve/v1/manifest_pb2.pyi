@@ -213,7 +213,7 @@ class StateSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., input: _Optional[str] = ..., output: _Optional[str] = ..., element_type: _Optional[_Union[_state_pb2.ElementType, str]] = ..., directions: _Optional[int] = ..., size: _Optional[int] = ..., initial_value: _Optional[float] = ..., initial_values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Vocabulary(_message.Message):
-    __slots__ = ("level", "size", "start_token", "end_token", "unknown_token", "mask_token", "word_bytes_max")
+    __slots__ = ("level", "size", "start_token", "end_token", "unknown_token", "mask_token", "word_bytes_max", "probes")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     START_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +221,7 @@ class Vocabulary(_message.Message):
     UNKNOWN_TOKEN_FIELD_NUMBER: _ClassVar[int]
     MASK_TOKEN_FIELD_NUMBER: _ClassVar[int]
     WORD_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
     level: TokenLevel
     size: int
     start_token: int
@@ -228,7 +229,16 @@ class Vocabulary(_message.Message):
     unknown_token: int
     mask_token: int
     word_bytes_max: int
-    def __init__(self, level: _Optional[_Union[TokenLevel, str]] = ..., size: _Optional[int] = ..., start_token: _Optional[int] = ..., end_token: _Optional[int] = ..., unknown_token: _Optional[int] = ..., mask_token: _Optional[int] = ..., word_bytes_max: _Optional[int] = ...) -> None: ...
+    probes: _containers.RepeatedCompositeFieldContainer[TokenizerProbe]
+    def __init__(self, level: _Optional[_Union[TokenLevel, str]] = ..., size: _Optional[int] = ..., start_token: _Optional[int] = ..., end_token: _Optional[int] = ..., unknown_token: _Optional[int] = ..., mask_token: _Optional[int] = ..., word_bytes_max: _Optional[int] = ..., probes: _Optional[_Iterable[_Union[TokenizerProbe, _Mapping]]] = ...) -> None: ...
+
+class TokenizerProbe(_message.Message):
+    __slots__ = ("text", "token_ids")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, text: _Optional[str] = ..., token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Labels(_message.Message):
     __slots__ = ("names", "scheme", "multiple", "threshold", "transitions", "start_scores", "end_scores")

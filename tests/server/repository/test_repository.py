@@ -56,9 +56,17 @@ def start_from_too_few_numbers(folder: Path) -> None:
     edit_manifest(folder, shorten)
 
 
+def tokenize_differently(folder: Path) -> None:
+    def expect(manifest: pb.Manifest) -> None:
+        manifest.vocabulary.probes.add(text="a", token_ids=[0, 0])
+
+    edit_manifest(folder, expect)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        (tokenize_differently, "tokenizer.json no longer tokenizes as it did at the export"),
         (truncate_graph, "model.onnx is not the file that the manifest names"),
         (drop_manifest, "manifest.json is missing"),
         (contradict_the_graph, "the graph's inputs must be those of the manifest"),

@@ -15,6 +15,7 @@ from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.repository.model import Entry, EntryState, Model
 from seqserve.server.settings import ServerSettings
 from seqserve.server.text.detokenization import token_bytes
+from seqserve.server.text.probes import check_probes
 from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import manifest_pb2 as pb
 
@@ -55,6 +56,8 @@ def load_version(
         identity = ServableId(name, version, manifest.graph.sha256)
         servable = Servable(identity, manifest, folder, settings.runtime)
         tokenization = Tokenization(manifest, folder) if manifest.HasField("vocabulary") else None
+        if tokenization is not None:
+            check_probes(tokenization)
         writes = tokenization is not None and manifest.task in (pb.TASK_LANGUAGE_MODEL, pb.TASK_INFILLING)
         table = token_bytes(tokenization.tokenizer) if tokenization is not None and writes else []
     except (BrokenServableError, OSError) as error:

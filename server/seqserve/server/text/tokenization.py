@@ -185,7 +185,7 @@ class Tokenization:
     def _word_id(self, word: str) -> int | None:
         """Id of a word, or of the unknown token; None if the model has none."""
         normalizer = self.tokenizer.normalizer
-        token = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer else word)
+        token = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer is not None else word)
         return self._unknown if token is None else token
 
     def _inputs(self, ids: Sequence[int], tokens: Sequence[Token]) -> Inputs:
@@ -229,7 +229,7 @@ class Tokenization:
     def _knows(self, character: str) -> bool:
         """Whether a character, as the model reads it, is in the vocabulary."""
         normalizer = self.tokenizer.normalizer
-        read = normalizer.normalize_str(character) if normalizer else character
+        read = normalizer.normalize_str(character) if normalizer is not None else character
         return all(self.tokenizer.token_to_id(each) is not None for each in read)
 
 
