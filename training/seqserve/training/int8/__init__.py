@@ -1,6 +1,6 @@
-"""Networks that compute with 8-bit integers where it costs most: products of weights and hidden states.
+"""Networks with 8-bit integer products of weights and hidden states.
 
-``quantised`` makes one of a trained network. In torch it gives what its graph gives: the same integers, the same gates.
+``quantised`` converts a trained network. In torch, the result computes the same integers and gates as its graph.
 """
 
 from seqserve.training.int8.layers import (

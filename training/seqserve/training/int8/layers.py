@@ -1,14 +1,14 @@
-"""Layers whose products are made of 8-bit integers.
+"""Layers with 8-bit integer products.
 
-Their weights are kept as floats that are whole multiples of a scale, one scale for each output; what is multiplied with
-them is rounded to multiples of its own scale. The products of these floats are those of the integers, but for the
-rounding of float32.
+Weights are stored as floats that are integer multiples of a scale, with one scale per output. The other factor of a
+product is rounded to multiples of a separate scale. The products of these floats equal those of the integers, except
+for the rounding of float32.
 
 Axes: T time, B batch, K terms of a product, N outputs of a product, H hidden units, V rows of a table.
 """
 
 # pyright: reportUnknownMemberType=false
-# torch's annotations leave the device of its layers open.
+# The annotations of torch don't type the device of its layers.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -23,11 +23,11 @@ from seqserve.training.layers.loop import ON_TENSORS, LoopLayer, over_time
 
 
 class Rounding(nn.Module):
-    """Rounds numbers to multiples of a scale: a fixed one, or one for each row.
+    """Rounds numbers to multiples of a scale, which is fixed or computed per row.
 
     Attributes:
-        bound: greatest absolute value that the numbers can have, for a fixed scale; None: each row's own greatest.
-        shake: up to this part of a step is added at random before rounding: as if the numbers had been less exact.
+        bound: Maximum absolute value of the numbers, for a fixed scale; None: the maximum of each row.
+        shake: Maximum random perturbation before rounding, as a fraction of a step; simulates less exact numbers.
     """
 
     def __init__(self, bound: float | None) -> None:
@@ -36,7 +36,7 @@ class Rounding(nn.Module):
         self.shake = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Round ``x`` of any shape; its rows are along the last axis."""
+        """Rounds ``x`` of any shape; rows are along the last axis."""
         scale = row_scales(x) if self.bound is None else self.bound / LEVELS
         steps = x / scale
         if self.shake:
@@ -45,10 +45,16 @@ class Rounding(nn.Module):
 
 
 class Int8Linear(nn.Linear):
-    """x W^T + b, with W and x rounded."""
+    """Computes x W^T + b, with W and x rounded."""
 
     def __init__(self, weight_NK: Tensor, bias_N: Tensor, bound: float | None) -> None:
-        """Round ``weight_NK``; ``bound`` as ``Rounding`` has it for x."""
+        """Rounds the weight.
+
+        Args:
+            weight_NK: float (N, K).
+            bias_N: float (N), not rounded.
+            bound: Maximum absolute value of x, as in ``Rounding``.
+        """
         super().__init__(weight_NK.shape[1], weight_NK.shape[0], device="meta")
         scales_N = column_scales(weight_NK)
         self.weight = fixed(rounded(weight_NK, scales_N))
@@ -57,15 +63,15 @@ class Int8Linear(nn.Linear):
         self.rounding = Rounding(bound)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, torch names it so
-        """``input`` (..., K) to (..., N)."""
+        """Maps ``input`` (..., K) to (..., N)."""
         return nn.functional.linear(self.rounding(input), self.weight, self.bias)
 
 
 class Int8Embedding(nn.Embedding):
-    """A table whose rows are rounded, each with a scale of its own."""
+    """An embedding table whose rows are rounded with separate scales."""
 
     def __init__(self, table_VE: Tensor) -> None:
-        """Round ``table_VE``."""
+        """Rounds the rows of ``table_VE``, float (V, E)."""
         super().__init__(table_VE.shape[0], table_VE.shape[1], device="meta")
         scales_V1 = row_scales(table_VE)
         self.weight = fixed(rounded(table_VE, scales_V1))
@@ -73,7 +79,7 @@ class Int8Embedding(nn.Embedding):
 
 
 class ProductTable(nn.Embedding):
-    """The first layer's W x + b of every token, made beforehand, in float32: the directions side by side."""
+    """Precomputed W x + b of the first layer for every token, in float32, with the directions side by side."""
 
     def __init__(self, table_VN: Tensor) -> None:
         super().__init__(table_VN.shape[0], table_VN.shape[1], device="meta")
@@ -81,30 +87,30 @@ class ProductTable(nn.Embedding):
 
 
 class TableLookup(nn.Module):
-    """What one of two directions takes of the rows of a ``ProductTable``, in place of a product."""
+    """Selects the columns of one of two directions from the rows of a ``ProductTable``, instead of a product."""
 
     def __init__(self, begin: int, end: int) -> None:
         super().__init__()
         self.begin, self.end = begin, end
 
     def forward(self, x_TBN: Tensor) -> Tensor:
-        """The columns of one direction."""
+        """Returns the columns of this direction."""
         return x_TBN[..., self.begin : self.end]
 
 
 class Int8Direction(nn.Module):
-    """One direction of a layer: ``layers.loop.Direction`` with its products rounded."""
+    """One direction of a layer: ``layers.loop.Direction`` with rounded products."""
 
     def __init__(
         self, formula: Formula, from_x: nn.Module, weights: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
     ) -> None:
-        """Compute ``formula``.
+        """Rounds the recurrent weights.
 
         Args:
-            formula: of the cell.
-            from_x: gives W x + b of what goes in.
-            weights: of the state, by name (N, H) each; they are rounded.
-            vectors: one number a unit, by name (H).
+            formula: Formula of the cell.
+            from_x: Module that computes W x + b from the input.
+            weights: Recurrent weights by name, each (N, H).
+            vectors: Weights with one number per unit, by name (H); not rounded.
         """
         super().__init__()
         self.formula = formula
@@ -117,12 +123,12 @@ class Int8Direction(nn.Module):
 
     @property
     def hidden_size(self) -> int:
-        """H."""
+        """Number of hidden units, H."""
         width: int = next(iter(self.weights.values())).shape[1]
         return width
 
     def forward(self, x_TBI: Tensor, counts_TB1: Tensor | None, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Arguments and results as ``Direction.forward`` has them."""
+        """Runs over time. Arguments and results as in ``Direction.forward``."""
 
         def product(rows: Tensor, weight: Tensor) -> Tensor:
             return nn.functional.linear(self.rounding(rows), weight)
@@ -133,16 +139,16 @@ class Int8Direction(nn.Module):
 
 
 class Int8Layer(LoopLayer):
-    """One layer, in one direction or both."""
+    """One layer, unidirectional or bidirectional."""
 
     def __init__(self, directions: Iterable[Int8Direction]) -> None:
         super().__init__(directions)
 
     def direction(self, index: int) -> Int8Direction:
-        """Direction 0 (forward) or 1 (backward)."""
+        """Returns direction 0 (forward) or 1 (backward)."""
         return cast("Int8Direction", self.directions[index])
 
 
 def fixed(tensor: Tensor) -> nn.Parameter:
-    """A parameter that is not learned."""
+    """Creates a parameter without gradient."""
     return nn.Parameter(tensor.detach().clone(), requires_grad=False)

@@ -1,9 +1,9 @@
-"""Trained networks as they compute in int8.
+"""Conversion of trained networks to int8.
 
-Hidden states of most cells lie between -1 and 1 whatever comes in, so they are rounded with a scale that is fixed: no
-data are needed to find it, and no row of a batch changes another's. Other inputs of products are rounded row by row.
-What reads the bytes of words stays in float32: it is small, and reads batches of words where there is nothing to gain.
-So does the head of a classifier, which runs once a sequence.
+Hidden states of most cells lie between -1 and 1 for any input, so a fixed scale rounds them: it needs no data, and no
+row of a batch affects another. Other inputs of products are rounded row by row. The network that reads the bytes of
+words stays in float32, because it's small and int8 wouldn't speed up its batches of words. The head of a classifier
+stays in float32 too, because it runs once per sequence.
 """
 
 import copy
@@ -26,13 +26,20 @@ from seqserve.training.tensors import tensor
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 TABLE_PART_MAX = 0.05
-"""A table of the first layer's product for each token may be this part of the network in float32."""
+"""Maximum size of a table with the first layer's product for each token, relative to the float32 network."""
 
 
 def quantised(network: NetworkT) -> NetworkT:
-    """A copy of a trained network that computes in int8: in torch, and as the graph that is made of it.
+    """Copies a trained network so that it computes in int8, in torch and as an exported graph.
 
-    Raises: ExportError if its hidden states have no fixed range.
+    Args:
+        network: Trained network in float32; not changed.
+
+    Returns:
+        The converted copy, in evaluation mode.
+
+    Raises:
+        ExportError: The hidden states have no fixed range.
     """
     result = copy.deepcopy(network).eval()
     stacks = [module for module in result.children() if isinstance(module, RecurrentStack)]
@@ -61,12 +68,12 @@ def _refuse_unbounded(stack: RecurrentStack) -> None:
 
 
 def _bounds(stack: RecurrentStack) -> list[float]:
-    """Greatest absolute value of each layer's output; with residual connections outputs add up."""
+    """Returns the maximum absolute output of each layer; residual connections add outputs."""
     return [float(index + 1) if stack.residual else 1.0 for index in range(len(stack.layers))]
 
 
 def _quantise_stack(stack: RecurrentStack) -> None:
-    """Its layers one by one; the first may have become lookups in a table."""
+    """Converts the layers of a stack. The first may already be lookups in a table."""
     inputs = [None, *_bounds(stack)]
     layers = list(stack.layers)
     stack.layers = nn.ModuleList(
@@ -80,7 +87,7 @@ def _quantise_stack(stack: RecurrentStack) -> None:
 def _direction(
     stack: RecurrentStack, layer: nn.Module, direction: int, bound: float | None, from_x: nn.Module | None = None
 ) -> Int8Direction:
-    """One direction of a trained layer; ``from_x`` in place of the product of what goes in."""
+    """Converts one direction of a trained layer, with ``from_x`` instead of the product of the input, if given."""
     weight_NI, bias_N, recurrent, vectors = formula_weights(stack.cell, layer, direction)
     product = from_x or Int8Linear(weight_NI, bias_N, bound)
     return Int8Direction(FORMULAS[stack.cell], product, recurrent, vectors)
@@ -89,10 +96,10 @@ def _direction(
 def formula_weights(
     cell: CellKind, layer: nn.Module, direction: int
 ) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """W (N, I), b (N), and the weights and vectors of the state by name, as the cell's formula has them."""
+    """Returns W (N, I), b (N), and the recurrent weights and vectors by name, as in the formula of the cell."""
     of = direction_weights(layer, direction)
     bias, vectors = of.bias + of.recurrent_bias, dict(of.vectors)
-    if cell is CellKind.GRU:  # the last bias is within the reset gate
+    if cell is CellKind.GRU:  # the last bias is inside the reset gate
         hidden = len(bias) // 3
         bias[-hidden:] = of.bias[-hidden:]
         vectors["d_n"] = of.recurrent_bias[-hidden:]
@@ -101,7 +108,7 @@ def formula_weights(
 
 
 def _fold(network: nn.Module) -> None:
-    """Where tokens are all that goes in, and there are few: the first layer's product of each, in float32."""
+    """Replaces the first layer's product by a float32 table, if only tokens are input and the vocabulary is small."""
     reader, stack = _only_reader(network), network.get_submodule("stack")
     if reader is None or not isinstance(stack, RecurrentStack):
         return
@@ -116,7 +123,7 @@ def _fold(network: nn.Module) -> None:
 
 
 def _only_reader(network: nn.Module) -> LanguageModel | Infiller | WordFeatures | None:
-    """What has the embedding that alone goes into the first layer of the only stack; None if there is more."""
+    """Returns the module whose embedding is the only input of the first layer of the only stack, or None."""
     match network:
         case LanguageModel():
             return network
@@ -129,7 +136,7 @@ def _only_reader(network: nn.Module) -> LanguageModel | Infiller | WordFeatures 
 
 
 def _quantise_rest(module: nn.Module, bound: float) -> None:
-    """Products and tables around the stacks; products see outputs of stacks, or of a tanh."""
+    """Converts the products and tables outside the stacks; their inputs are outputs of stacks or of a tanh."""
     for name, child in module.named_children():
         match child:
             case RecurrentStack() | Speller() | ProductTable():

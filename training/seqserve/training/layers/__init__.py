@@ -1,4 +1,4 @@
-"""Recurrent layers in torch: the formulas of the cells, their first weights, and stacks of them."""
+"""Recurrent layers in torch: formulas of the cells, initialization, and stacks of layers."""
 
 from seqserve.training.layers.stack import STATE_KINDS, RecurrentStack, State
 

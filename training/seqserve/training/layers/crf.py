@@ -1,8 +1,8 @@
-"""Linear-chain conditional random field: how likely a whole row of labels is, and which row is the likeliest.
+"""Linear-chain conditional random field: probability of a label sequence, and the most likely sequence.
 
-The score of a row y of n labels is start[y_1] + sum of scores[t, y_t] + sum of transitions[y_(t-1), y_t] + end[y_n];
-its probability is exp(score) over the sum of that for all rows (Lafferty, McCallum and Pereira 2001; on top of an LSTM:
-Huang, Xu and Yu 2015). Everything is computed in log space.
+The score of a sequence y of n labels is start[y_1] + sum of scores[t, y_t] + sum of transitions[y_(t-1), y_t] +
+end[y_n]; its probability is exp(score) divided by the sum of exp(score) over all sequences (Lafferty, McCallum, and
+Pereira 2001; on an LSTM: Huang, Xu, and Yu 2015). All computations are in log space.
 
 Axes: T time, B batch, L labels.
 """
@@ -17,17 +17,17 @@ from seqserve.training.data.labels import may_end, may_follow, may_start, scheme
 from seqserve.v1 import manifest_pb2
 
 FORBIDDEN = -10_000.0
-"""Score of what may not be: far below any other, and finite, for a manifest holds numbers."""
+"""Score of forbidden transitions: far below any other, and finite, because the manifest stores finite numbers."""
 FIRST_SCALE = 0.1
 
 
 class ChainScores(NamedTuple):
-    """What a chain adds to the scores of single labels.
+    """Scores that a chain adds to those of individual labels.
 
     Attributes:
-        start_L: float (L), starting with each.
-        transitions_LL: float (L, L), each followed by each.
-        end_L: float (L), ending with each.
+        start_L: float (L), score of starting with each label.
+        transitions_LL: float (L, L), score of each transition, from row to column.
+        end_L: float (L), score of ending with each label.
     """
 
     start_L: Tensor
@@ -36,10 +36,15 @@ class ChainScores(NamedTuple):
 
 
 class LinearChain(nn.Module):
-    """The learned scores of a chain of labels."""
+    """Learned scores of a linear chain."""
 
     def __init__(self, labels: Sequence[str], *, constrained: bool) -> None:
-        """With ``constrained`` the scores of what the scheme of these labels forbids are FORBIDDEN and stay so."""
+        """Initializes the scores.
+
+        Args:
+            labels: Names of the L labels.
+            constrained: Whether transitions that the scheme of the labels forbids permanently have the score FORBIDDEN.
+        """
         super().__init__()
         count = len(labels)
         self.start = nn.Parameter(torch.empty(count).uniform_(-FIRST_SCALE, FIRST_SCALE))
@@ -57,7 +62,7 @@ class LinearChain(nn.Module):
     bars: Tensor
 
     def forward(self) -> ChainScores:
-        """The scores, with FORBIDDEN in place of those of what may not be."""
+        """Returns the scores, with FORBIDDEN for forbidden transitions."""
         return ChainScores(
             torch.where(self.bars_start < 0, self.bars_start, self.start),
             torch.where(self.bars < 0, self.bars, self.transitions),
@@ -70,12 +75,15 @@ def _bars(allowed: Sequence[bool]) -> Tensor:
 
 
 def log_partition(scores_TBL: Tensor, lengths_B: Tensor, chain: ChainScores) -> Tensor:
-    """Logarithm of the sum of exp(score) over all rows of labels, (B): the forward algorithm.
+    """Computes the log of the sum of exp(score) over all label sequences, with the forward algorithm.
 
     Args:
-        scores_TBL: of single labels; what stands where a row has ended does not matter.
+        scores_TBL: float (T, B, L), scores of individual labels; padding is ignored.
         lengths_B: int64 (B), each in [1, T].
-        chain: the rest of the score.
+        chain: Scores of the chain.
+
+    Returns:
+        float (B).
     """
     alpha_BL = chain.start_L + scores_TBL[0]
     for step in range(1, len(scores_TBL)):
@@ -86,7 +94,17 @@ def log_partition(scores_TBL: Tensor, lengths_B: Tensor, chain: ChainScores) -> 
 
 
 def path_score(scores_TBL: Tensor, labels_TB: Tensor, lengths_B: Tensor, chain: ChainScores) -> Tensor:
-    """Score (B) of given rows of labels, int64 (T, B); what stands where a row has ended has to be an index, any."""
+    """Computes the scores of given label sequences.
+
+    Args:
+        scores_TBL: float (T, B, L), scores of individual labels.
+        labels_TB: int64 (T, B); padding may be any valid index.
+        lengths_B: int64 (B), each in [1, T].
+        chain: Scores of the chain.
+
+    Returns:
+        float (B).
+    """
     inside_TB = torch.arange(len(scores_TBL), device=scores_TBL.device)[:, None] < lengths_B
     single_TB = scores_TBL.gather(2, labels_TB[..., None])[..., 0]
     moves_TB = chain.transitions_LL[labels_TB[:-1], labels_TB[1:]]
@@ -96,24 +114,32 @@ def path_score(scores_TBL: Tensor, labels_TB: Tensor, lengths_B: Tensor, chain: 
 
 
 def negative_log_likelihood(scores_TBL: Tensor, labels_TB: Tensor, lengths_B: Tensor, chain: ChainScores) -> Tensor:
-    """-log p (B) of given rows of labels; arguments as in ``path_score``."""
+    """Computes -log p of given label sequences, float (B). Arguments as in ``path_score``."""
     return log_partition(scores_TBL, lengths_B, chain) - path_score(scores_TBL, labels_TB, lengths_B, chain)
 
 
 def viterbi(scores_TBL: Tensor, lengths_B: Tensor, chain: ChainScores) -> Tensor:
-    """The row of labels with the highest score, int64 (T, B); 0 where a row has ended. Ties go to the lower label.
+    """Finds the label sequences with the highest score. Ties resolve to the lower label.
 
-    Viterbi 1967, as in Rabiner 1989, section III.B: the best way to each label at each step, followed back from the
-    best last one.
+    Viterbi 1967, as in Rabiner 1989, section III.B: computes the best path to each label at each step, and follows it
+    back from the best last label.
+
+    Args:
+        scores_TBL: float (T, B, L), scores of individual labels.
+        lengths_B: int64 (B), each in [1, T].
+        chain: Scores of the chain.
+
+    Returns:
+        int64 (T, B); 0 in the padding.
     """
     best_BL = chain.start_L + scores_TBL[0]
     from_TBL = list[Tensor]()
     identity_L = torch.arange(len(chain.start_L), device=scores_TBL.device)
     for step in range(1, len(scores_TBL)):
         ways_BL, origins_BL = (best_BL[:, :, None] + chain.transitions_LL).max(dim=1)
-        goes_on_B1 = (step < lengths_B)[:, None]
-        best_BL = torch.where(goes_on_B1, ways_BL + scores_TBL[step], best_BL)
-        from_TBL.append(torch.where(goes_on_B1, origins_BL, identity_L))  # an ended row keeps its label
+        continues_B1 = (step < lengths_B)[:, None]
+        best_BL = torch.where(continues_B1, ways_BL + scores_TBL[step], best_BL)
+        from_TBL.append(torch.where(continues_B1, origins_BL, identity_L))  # a finished row keeps its label
     label_B = (best_BL + chain.end_L).argmax(dim=1)
     labels = [label_B]
     for origins_BL in reversed(from_TBL):

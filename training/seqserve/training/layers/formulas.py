@@ -1,10 +1,10 @@
-"""Formulas of cells, one time step of each, written once over values that are a torch tensor or part of a graph.
+"""Formulas of the cells: one time step each, generic over torch tensors and values of a graph.
 
-On torch tensors a step trains (``loop``); on the values of a graph it is the body of a Scan (``export``). The LSTM and
-the GRU train as torch's own and are exported as ONNX's own; their formulas are for int8, which has neither.
+On torch tensors, a step runs in training (``loop``); on values of a graph, it becomes the body of a Scan (``export``).
+LSTM and GRU are trained with torch's layers and exported as ONNX operators; their formulas are used for int8.
 
-Names: ``from_x`` is W x + b, in the blocks that the formula names; h and c are the state before the step, h' and c'
-after it; s is the logistic function; * goes element by element.
+Names: ``from_x`` is W x + b, in the blocks of the formula; h and c are the state before the step, h' and c' after it; s
+is the logistic function; * is elementwise.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from seqserve.training.config import CellKind
 
 
 class Value(Protocol):
-    """Numbers that can be added and multiplied element by element."""
+    """Numbers with elementwise addition and multiplication."""
 
     def __add__(self, other: Self, /) -> Self: ...
     def __mul__(self, other: Self, /) -> Self: ...
@@ -26,13 +26,13 @@ ValueT = TypeVar("ValueT", bound=Value)
 
 @dataclass(frozen=True)
 class Operations(Generic[ValueT]):
-    """What steps need beside sums and products of elements.
+    """Operations that steps need in addition to elementwise sums and products.
 
     Attributes:
-        product: (B, N) times the transpose of a weight (M, N): (B, M).
-        split: the last axis in so many blocks of equal width.
+        product: Product of (B, N) and the transpose of a weight (M, N): (B, M).
+        split: Splits the last axis into the given number of blocks of equal width.
         sigmoid: 1 / (1 + exp(-x)).
-        tanh: the hyperbolic tangent.
+        tanh: Hyperbolic tangent.
         relu: max(x, 0).
         complement: 1 - x.
     """
@@ -51,20 +51,20 @@ class Step(Protocol):
     def __call__(
         self, on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT], /
     ) -> tuple[ValueT, tuple[ValueT, ...]]:
-        """From W x + b (B, blocks * H) and the state, each (B, H), to the output (B, H) and the next state."""
+        """Computes the output (B, H) and the next state from W x + b (B, blocks * H) and the state, each (B, H)."""
         ...
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A cell: its step, and what the step needs.
+    """Formula of a cell.
 
     Attributes:
-        step: one time step.
-        blocks: names of the blocks of W x + b, H wide each, in order.
-        recurrent: names of the weights of the state, and how many blocks (H, H) are on top of each other in each.
-        vectors: names of the weights that are one number a unit (H).
-        states: names of the state's tensors.
+        step: One time step.
+        blocks: Names of the blocks of W x + b, of width H, in order.
+        recurrent: Names of the recurrent weights, with the number of (H, H) blocks that each stacks.
+        vectors: Names of the weights with one number per unit (H).
+        states: Names of the state tensors.
     """
 
     step: Step
@@ -85,7 +85,7 @@ def rnn(
 def rnn_relu(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Elman's with a rectifier: h' = max(W x + b + R h, 0)."""
+    """Elman 1990 with a rectifier: h' = max(W x + b + R h, 0)."""
     h = on.relu(from_x + on.product(state[0], weights["R"]))
     return h, (h,)
 
@@ -93,9 +93,10 @@ def rnn_relu(
 def lstm(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000.
+    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber, and Cummins 2000.
 
-    i, f, o = s(W x + b + R h), each with its own; g = tanh(W_g x + b_g + R_g h); c' = f * c + i * g; h' = o * tanh(c').
+    i, f, o = s(W x + b + R h), each with separate weights; g = tanh(W_g x + b_g + R_g h); c' = f * c + i * g; h' = o *
+    tanh(c').
     """
     h, c = state
     i, f, g, o = on.split(from_x + on.product(h, weights["R"]), 4)
@@ -107,7 +108,7 @@ def lstm(
 def lstm_peephole(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Gers and Schmidhuber 2000: the gates see the cell, input and forget gate before the step, the output gate after.
+    """Gers and Schmidhuber 2000: gates use the cell; input and forget gate before the step, the output gate after it.
 
     i = s(W_i x + b_i + R_i h + p_i * c), f likewise; g = tanh(W_g x + b_g + R_g h); c' = f * c + i * g;
     o = s(W_o x + b_o + R_o h + p_o * c'); h' = o * tanh(c').
@@ -123,7 +124,7 @@ def lstm_peephole(
 def lstm_coupled(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Greff et al. 2017 (CIFG): what is forgotten makes room for what comes in, f = 1 - i; else as the LSTM."""
+    """Greff et al. 2017 (CIFG): the LSTM with coupled gates, f = 1 - i."""
     h, c = state
     i, g, o = on.split(from_x + on.product(h, weights["R"]), 3)
     input_gate = on.sigmoid(i)
@@ -135,7 +136,7 @@ def lstm_coupled(
 def gru(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """The GRU of torch: the reset gate is applied after the product, which has a bias of its own.
+    """The GRU of torch: applies the reset gate after the product, which has a separate bias.
 
     r = s(W_r x + b_r + R_r h), z likewise; n = tanh(W_n x + b_n + r * (R_n h + d_n)); h' = z * h + (1 - z) * n.
     """
@@ -151,7 +152,7 @@ def gru(
 def gru_reset_before(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Cho et al. 2014: the reset gate is applied to the state, before the product.
+    """Cho et al. 2014: applies the reset gate to the state, before the product.
 
     r = s(W_r x + b_r + R_r h), z likewise; n = tanh(W_n x + b_n + R_n (r * h)); h' = z * h + (1 - z) * n.
     """
@@ -167,7 +168,7 @@ def gru_reset_before(
 def gru_update_only(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """A GRU whose reset gate is always 1: z = s(W_z x + b_z + R_z h), n = tanh(W_n x + b_n + R_n h), h' as there."""
+    """A GRU whose reset gate is always 1: z = s(W_z x + b_z + R_z h), n = tanh(W_n x + b_n + R_n h)."""
     (h,) = state
     z, n = on.split(from_x + on.product(h, weights["R"]), 2)
     update = on.sigmoid(z)
@@ -193,10 +194,10 @@ def mgu(
 def sru(
     on: Operations[ValueT], from_x: ValueT, state: tuple[ValueT, ...], weights: Mapping[str, ValueT]
 ) -> tuple[ValueT, tuple[ValueT, ...]]:
-    """Lei et al. 2018, the simple recurrent unit: no product of the state, so all products run before the loop.
+    """Lei et al. 2018, the simple recurrent unit: without products of the state, so all products run before the loop.
 
     f = s(W_f x + b_f + v_f * c); r = s(W_r x + b_r + v_r * c); c' = f * c + (1 - f) * (W_n x + b_n);
-    h' = r * c' + (1 - r) * (W_x x + b_x). The paper leaves W_x out where x is as wide as h.
+    h' = r * c' + (1 - r) * (W_x x + b_x). The paper omits W_x if x is as wide as h.
     """
     (c,) = state
     x_f, x_r, x_n, x_x = on.split(from_x, 4)

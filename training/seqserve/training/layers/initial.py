@@ -1,12 +1,12 @@
-"""The first weights of a layer, as a configuration wants them.
+"""Initialization of the weights of a layer.
 
-Weights of the input: Xavier's uniform distribution over all gates together, or uniform within 1/sqrt(H). Weights of the
-state: orthogonal for each gate, or uniform; those of one number a unit are uniform. Biases: zero or uniform; gates that
-keep the state get theirs on top. Where torch has two bias vectors, the input's gets it and the recurrent one does not.
+Input weights: Xavier uniform over all gates, or uniform within 1/sqrt(H). Recurrent weights: orthogonal per gate, or
+uniform; those with one number per unit are uniform. Biases: zero or uniform; gates that keep the state get an
+additional bias. If torch has two bias vectors, only that of the input gets it.
 
-The forget bias is Jozefowicz, Zaremba and Sutskever 2015. Chrono initialisation is Tallec and Ollivier 2018, section 2:
-for a longest dependency of T steps, gates keep with bias log(u), and take in with -log(u), u uniform in [1, T - 1] and
-drawn for each unit.
+The forget bias follows Jozefowicz, Zaremba, and Sutskever 2015. Chrono initialization follows Tallec and Ollivier 2018,
+section 2: for a longest dependency of T steps, gates that keep the state have the bias log(u), and input gates have
+-log(u), with u uniform in [1, T - 1], drawn for each unit.
 """
 
 import math
@@ -18,7 +18,7 @@ from seqserve.training.config import CellKind, NetworkConfig
 from seqserve.training.config.network import Biases, InputWeights, RecurrentWeights
 
 FORGET_GATES = {CellKind.LSTM: (1, 1), CellKind.LSTM_PEEPHOLE: (1, 1), CellKind.LSTM_COUPLED: (0, -1)}
-"""Block of biases that makes an LSTM's cell forget less, and the sign with which it does."""
+"""Bias block of the gate that controls forgetting in an LSTM, and the sign that makes it forget less."""
 KEEPING_GATES = {
     CellKind.LSTM: ((1, 1), (0, -1)),
     CellKind.LSTM_PEEPHOLE: ((1, 1), (0, -1)),
@@ -29,12 +29,12 @@ KEEPING_GATES = {
     CellKind.MGU: ((0, -1),),
     CellKind.SRU: ((0, 1),),
 }
-"""Blocks of biases that chrono initialisation sets, and their signs: 1 keeps the state, -1 takes the new."""
+"""Bias blocks that chrono initialization sets, and their signs: 1 keeps the state, -1 takes the candidate."""
 
 
 @torch.no_grad()
 def initialise(layer: nn.Module, config: NetworkConfig) -> None:
-    """Set the first weights of a layer of ``config.cell``."""
+    """Initializes the weights of a layer of ``config.cell``."""
     size = config.hidden_size
     bound = 1 / math.sqrt(size)
     for path, parameter in layer.named_parameters():
@@ -66,7 +66,7 @@ def _bias_gates(bias: Tensor, config: NetworkConfig) -> None:
 
 
 def _set_leak(leak: nn.Parameter, config: NetworkConfig) -> None:
-    """The part kept is s(leak): with chrono initialisation u / (1 + u), else the same for all units."""
+    """Sets the fraction s(leak) that is kept: u / (1 + u) with chrono initialization, else the same for all units."""
     leak.requires_grad_(config.learned_leak)
     if config.chrono_span is not None:
         leak.copy_(_log_spans(len(leak), config.chrono_span))
@@ -75,5 +75,5 @@ def _set_leak(leak: nn.Parameter, config: NetworkConfig) -> None:
 
 
 def _log_spans(size: int, span: int) -> Tensor:
-    """log(u), u uniform in [1, span - 1]."""
+    """Draws log(u), with u uniform in [1, span - 1]."""
     return torch.empty(size).uniform_(1, max(span - 1, 1)).log()

@@ -1,4 +1,4 @@
-"""Layers that run a formula over time: for the cells that torch does not have, and for int8.
+"""Layers that run a formula over time, for cells that torch doesn't have and for int8.
 
 Axes: T time, B batch, I inputs, H hidden units, D directions, N blocks * H.
 """
@@ -22,7 +22,7 @@ ON_TENSORS = Operations[Tensor](
 
 
 class Direction(nn.Module):
-    """The weights of one direction of a layer: W and b for the input, and what the formula names for the state."""
+    """One direction of a layer: W and b for the input, and the recurrent weights of the formula."""
 
     def __init__(self, formula: Formula, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -36,13 +36,15 @@ class Direction(nn.Module):
         self.vectors = nn.ParameterDict({name: torch.empty(hidden_size) for name in formula.vectors})
 
     def forward(self, x_TBI: Tensor, counts_TB1: Tensor | None, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Run over time, first to last.
+        """Runs over time, from the first step to the last.
 
         Args:
             x_TBI: float (T, B, I).
-            counts_TB1: bool (T, B, 1), which steps count; None if all do. The others leave the state as it is.
-            state: each (B, H).
-        Returns: outputs (T, B, H), zeros at steps that do not count, and then the final states.
+            counts_TB1: bool (T, B, 1), which steps are valid; None if all are. Other steps don't change the state.
+            state: Initial states, each (B, H).
+
+        Returns:
+            Outputs (T, B, H), zeros at invalid steps, followed by the final states.
         """
         from_x_TBN = nn.functional.linear(x_TBI, self.weight_ih, self.bias_ih)  # one product for all steps
         weights = dict(self.weight_hh.items()) | dict(self.vectors.items())
@@ -57,7 +59,7 @@ def over_time(
     state: tuple[Tensor, ...],
     weights: Mapping[str, Tensor],
 ) -> tuple[Tensor, ...]:
-    """A formula's step from the first to the last; arguments and results as ``Direction.forward`` has them."""
+    """Runs the steps of a formula in order. Arguments and results as in ``Direction.forward``."""
     steps: list[Tensor] = []
     for t, from_x_BN in enumerate(from_x_TBN.unbind()):
         output, after = formula.step(on, from_x_BN, state, weights)
@@ -74,19 +76,23 @@ class LoopLayer(nn.Module):
     """One layer of a cell, in one direction or both."""
 
     def __init__(self, directions: Iterable[nn.Module]) -> None:
-        """Run these directions, forward and if there are two backward; each takes and gives what ``Direction`` does."""
+        """Creates a layer.
+
+        Args:
+            directions: The forward and, if bidirectional, the backward direction, with the interface of ``Direction``.
+        """
         super().__init__()
         self.directions = nn.ModuleList(directions)
 
     @classmethod
     def of(cls, formula: Formula, input_size: int, hidden_size: int, *, bidirectional: bool) -> Self:
-        """A layer of a formula, with weights that are not set."""
+        """Creates a layer of a formula, with uninitialized weights."""
         return cls(Direction(formula, input_size, hidden_size) for _ in range(2 if bidirectional else 1))
 
     def forward(
         self, x_TBI: Tensor, lengths_B: Tensor | None, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Arguments and results as ``RecurrentStack.forward`` has them, for one layer."""
+        """Runs the layer. Arguments and results as in ``RecurrentStack.forward``, for one layer."""
         times_T1 = torch.arange(x_TBI.shape[0], device=x_TBI.device).unsqueeze(1)
         lengths = None if lengths_B is None else lengths_B.to(x_TBI.device)
         counts_TB1 = None if lengths is None else (times_T1 < lengths).unsqueeze(2)
@@ -102,7 +108,7 @@ class LoopLayer(nn.Module):
 
 
 def reversed_rows(x_TBN: Tensor, lengths_B: Tensor | None) -> Tensor:
-    """Each row from its last step that counts to its first; the rest stays where it is. Its own inverse."""
+    """Reverses the valid steps of each row; padding stays in place. Is its own inverse."""
     if lengths_B is None:
         return x_TBN.flip(0)
     times_T1 = torch.arange(x_TBN.shape[0], device=x_TBN.device).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Recurrent layers on top of each other: a stack takes lengths and states, and gives states back.
+"""Stacks of recurrent layers: take lengths and states, and return states.
 
 Axes: T time, B batch, I inputs, H hidden units, D directions (1, or 2 with the backward one second).
 """
@@ -15,13 +15,13 @@ from seqserve.training.layers.initial import initialise
 from seqserve.training.layers.loop import LoopLayer
 
 State: TypeAlias = tuple[Tensor, ...]
-"""Recurrent tensors of a stack, layer by layer, each (D, B, H): an LSTM layer has two (h, c), most others one."""
+"""State tensors of a stack, layer by layer, each (D, B, H): two (h, c) per LSTM layer, one for most other cells."""
 
 STATE_KINDS: dict[CellKind, tuple[str, ...]] = {cell: formula.states for cell, formula in FORMULAS.items()}
 
 
 class RecurrentStack(nn.Module):
-    """Recurrent layers on top of each other, with dropout between them, and residual connections if wanted."""
+    """A stack of recurrent layers, with dropout between them and optional residual connections."""
 
     def __init__(self, config: NetworkConfig, input_size: int, *, bidirectional: bool) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class RecurrentStack(nn.Module):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Names of the state's tensors in order: h0, c0, h1, c1, ..."""
+        """Names of the state tensors in order: h0, c0, h1, c1, ..."""
         return tuple(f"{kind}{layer}" for layer in range(len(self.layers)) for kind in STATE_KINDS[self.cell])
 
     def initial_state(self, batch: int) -> State:
-        """The state that sequences start from, (D, B, H) for each of its tensors: zeros, or what was learned."""
+        """Returns the initial state of sequences, each tensor (D, B, H): zeros, or the learned state."""
         if self.initial:
             return tuple(self.initial[name].unsqueeze(1).expand(-1, batch, -1) for name in self.state_names)
         reference = next(self.parameters())
@@ -58,16 +58,18 @@ class RecurrentStack(nn.Module):
     def forward(
         self, x_TBI: Tensor, lengths_B: Tensor | None, state: State, carry_lengths_B: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Run all layers.
+        """Runs all layers.
 
         Args:
             x_TBI: float (T, B, I).
-            lengths_B: int64 (B) on the CPU, each in [1, T]: steps that count in each row; None if all do.
-            state: as ``initial_state`` gives it; rows start from it.
-            carry_lengths_B: int64 (B) on the CPU, each in [1, the row's length]: steps of each row after which the
-                forward states are to be told. None: after the last.
-        Returns: outputs (T, B, D * H), zeros where a row has ended, and the states after each row's last step, or after
-            ``carry_lengths_B``: then backward states, where there are any, mean nothing.
+            lengths_B: int64 (B) on the CPU, each in [1, T]: number of valid steps per row; None if all are valid.
+            state: State to start from, as ``initial_state`` returns it.
+            carry_lengths_B: int64 (B) on the CPU, each in [1, the row's length]: step of each row after which the
+                forward states are returned. None: after the last.
+
+        Returns:
+            Outputs (T, B, D * H), zeros in the padding, and the states after the last step of each row or after
+            ``carry_lengths_B``; in the latter case backward states are meaningless.
         """
         finals: list[Tensor] = []
         kinds = len(STATE_KINDS[self.cell])
@@ -83,7 +85,7 @@ class RecurrentStack(nn.Module):
 
 
 def made_layer(cell: CellKind, input_size: int, hidden_size: int, *, bidirectional: bool) -> nn.Module:
-    """One layer: torch's own where torch has the cell, else a loop over the cell's formula."""
+    """Creates one layer: that of torch if it has the cell, otherwise a loop over the formula of the cell."""
     match cell:
         case CellKind.LSTM:
             return nn.LSTM(input_size, hidden_size, bidirectional=bidirectional)
@@ -98,7 +100,7 @@ def made_layer(cell: CellKind, input_size: int, hidden_size: int, *, bidirection
 
 
 def run_layer(layer: nn.Module, x_TBI: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:
-    """Run one layer from its ``state``; arguments and results as in ``RecurrentStack.forward``."""
+    """Runs one layer from its ``state``. Arguments and results as in ``RecurrentStack.forward``."""
     if isinstance(layer, LoopLayer):
         y_TBH, final = layer(x_TBI, lengths_B, state)
         return y_TBH, final

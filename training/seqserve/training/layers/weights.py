@@ -1,4 +1,4 @@
-"""The weights of one direction of a layer, whichever module has them."""
+"""Weights of one direction of a layer, independent of the module that holds them."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -13,14 +13,14 @@ from seqserve.training.tensors import array
 
 @dataclass(frozen=True)
 class DirectionWeights:
-    """Weights of one direction, float32; blocks of gates on top of each other, N rows in all.
+    """Weights of one direction, float32, with the blocks of the gates stacked to N rows.
 
     Attributes:
-        weight: of the input (N, I).
-        bias: of the input (N).
-        recurrent: of the state, by name (blocks * H, H); together N rows, or none.
-        recurrent_bias: (N); zeros where a cell has one bias alone.
-        vectors: one number a unit, by name (H).
+        weight: Input weight (N, I).
+        bias: Input bias (N).
+        recurrent: Recurrent weights by name (blocks * H, H); together N rows, or none.
+        recurrent_bias: Recurrent bias (N); zeros for cells with a single bias.
+        vectors: Weights with one number per unit, by name (H).
     """
 
     weight: Array
@@ -31,7 +31,7 @@ class DirectionWeights:
 
 
 def direction_weights(layer: nn.Module, direction: int) -> DirectionWeights:
-    """The weights of direction 0 (forward) or 1 (backward)."""
+    """Returns the weights of direction 0 (forward) or 1 (backward)."""
     if isinstance(layer, LoopLayer):
         module = cast("Direction", layer.directions[direction])
         bias = array(module.bias_ih)

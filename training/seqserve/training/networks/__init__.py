@@ -1,6 +1,6 @@
-"""The networks of the tasks, in torch: what goes in, a recurrent stack, and a head.
+"""Networks of the tasks, in torch: input features, a recurrent stack, and a head.
 
-Axes in all of them: T time, B batch, V vocabulary, L labels, U distinct words of a batch, W bytes of a word, E and H
+Axes: T time, B batch, V vocabulary, L labels, U distinct words of a batch, W bytes of a word, E and H
 widths.
 """
 
@@ -16,5 +16,5 @@ __all__ = ["Classifier", "Infiller", "LanguageModel", "Spellings", "Tagger", "pa
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Learned numbers of a network."""
+    """Counts the trainable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())

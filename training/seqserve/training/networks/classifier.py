@@ -1,4 +1,4 @@
-"""The network of a classifier."""
+"""Network of classifiers."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from seqserve.training.networks.words import Spellings, WordFeatures
 
 
 class Classifier(nn.Module):
-    """Scores labels for a whole sequence: features of tokens, recurrent stack, pooling, linear head."""
+    """Scores labels for a sequence: token features, recurrent stack, pooling, linear head."""
 
     def __init__(self, config: ClassifierConfig, vocabulary_size: int, labels: int) -> None:
         super().__init__()
@@ -23,20 +23,22 @@ class Classifier(nn.Module):
         self.head = nn.Linear(self.stack.output_size, labels)
 
     def initial_state(self, batch: int) -> State:
-        """The state of the stack, and that of the pooling behind it."""
+        """Returns the initial state of the stack, followed by that of the pooling."""
         return self.stack.initial_state(batch) + self.pool.initial_state(batch, self.head.weight)
 
     def forward(
         self, tokens_TB: Tensor, lengths_B: Tensor, spellings: Spellings | None, state: State
     ) -> tuple[Tensor, State]:
-        """Logits of the labels.
+        """Computes the logits of the labels.
 
         Args:
-            tokens_TB: int (T, B), ids of tokens.
+            tokens_TB: int (T, B), token IDs.
             lengths_B: int64 (B), each in [1, T].
-            spellings: as ``WordFeatures`` takes them.
-            state: as ``initial_state(B)`` gives it.
-        Returns: logits (B, L), and the state after each row's last token.
+            spellings: Spellings of the words, as in ``WordFeatures``.
+            state: State to start from, as ``initial_state(B)`` returns it.
+
+        Returns:
+            Logits (B, L), and the state after the last token of each row.
         """
         borders = len(self.stack.state_names)
         y_TBH, final = self.stack(self.features(tokens_TB, spellings), lengths_B, state[:borders])
@@ -46,7 +48,7 @@ class Classifier(nn.Module):
         return self.head(self.dropout(pooled_BH)), final + gathered
 
     def last(self, y_TBH: Tensor, lengths_B: Tensor) -> Tensor:
-        """The output of each direction at the end of its way, (B, H): at the last token, and backward at the first."""
+        """Returns the last output of each direction (B, H): forward at the last token, backward at the first."""
         rows_B = torch.arange(len(lengths_B), device=y_TBH.device)
         end_BH = y_TBH[lengths_B.to(y_TBH.device) - 1, rows_B]
         if self.stack.directions == 1:

@@ -1,4 +1,4 @@
-"""The network of an infilling model."""
+"""Network of infilling models."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,12 @@ from seqserve.training.networks.dropout import TokenDropout, dropout
 
 
 class Infiller(nn.Module):
-    """Predicts each token from those before it and, unless one-directional, from those after it, never from itself.
+    """Predicts each token from those before it and, if bidirectional, those after it, never from itself.
 
-    One stack reads forward and one backward; the context of a token is what the first knew before it and the second
-    after it (as in context2vec: Melamud, Goldberger and Dagan 2016). So every token of a text can be learned from at
-    once, and blanks may stand anywhere, for a blank is a token of its own in the contexts of others.
+    One stack reads forward and one backward. The context of a token is the output of the forward stack before it and
+    that of the backward stack after it (as in context2vec: Melamud, Goldberger, and Dagan 2016). All tokens of a text
+    are therefore training examples at once, and blanks may occur anywhere, because a blank is a separate token in the
+    contexts of others.
     """
 
     def __init__(self, config: InfillingConfig, vocabulary_size: int) -> None:
@@ -32,17 +33,19 @@ class Infiller(nn.Module):
             self.embedding.weight = self.head.weight
 
     def initial_state(self, batch: int) -> State:
-        """The state of the forward stack, and the context before the first token (1, B, H)."""
+        """Returns the initial state of the forward stack, and the context before the first token (1, B, H)."""
         return (*self.stack.initial_state(batch), self.head.weight.new_zeros(1, batch, self.stack.hidden_size))
 
     def forward(self, tokens_TB: Tensor, lengths_B: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the token at each place, given the others.
+        """Computes the logits of the token at each position, given the others.
 
         Args:
-            tokens_TB: int (T, B), ids of tokens.
+            tokens_TB: int (T, B), token IDs.
             lengths_B: int64 (B), each in [1, T].
-            state: as ``initial_state(B)`` gives it.
-        Returns: logits (T, B, V), and the state after each row's last token.
+            state: State to start from, as ``initial_state(B)`` returns it.
+
+        Returns:
+            Logits (T, B, V), and the state after the last token of each row.
         """
         x_TBE = self.dropout(self.token_dropout(self.embedding(tokens_TB)))
         y_TBH, final = self.stack(x_TBE, lengths_B, state[:-1])
@@ -59,7 +62,7 @@ class Infiller(nn.Module):
 
 
 def reversed_rows(x_TBH: Tensor, lengths_B: Tensor) -> Tensor:
-    """Each row's steps that count, last first; the others stay where they are."""
+    """Reverses the valid steps of each row; padding stays in place."""
     steps_T1 = torch.arange(len(x_TBH), device=x_TBH.device)[:, None]
     lengths_B = lengths_B.to(x_TBH.device)
     places_TB = torch.where(steps_T1 < lengths_B, lengths_B - 1 - steps_T1, steps_T1)

@@ -1,4 +1,4 @@
-"""The network of a language model."""
+"""Network of language models."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from seqserve.training.layers import RecurrentStack, State
 
 
 class LanguageModel(nn.Module):
-    """Predicts each next token: embedding, recurrent stack of one direction, linear head."""
+    """Predicts each next token: embedding, unidirectional recurrent stack, linear head."""
 
     def __init__(self, config: LanguageModelConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -19,13 +19,15 @@ class LanguageModel(nn.Module):
             self.embedding.weight = self.head.weight
 
     def forward(self, tokens_TB: Tensor, lengths_B: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """Logits of the token after each.
+        """Computes the logits of the token after each token.
 
         Args:
-            tokens_TB: int (T, B).
-            lengths_B: int64 (B), each in [1, T]; None if every row is T long.
-            state: as ``stack.initial_state(B)`` gives it.
-        Returns: logits (T, B, V), and the state after each row's last token.
+            tokens_TB: int (T, B), token IDs.
+            lengths_B: int64 (B), each in [1, T]; None if every row has length T.
+            state: State to start from, as ``stack.initial_state(B)`` returns it.
+
+        Returns:
+            Logits (T, B, V), and the state after the last token of each row.
         """
         y_TBH, state = self.stack(self.embedding(tokens_TB), lengths_B, state)
         return self.head(self.dropout(y_TBH)), state

@@ -1,7 +1,7 @@
-"""From the steps of a sequence to one vector: the last, the mean, the greatest of each unit, or an attended mean.
+"""Pooling of the steps of a sequence to one vector: last, mean, maximum per unit, or attention.
 
-Only steps that count take part, so padding changes nothing. Every pooling but that of the last step also has a state:
-what it has gathered so far, from which it goes on when a sequence comes in pieces.
+Only valid steps contribute, so padding has no effect. Except for the last step, every pooling has a state, with which
+it continues when a sequence arrives in pieces.
 
 Axes: T time, B batch, H units.
 """
@@ -13,20 +13,24 @@ from seqserve.training.config import Pooling
 from seqserve.training.layers import State
 
 NOTHING = -1e30
-"""Greatest value of no steps at all: below any other, and finite, for a state has to be."""
+"""Maximum over no steps: below any other value, and finite, because states must be finite."""
 
 
 class Pool(nn.Module):
     """Pools the outputs of a recurrent stack.
 
-    Its state, each tensor (1, B, size): for the mean the sum of the steps and their number; for the greatest that of
-    each unit; for attention the greatest weight's logarithm, the sum of the weights over it, and the weighted sum of
-    the steps (Bahdanau, Cho and Bengio 2015 for the weights, without a query; Milakov and Gimelshein 2018 for the
-    sums).
+    The state tensors have the shape (1, B, size). Mean: sum and number of the steps. Maximum: maximum of each unit.
+    Attention: logarithm of the largest weight, sum of the weights relative to it, and weighted sum of the steps
+    (weights as in Bahdanau, Cho, and Bengio 2015, without a query; sums as in Milakov and Gimelshein 2018).
     """
 
     def __init__(self, kind: Pooling, size: int) -> None:
-        """Pool vectors of ``size`` units."""
+        """Creates the pooling.
+
+        Args:
+            kind: How to reduce the steps.
+            size: Number of units of each step.
+        """
         super().__init__()
         self.kind = kind
         self.size = size
@@ -35,7 +39,7 @@ class Pool(nn.Module):
 
     @property
     def state_sizes(self) -> dict[str, int]:
-        """Names of the state's tensors in order, and the size of each."""
+        """Names and sizes of the state tensors, in order."""
         return {
             Pooling.LAST: {},
             Pooling.MEAN: {"pooled_sum": self.size, "pooled_steps": 1},
@@ -44,18 +48,20 @@ class Pool(nn.Module):
         }[self.kind]
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """The state before the first step; of the type and on the device of ``like``."""
+        """Returns the state before the first step, with the dtype and device of ``like``."""
         return tuple(like.new_full((1, batch, size), initial_value(name)) for name, size in self.state_sizes.items())
 
     def forward(self, y_TBH: Tensor, last_BH: Tensor, lengths_B: Tensor, state: State) -> tuple[Tensor, State]:
-        """One vector a sequence.
+        """Reduces each sequence to one vector.
 
         Args:
-            y_TBH: outputs of a stack.
-            last_BH: the last of each direction, where its reading ended.
+            y_TBH: float (T, B, H), outputs of a stack.
+            last_BH: float (B, H), last output of each direction.
             lengths_B: int64 (B), each in [1, T].
-            state: as ``initial_state`` gives it, or what an earlier piece gave.
-        Returns: (B, H), and the state after the sequence.
+            state: State from ``initial_state`` or from an earlier piece.
+
+        Returns:
+            Vectors (B, H), and the state after the sequence.
         """
         inside_TB1 = (torch.arange(len(y_TBH), device=y_TBH.device)[:, None] < lengths_B.to(y_TBH.device))[..., None]
         if self.kind is Pooling.MEAN:
@@ -76,5 +82,5 @@ class Pool(nn.Module):
 
 
 def initial_value(name: str) -> float:
-    """What every element of a state's tensor is before the first step."""
+    """Returns the value of every element of a state tensor before the first step."""
     return NOTHING if name in ("pooled_max", "attended_log") else 0.0

@@ -1,4 +1,4 @@
-"""The network of a tagger."""
+"""Network of taggers."""
 
 from torch import Tensor, nn
 
@@ -9,13 +9,13 @@ from seqserve.training.networks.dropout import dropout
 from seqserve.training.networks.words import Spellings, WordFeatures
 
 EDGES = 4
-"""Places of a character in its word: it begins it, ends it, both or neither."""
+"""Number of positions of a character in its word: start, end, both, or neither."""
 
 
 class Tagger(nn.Module):
-    """Scores labels for each token: features of tokens, recurrent stack, linear head, and the CRF's own scores.
+    """Scores labels for each token: token features, recurrent stack, linear head, and the scores of a CRF.
 
-    A head for the edges of words may learn beside them (Peng and Dredze 2016); it is no part of what is served.
+    An auxiliary head may learn the edges of words (Peng and Dredze 2016); it isn't part of the served model.
     """
 
     def __init__(self, config: TaggerConfig, vocabulary_size: int, labels: tuple[str, ...]) -> None:
@@ -35,15 +35,18 @@ class Tagger(nn.Module):
         state: State,
         carry_lengths_B: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """Scores of the labels before softmax or CRF; meaningless where a row has ended.
+        """Computes the scores of the labels before softmax or CRF.
 
         Args:
-            tokens_TB: int (T, B), ids of tokens.
-            lengths_B: int64 (B), each in [1, T]; None if every row is T long.
-            spellings: as ``WordFeatures`` takes them.
-            state: as ``stack.initial_state(B)`` gives it.
-            carry_lengths_B: as ``RecurrentStack`` takes them.
-        Returns: scores (T, B, L), and the state after each row's last token, or after ``carry_lengths_B``.
+            tokens_TB: int (T, B), token IDs.
+            lengths_B: int64 (B), each in [1, T]; None if every row has length T.
+            spellings: Spellings of the words, as in ``WordFeatures``.
+            state: State to start from, as ``stack.initial_state(B)`` returns it.
+            carry_lengths_B: Steps after which the states are returned, as in ``RecurrentStack``.
+
+        Returns:
+            Scores (T, B, L), meaningless in the padding, and the state after the last token of each row or after
+            ``carry_lengths_B``.
         """
         y_TBH, state = self.read(tokens_TB, lengths_B, spellings, state, carry_lengths_B)
         return self.head(y_TBH), state
@@ -56,11 +59,11 @@ class Tagger(nn.Module):
         state: State,
         carry_lengths_B: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """What the heads see of each token, (T, B, H), and the state, as ``forward`` has them."""
+        """Computes the input of the heads (T, B, H) and the state. Arguments as in ``forward``."""
         y_TBH, state = self.stack(self.features(tokens_TB, spellings), lengths_B, state, carry_lengths_B)
         return self.dropout(y_TBH), state
 
     @property
     def unserved(self) -> int:
-        """Learned numbers that serve training alone."""
+        """Number of trainable parameters that only training uses."""
         return 0 if self.edges is None else sum(parameter.numel() for parameter in self.edges.parameters())
