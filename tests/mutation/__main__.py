@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--list", action="store_true", help="print the sample and run nothing")
     parser.add_argument("--skip-baseline", action="store_true", help="do not run the tests without a mutant first")
+    parser.add_argument("--mirrored-only", action="store_true", help="do not run wider tests on what is left")
     arguments = parser.parse_args(argv)
     drawn, known = sample(arguments.paths, arguments.sample, arguments.seed), equivalents()
     outcomes, survivors = Counter[Outcome](), list[str]()
@@ -79,7 +80,9 @@ def main(argv: Sequence[str]) -> int:
             if each.key in known:
                 outcome = Outcome.EQUIVALENT
             else:
-                outcome = judge(copy, each.file, each.mutant.source, arguments.timeout_s)
+                outcome = judge(
+                    copy, each.file, each.mutant.source, arguments.timeout_s, wider=not arguments.mirrored_only
+                )
             outcomes[outcome] += 1
             if outcome is Outcome.SURVIVED:
                 survivors.append(place)
