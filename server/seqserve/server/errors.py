@@ -13,7 +13,7 @@ This module is independent of gRPC: `api.status` maps each kind to a status code
     ├── SessionBusyError           another request is advancing the session
     │   └── LeaseLostError         another request took it over while this one ran
     ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
-    ├── StoreFullError, StoreUnavailableError, StoreDataLossError
+    ├── StoreFullError, StoreUnavailableError, StoreUnusableError, StoreDataLossError
     ├── QueueFullError, DrainingError, DeadlineError, StreamIdleError
     ├── UnimplementedError         in the API, not in this server
     └── InternalError              a defect of the server
@@ -190,6 +190,12 @@ class StoreUnavailableError(ServeError):
     """The session store failed or did not answer. Safe to retry."""
 
     kind, reason = ErrorKind.UNAVAILABLE, "STORE_FAILED"
+
+
+class StoreUnusableError(ServeError):
+    """The session store cannot work until an operator repairs it. A retry fails again."""
+
+    kind, reason = ErrorKind.PRECONDITION, "STORE_FAILED"
 
 
 class StoreDataLossError(ServeError):

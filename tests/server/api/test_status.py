@@ -34,9 +34,9 @@ ERRORS = sorted({*family(ServeError)} - {ServeError}, key=lambda each: each.__na
 def codes_of_the_contract() -> dict[str, set[str]]:
     """The status codes that the contract's comments name for each reason."""
     found = re.findall(
-        r"//\s([A-Z_]+)(?: or ([A-Z_]+))?[.] [^\n]*\n(?:\s*//[^\n]*\n)*\s*(ERROR_REASON_\w+) =", CONTRACT.read_text()
+        r"//\s((?:[A-Z_]+(?:, | or )?)+)[.] [^\n]*\n(?:\s*//[^\n]*\n)*\s*(ERROR_REASON_\w+) =", CONTRACT.read_text()
     )
-    return {reason: {code for code in (first, second) if code} for first, second, reason in found}
+    return {reason: set(re.split(", | or ", codes)) for codes, reason in found}
 
 
 def test_the_contract_names_a_code_for_every_reason() -> None:

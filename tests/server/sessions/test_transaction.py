@@ -207,6 +207,17 @@ async def test_a_snapshot_goes_on_without_any_session(at: Rooms) -> None:
     assert (await at.store.usage()).sessions == 1
 
 
+async def test_a_snapshot_at_another_position_than_expected_is_refused(at: Rooms) -> None:
+    fresh = await request(at, StateSpec(destination=Destination.SNAPSHOT), 1, 2)
+    for position in (0, 1, 3):
+        spec = StateSpec(snapshot=fresh.snapshot, destination=Destination.SNAPSHOT, expected_position=position)
+        with pytest.raises(PositionMismatchError) as caught:
+            await request(at, spec, 3)
+        assert caught.value.metadata == {"position": "2", "expected_position": str(position)}
+    with pytest.raises(PositionMismatchError):  # a new sequence is at 0
+        await request(at, StateSpec(destination=Destination.SNAPSHOT, expected_position=1), 1)
+
+
 async def test_no_state_at_all_costs_no_look_at_the_store(at: Rooms) -> None:
     await at.store.close()
     async with at.sessions.begin(None, LSTM, OWNER) as transaction:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
+from seqserve.server.errors import (
+    StoreDataLossError,
+    StoreFullError,
+    StoreUnavailableError,
+    StoreUnusableError,
+    UnusableStoreError,
+)
 from seqserve.server.stores.sqlite import SqliteStore
 from seqserve.server.stores.store import SessionKey, Usage
 from tests.server.stores.rig import LONG_S, a_record
@@ -75,6 +81,62 @@ async def test_a_second_process_is_told_to_use_redis(tmp_path: Path) -> None:
             SqliteStore(path, grace_s=10.0)
         writer.kill()
     await SqliteStore(path, grace_s=10.0).close()
+
+
+@pytest.mark.parametrize("name", ["symbolic", "hard", "same"])
+async def test_a_file_under_another_name_is_the_same_file(tmp_path: Path, name: str) -> None:
+    path, other = tmp_path / "sessions.db", tmp_path / "elsewhere" / "other.db"
+    other.parent.mkdir()
+    with started(path, writers=1) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline()
+        if name == "symbolic":
+            other.symlink_to(path)
+        elif name == "hard":
+            other.hardlink_to(path)
+        else:
+            other = path
+        with pytest.raises(UnusableStoreError, match="another server uses"):
+            SqliteStore(other, grace_s=10.0)
+        writer.kill()
+    await SqliteStore(other, grace_s=10.0).close()
+
+
+async def test_one_process_opens_a_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    store = SqliteStore(path, grace_s=10.0)
+    record, _ = await store.create(a_record())
+    with pytest.raises(UnusableStoreError, match="another server uses"):
+        SqliteStore(path, grace_s=10.0)
+    assert await store.read(record.key) == record
+    await store.close()
+    await SqliteStore(path, grace_s=10.0).close()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_a_file_that_is_replaced_under_the_server_is_noticed(tmp_path: Path, replaced: bool) -> None:
+    path, aside = tmp_path / "sessions.db", tmp_path / "aside.db"
+    store = SqliteStore(path, grace_s=10.0)
+    record, _ = await store.create(a_record())
+    path.rename(aside)
+    if replaced:
+        path.write_bytes(b"")
+    for call in (store.read(record.key), store.touch(record.key, None), store.create(a_record("two")), store.sweep()):
+        with pytest.raises(StoreUnusableError, match=r"sessions\.db was removed or replaced"):
+            await call
+    aside.rename(path)  # the file is back, and so is the store
+    assert await store.read(record.key) == record
+    assert (await store.usage()).sessions == 1
+    await store.close()
+
+
+async def test_a_log_that_a_cleaner_deletes_is_noticed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "sessions.db", grace_s=10.0)
+    record, _ = await store.create(a_record())
+    (tmp_path / "sessions.db-wal").unlink()
+    with pytest.raises(StoreUnusableError, match=r"sessions\.db-wal was removed or replaced"):
+        await store.touch(record.key, None)
+    await store.close()
 
 
 async def test_a_store_is_opened_again_as_it_was(tmp_path: Path) -> None:

@@ -21,13 +21,15 @@ Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 class GroupCommit:
     """Runs all changes of a database on one thread."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
         """Starts the thread.
 
         Args:
             connection: In autocommit mode. It belongs to the thread until `close` returns.
+            check: Called before and after each transaction. If it raises, the changes of the transaction have failed.
         """
         self._connection = connection
+        self._check = check
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
@@ -78,6 +80,7 @@ class GroupCommit:
     def _commit(self, group: list[tuple[Callable[[], Any], asyncio.Future[Any]]]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         try:
+            self._check()
             self._connection.execute("BEGIN IMMEDIATE")
             for change, outcome in group:
                 try:
@@ -85,6 +88,7 @@ class GroupCommit:
                 except ServeError as error:
                     outcomes.append((outcome, None, error))
             self._connection.execute("COMMIT")
+            self._check()
         except Exception as error:  # noqa: BLE001 - whatever failed, it is the outcome of all changes of the transaction
             with contextlib.suppress(sqlite3.Error):  # some failures have already rolled back
                 self._connection.execute("ROLLBACK")

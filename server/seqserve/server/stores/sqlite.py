@@ -1,14 +1,13 @@
 """Sessions in a SQLite file. Written sessions survive a crash of the process and a power failure.
 
-A file belongs to one process. One thread changes the file, several changes in a transaction, and another thread reads
-it; with the write-ahead log, they do not block each other. Leases are in memory, so that a restart frees them all.
+A file belongs to one process, which has it locked and notices if it is replaced. One thread changes the file, several
+changes in a transaction, and another thread reads it; with the write-ahead log, they do not block each other. Leases
+are in memory, so that a restart frees them all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from seqserve.server.errors import StoreDataLossError, StoreFullError, StoreUnavailableError, UnusableStoreError
+from seqserve.server.stores.file_lock import FileLock
 from seqserve.server.stores.group_commit import GroupCommit
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
 from seqserve.server.stores.session_rules import SessionRules
@@ -47,16 +47,18 @@ class SqliteStore(LocallyLeased):
             UnusableStoreError: Another process uses the file, it is not a session store, or it cannot be opened.
         """
         super().__init__(LocalLeases(now))
-        self._lock = _lock(path)
+        self._lock = FileLock(path)
         try:
             changing, reading = _connect(path), _connect(path)
+            self._lock.watch(path.resolve().with_name(f"{path.resolve().name}-wal"))  # has acknowledged sessions, too
+            self._lock.check()  # the connections have opened the file that is locked
         except BaseException:
-            os.close(self._lock)
+            self._lock.release()
             raise
         self._connections = changing, reading
         self._changing = SessionRules(SqlTable(changing), self.leases, grace_s=grace_s, now=now)
         self._reading = SessionRules(SqlTable(reading), self.leases, grace_s=grace_s, now=now)
-        self._commits = GroupCommit(changing)
+        self._commits = GroupCommit(changing, self._lock.check)
         self._reader = ThreadPoolExecutor(1, "session-reads")
 
     async def create(self, record: Record) -> tuple[Record, bool]:
@@ -120,7 +122,7 @@ class SqliteStore(LocallyLeased):
         await asyncio.to_thread(self._reader.shutdown)
         for connection in self._connections:
             connection.close()
-        os.close(self._lock)
+        self._lock.release()
 
     async def _change(self, change: Callable[[], ResultT]) -> ResultT:
         try:
@@ -129,29 +131,14 @@ class SqliteStore(LocallyLeased):
             raise _store_error(error) from error
 
     async def _read(self, read: Callable[[], ResultT]) -> ResultT:
+        def checked() -> ResultT:
+            self._lock.check()
+            return read()
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+            return await asyncio.get_running_loop().run_in_executor(self._reader, checked)
         except sqlite3.Error as error:
             raise _store_error(error) from error
-
-
-def _lock(path: Path) -> int:
-    """Locks a file beside the store. The system unlocks it when the process ends. Returns its descriptor."""
-    beside = path.with_name(f"{path.name}.lock")
-    try:
-        opened = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # sessions are private to their user
-    except OSError as error:
-        raise UnusableStoreError(f"the session store {path} cannot be opened: {error}") from error
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(opened)
-        raise UnusableStoreError(
-            f"another server uses the session store {path}: a file belongs to one process;"
-            " use another file, or let the servers share a Redis (sessions.redis)"
-        ) from error
-    return opened
 
 
 def _connect(path: Path) -> sqlite3.Connection:
