@@ -42,7 +42,12 @@ class AsyncCalls:
     """What a client and its sessions share."""
 
     def __init__(self, transport: AsyncTransport, *, timeout_s: float, resume_s: float) -> None:
-        """Args: timeout_s, resume_s: as those of the client."""
+        """Initializes it.
+
+        Args:
+            timeout_s: As those of the client.
+            resume_s: As those of the client.
+        """
         self.transport = transport
         self._timeout_s = timeout_s
         self._resume_s = resume_s
@@ -99,7 +104,7 @@ class AsyncCalls:
         """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
 
@@ -119,7 +124,7 @@ class AsyncCalls:
             retry_policy: Default: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         retry_policy = retry_policy or self.retry_policy()
         return await self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), retry_policy=retry_policy)
@@ -132,7 +137,11 @@ class AsyncCalls:
         resume_s: float | None,
         on_finished: Callable[[GenerationFinished], None] = no_one,
     ) -> AsyncGenerationStream:
-        """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
+        """A generation that is resumed when its stream breaks.
+
+        Args:
+            on_finished: Told of its end; else `Client`'s.
+        """
         read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
         resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
 
@@ -169,7 +178,11 @@ class AsyncCalls:
         return AsyncDuplexStream(pump, codec, on_finished)
 
     def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
-        """How long a call is made again. Args: resume_s: Default: the client's."""
+        """How long a call is made again.
+
+        Args:
+            resume_s: Default: the client's.
+        """
         return RetryPolicy(self._resume_s if resume_s is None else resume_s)
 
     def limit_s(self, timeout_s: float | None) -> float | None:

@@ -52,7 +52,7 @@ class AsyncClient(
             messages.
 
     Raises:
-        ValueError: if ``target`` is not an address.
+        ValueError: If ``target`` is not an address.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AsyncClient(
                 sent; for all else the model's defaults hold.
 
         Raises:
-            TypeError, ValueError: if an option is unknown, of the wrong type or does not fit its field. What the server
+            TypeError, ValueError: If an option is unknown, of the wrong type or does not fit its field. What the server
                 refuses comes as a SeqserveError from the first read.
         """
         request = generate_request(model, prompt, **options)

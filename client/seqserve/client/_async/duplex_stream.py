@@ -57,7 +57,7 @@ class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
         """Make the call and wait until it is admitted. Reading the stream does the same by itself.
 
         Raises:
-            SeqserveError: if the stream was refused or the call failed.
+            SeqserveError: If the stream was refused or the call failed.
         """
         try:
             while self._started is None and (event := await self._read()) is not None:
@@ -71,9 +71,9 @@ class AsyncDuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
         """The answers as they come, those together that came together.
 
         Raises:
-            SeqserveError: if the stream was refused or the call failed.
+            SeqserveError: If the stream was refused or the call failed.
             Exception: what the source raised.
-            RuntimeError: if the stream was iterated before.
+            RuntimeError: If the stream was iterated before.
         """
         self._begin_iteration()
         return self._pieces()

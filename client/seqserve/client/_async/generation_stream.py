@@ -57,7 +57,7 @@ class AsyncGenerationStream(GenerationRecord):
         """Make the call and wait until it is admitted. Reading the stream does the same by itself.
 
         Raises:
-            SeqserveError: if the request was refused or the call failed.
+            SeqserveError: If the request was refused or the call failed.
         """
         try:
             while self._started is None and (event := await self._read()) is not None:
@@ -74,8 +74,8 @@ class AsyncGenerationStream(GenerationRecord):
             sample: Which sample, in [0, n).
 
         Raises:
-            IndexError: if the generation ended without such a sample.
-            SeqserveError: if the request was refused or the call failed.
+            IndexError: If the generation ended without such a sample.
+            SeqserveError: If the request was refused or the call failed.
         """
         if not self._iterated:
             async for _ in self:
@@ -93,8 +93,8 @@ class AsyncGenerationStream(GenerationRecord):
         """The pieces as they come.
 
         Raises:
-            SeqserveError: if the request was refused or the call failed.
-            RuntimeError: if the stream was iterated before.
+            SeqserveError: If the request was refused or the call failed.
+            RuntimeError: If the stream was iterated before.
         """
         self._begin_iteration()
         return self._pieces()

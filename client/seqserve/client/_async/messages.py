@@ -48,7 +48,11 @@ class AsyncMessages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Args: on_answer: called when the server has answered: with a message, or with a failure of its own."""
+        """Initializes it.
+
+        Args:
+            on_answer: Called when the server has answered: with a message, or with a failure of its own.
+        """
         self._call = call
         self._on_answer = on_answer
         self._responses = aiter(call)
@@ -61,7 +65,7 @@ class AsyncMessages(Generic[Response]):
         """The next message; None at the end, and after `cancel`.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
             asyncio.CancelledError: if the task that reads is cancelled; the call is then cancelled too.
         """
         try:
@@ -108,7 +112,11 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         read_timeout_s: float | None,
         on_answer: Callable[[], None],
     ) -> None:
-        """Args: read_timeout_s: longest wait for each next message while it is the server's turn; None: no limit."""
+        """Initializes it.
+
+        Args:
+            read_timeout_s: Longest wait for each next message while it is the server's turn; None: no limit.
+        """
         super().__init__(call, target=target, read_timeout_s=read_timeout_s, deadline_s=None, on_answer=on_answer)
         self._call_to_write = call
         self._limit: asyncio.Timeout | None = None  # of the read in progress
@@ -119,7 +127,11 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         call.add_done_callback(self._note_status)
 
     async def write(self, request: Request) -> bool:
-        """Send a message, when the server has room for it. Returns: False if the call has ended; a read tells how."""
+        """Send a message, when the server has room for it.
+
+        Returns:
+            False if the call has ended; a read tells how.
+        """
         return await self._write_to(self._call_to_write.write(request))
 
     async def end_input(self) -> None:

@@ -59,8 +59,8 @@ class AsyncSession(SessionRecord):
         """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
 
         Raises:
-            ServableMismatchError: if the one of that id is of another model or version.
-            SeqserveError: if the call failed.
+            ServableMismatchError: If the one of that id is of another model or version.
+            SeqserveError: If the call failed.
         """
         if self._info is None and self._opening is not None:
             try:
@@ -179,7 +179,11 @@ class AsyncSession(SessionRecord):
         return self._learn(await self._all.get(self.id))
 
     async def touch(self, ttl_s: float | None = None) -> SessionInfo:
-        """Put off its expiry. Args: ttl_s: New time to live in seconds. Default: as it was."""
+        """Put off its expiry.
+
+        Args:
+            ttl_s: New time to live in seconds. Default: as it was.
+        """
         request = session_pb2.TouchSessionRequest(session_id=self.id, ttl=duration(ttl_s))
         answer = await self._calls.ask(self._calls.sessions.TouchSession, request)
         return self._learn(session_from_wire(answer.session))
@@ -217,18 +221,30 @@ class AsyncSession(SessionRecord):
         return self._learn(session_from_wire(answer.session))
 
     async def export(self, checkpoint: str | None = None) -> bytes:
-        """The session as a snapshot. Args: checkpoint: As it was kept there. Default: as it is now."""
+        """The session as a snapshot.
+
+        Args:
+            checkpoint: As it was kept there. Default: as it is now.
+        """
         request = session_pb2.ExportSessionRequest(session_id=self.id, checkpoint=checkpoint or "")
         answer = await self._calls.ask(self._calls.sessions.ExportSession, request)
         return answer.snapshot
 
     async def save(self, path: Path | str, checkpoint: str | None = None) -> None:
-        """Write the session to a file, which only its owner may read. Raises: OSError if it cannot be written."""
+        """Write the session to a file, which only its owner may read.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         snapshot = await self.export(checkpoint)
         await run_in_thread(write_snapshot, Path(path), snapshot)
 
     async def delete(self) -> None:
-        """Forget it on the server. Raises: SessionNotFoundError if it is gone already."""
+        """Forget it on the server.
+
+        Raises:
+            SessionNotFoundError: If it is gone already.
+        """
         await self._all.delete(self.id)
 
     async def __aenter__(self) -> Self:
@@ -256,7 +272,11 @@ class AsyncSessions:
         self._calls = calls
 
     async def list(self, model: str | None = None) -> list[SessionInfo]:
-        """All of the caller's sessions, in order of their ids. Args: model: Only those of this model."""
+        """All of the caller's sessions, in order of their ids.
+
+        Args:
+            model: Only those of this model.
+        """
         found: list[SessionInfo] = []
         request: session_pb2.ListSessionsRequest | None
         request = session_pb2.ListSessionsRequest(page_size=PAGE_SIZE, model=model or "")
@@ -270,7 +290,7 @@ class AsyncSessions:
         """What the server knows of a session.
 
         Raises:
-            SessionNotFoundError: if there is none of that id; SessionExpiredError if there was one.
+            SessionNotFoundError: If there is none of that id; SessionExpiredError if there was one.
         """
         request = session_pb2.GetSessionRequest(session_id=session_id)
         answer = await self._calls.ask(self._calls.sessions.GetSession, request)
@@ -312,7 +332,7 @@ class AsyncSessions:
             keep: Whether it stays at the end of its ``with`` block. Default: if it was given an id.
 
         Raises:
-            SnapshotInvalidError: if it is broken; ServableMismatchError: if the server does not have its model.
+            SnapshotInvalidError: If it is broken; ServableMismatchError: if the server does not have its model.
         """
         request = import_request(snapshot, session_id, ttl_s=ttl_s)
         answer = await self._calls.ask(self._calls.sessions.ImportSession, request)

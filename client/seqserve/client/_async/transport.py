@@ -28,7 +28,11 @@ class AsyncTransport:
     """Calls over one channel, which is opened with the first call and belongs to the event loop of that."""
 
     def __init__(self, target: str, channel: grpc.aio.Channel | None, principal: str | None = None) -> None:
-        """Args: principal: who calls; sessions belong to it."""
+        """Initializes it.
+
+        Args:
+            principal: Who calls; sessions belong to it.
+        """
         self.target = complete_address(target)
         self._reached = False
         self._metadata = metadata_of(principal)

@@ -29,7 +29,11 @@ class ResponseStream(Protocol[Response_co]):
         ...
 
     def add_callback(self, callback: Callable[[], None], /) -> bool:
-        """Have something called when the call ends. Returns: False if it has ended already."""
+        """Have something called when the call ends.
+
+        Returns:
+            False if it has ended already.
+        """
         ...
 
 
@@ -43,7 +47,11 @@ class ReadTimeoutWatch:
     def __init__(
         self, limit_s: float, cancel: Callable[[], object], server_turn_since_s: Callable[[], float | None]
     ) -> None:
-        """Args: server_turn_since_s: tells since when it is the server's turn to speak; None: it is not."""
+        """Initializes it.
+
+        Args:
+            server_turn_since_s: Tells since when it is the server's turn to speak; None: it is not.
+        """
         self.expired = False
         self._limit_s = limit_s
         self._cancel = cancel
@@ -117,7 +125,7 @@ class Messages(Generic[Response]):
         """The next message; None at the end, and after `cancel`.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         if self._watch is None:
             return self._next()

@@ -67,7 +67,7 @@ class Session(SessionRecord):
             try:
                 created = self._calls.ask(self._calls.sessions.CreateSession, self._opening.request)
                 self._learn(session_from_wire(created.session))
-            except SessionExistsError:
+            except KeyError:
                 if not self._opening.named:
                     raise
                 self._learn(self._opening.check(self._all.get(self._opening.request.session_id)))

@@ -27,7 +27,11 @@ class Transport:
     """Blocking calls over one channel. Safe to use from several threads."""
 
     def __init__(self, target: str, channel: grpc.Channel | None, principal: str | None = None) -> None:
-        """Args: principal: who calls; sessions belong to it."""
+        """Initializes it.
+
+        Args:
+            principal: Who calls; sessions belong to it.
+        """
         self.target = complete_address(target)
         self._reached = False
         self._metadata = metadata_of(principal)
@@ -68,8 +72,8 @@ class Transport:
                 do no harm twice. None: ask once.
 
         Raises:
-            SeqserveError: if the call failed; DeadlineError if it took longer than ``timeout_s``.
-            RuntimeError: if the client is closed.
+            SeqserveError: If the call failed; DeadlineError if it took longer than ``timeout_s``.
+            RuntimeError: If the client is closed.
         """
         while True:
             self._require_open()
@@ -105,7 +109,7 @@ class Transport:
             left_s: Seconds that are left of them for this call, which the server is told.
 
         Raises:
-            RuntimeError: if the client is closed.
+            RuntimeError: If the client is closed.
         """
         self._require_open()
         call = method(request, timeout=left_s, metadata=self._metadata)
@@ -128,7 +132,7 @@ class Transport:
             read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
 
         Raises:
-            RuntimeError: if the client is closed.
+            RuntimeError: If the client is closed.
         """
         self._require_open()
         turn_tracker = TurnTracker()

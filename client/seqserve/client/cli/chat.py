@@ -74,7 +74,11 @@ class Chat:
     """A conversation: a session, and the way back through its last answers."""
 
     def __init__(self, client: Client, model: str, session_id: str | None, options: GenerateOptions) -> None:
-        """Args: session_id: a session that stays; None for one that is forgotten at the end."""
+        """Initializes it.
+
+        Args:
+            session_id: A session that stays; None for one that is forgotten at the end.
+        """
         self._client = client
         self._options = options
         self._commands: dict[str, Callable[[str], None]] = {
@@ -106,7 +110,14 @@ class Chat:
         self._session.info()
 
     def command(self, name: str = "", argument: str = "") -> bool:
-        """Do a command. Returns: whether the conversation goes on. Raises: ValueError if there is no such command."""
+        """Do a command.
+
+        Returns:
+            Whether the conversation goes on.
+
+        Raises:
+            ValueError: If there is no such command.
+        """
         if name == "quit":
             return False
         if name not in self._commands:

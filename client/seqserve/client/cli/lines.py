@@ -51,7 +51,11 @@ class Lines(Generic[PlacedT]):
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
-        """Args: lines: with their line breaks."""
+        """Initializes it.
+
+        Args:
+            lines: With their line breaks.
+        """
         self._lines = lines
         self._sent: deque[Line] = deque()  # filled in the thread of the source, emptied by the reader
         self._answers: list[PlacedT] = []
@@ -65,7 +69,11 @@ class Lines(Generic[PlacedT]):
             yield line
 
     def answered(self, answer: PlacedT) -> Iterator[tuple[Line, list[PlacedT]]]:
-        """Take an answer. Returns: the lines that this one completes, each with its answers."""
+        """Take an answer.
+
+        Returns:
+            The lines that this one completes, each with its answers.
+        """
         self._answers.append(answer)
         while self._sent and self._sent[0].end <= answer.end:
             yield self._first()

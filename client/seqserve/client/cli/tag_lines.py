@@ -43,7 +43,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse what only a text that comes line by line has. Raises: ValueError."""
+    """Refuse what only a text that comes line by line has.
+
+    Raises:
+        ValueError: If it is not valid.
+    """
     if arguments.sentence_rule or arguments.lookahead is not None or arguments.provisional:
         raise ValueError("--sentence-rule, --lookahead and --provisional are for -, a text that comes line by line")
 
@@ -109,7 +113,11 @@ class Rows:
     """Makes rows of the tags: one a line, and under it one a span."""
 
     def __init__(self, lines: Lines[Tag]) -> None:
-        """Args: lines: those that were sent."""
+        """Initializes it.
+
+        Args:
+            lines: Those that were sent.
+        """
         self._lines = lines
         self._open: dict[int, Tag] = {}  # by position: a provisional tag makes room for the final one
         self._spans: list[TagSpan] = []

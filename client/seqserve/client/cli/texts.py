@@ -30,7 +30,7 @@ def is_stream(arguments: argparse.Namespace) -> bool:
     """Whether standard input is to be read as it comes, as one text.
 
     Raises:
-        ValueError: if there are other texts too.
+        ValueError: If there are other texts too.
     """
     if "-" not in arguments.texts or getattr(arguments, "each", False):
         return False

@@ -60,7 +60,7 @@ def complete_address(target: str) -> str:
         target: HOST, HOST:PORT, [IPV6]:PORT, or a gRPC name such as "unix:/run/seqserve.sock" or "dns:///host:port".
 
     Raises:
-        ValueError: if it is empty or a web address.
+        ValueError: If it is empty or a web address.
     """
     if not target.strip():
         raise ValueError("the server's address is empty: give HOST:PORT")
@@ -74,7 +74,7 @@ def metadata_of(principal: str | None) -> tuple[tuple[str, str], ...]:
     """What goes with every call.
 
     Raises:
-        ValueError: if the principal is not what metadata can carry.
+        ValueError: If the principal is not what metadata can carry.
     """
     if principal is None:
         return ()
@@ -87,7 +87,7 @@ def limit_or_none(limit_s: float | None) -> float | None:
     """A time limit as gRPC wants it: None where there is none (math.inf).
 
     Raises:
-        ValueError: if it is not above 0.
+        ValueError: If it is not above 0.
     """
     if limit_s is not None and not limit_s > 0:
         raise ValueError(f"a time limit has to be above 0 s, not {limit_s:g} (math.inf for none)")

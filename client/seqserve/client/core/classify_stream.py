@@ -54,8 +54,8 @@ def classify_codec(
     """How a stream of classifications is spoken; only what is given is sent.
 
     Raises:
-        TypeError: if an option is not known or of the wrong type.
-        ValueError: if a number does not fit its field.
+        TypeError: If an option is not known or of the wrong type.
+        ValueError: If a number does not fit its field.
     """
     check_options(options, ClassifyStreamOptions, "stream_classify")
     config = classification_pb2.StreamClassifyConfig(

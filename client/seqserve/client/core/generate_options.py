@@ -91,8 +91,8 @@ def generate_request(
     """The message that asks for a generation; only what is given is in it.
 
     Raises:
-        TypeError: if an option is not known or of the wrong type.
-        ValueError: if a number does not fit its field.
+        TypeError: If an option is not known or of the wrong type.
+        ValueError: If a number does not fit its field.
     """
     if isinstance(prompt, bytes):
         raise TypeError("the prompt is bytes: give text (str), or token ids as a list")

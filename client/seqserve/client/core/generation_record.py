@@ -35,7 +35,7 @@ class GenerationRecord:
         """Servable, seed, prompt tokens and position; there from the first piece on, or after ``start()``.
 
         Raises:
-            RuntimeError: if the stream has not been read yet.
+            RuntimeError: If the stream has not been read yet.
         """
         if self._started is None:
             raise RuntimeError("the generation has not started: call start() or read the stream first")
@@ -46,7 +46,7 @@ class GenerationRecord:
         """Finish reasons, counts, times and state; there once the stream was read to its end.
 
         Raises:
-            RuntimeError: if the stream was not read to its end.
+            RuntimeError: If the stream was not read to its end.
         """
         if self._finished is None:
             raise RuntimeError("the generation has not finished: read the stream to its end first")

@@ -27,7 +27,11 @@ class Resumption:
         deadline_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args: deadline_s: most seconds for the whole, however often it breaks; None for no limit."""
+        """Initializes it.
+
+        Args:
+            deadline_s: Most seconds for the whole, however often it breaks; None for no limit.
+        """
         self._request = request
         self._patience = retry_policy
         self._deadline_s = deadline_s
@@ -62,7 +66,7 @@ class Resumption:
         """The server has admitted the request, or the rest of it.
 
         Raises:
-            ServableMismatchError: if another servable answers than the one that began.
+            ServableMismatchError: If another servable answers than the one that began.
         """
         if self._started is None:
             self._patience.progress()
@@ -81,7 +85,7 @@ class Resumption:
         """A piece came.
 
         Raises:
-            ProtocolError: if it does not follow what came before the break: the server does not know how to resume.
+            ProtocolError: If it does not follow what came before the break: the server does not know how to resume.
         """
         tokens = self._received.setdefault(piece.sample, [])
         if self.times and self._started is not None and piece.token_ids:

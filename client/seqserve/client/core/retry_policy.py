@@ -44,7 +44,7 @@ class RetryPolicy:
         """Args: limit_s: seconds after a break in which the call is made again; 0 for no second attempt.
 
         Raises:
-            ValueError: if the limit is below 0.
+            ValueError: If the limit is below 0.
         """
         if not limit_s >= 0:
             raise ValueError(f"resume_s has to be 0 s or more, not {limit_s:g} (0 for no second attempt)")

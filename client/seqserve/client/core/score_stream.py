@@ -84,8 +84,8 @@ def score_codec(
     """How a stream of scores is spoken; only what is given is sent.
 
     Raises:
-        TypeError: if an option is not known or of the wrong type.
-        ValueError: if a number does not fit its field.
+        TypeError: If an option is not known or of the wrong type.
+        ValueError: If a number does not fit its field.
     """
     check_options(options, ScoreStreamOptions, "stream_score")
     config = generation_pb2.StreamScoreConfig(

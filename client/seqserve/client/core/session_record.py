@@ -42,7 +42,7 @@ class Opening:
         """The session that was there already, if it is of the model that was asked for.
 
         Raises:
-            ServableMismatchError: if it is of another model or version.
+            ServableMismatchError: If it is of another model or version.
         """
         requested, servable = self.request.model, found.servable
         if requested.name == servable.model and (
@@ -71,7 +71,7 @@ class SessionRecord:
         """Its id.
 
         Raises:
-            RuntimeError: if it is not open yet.
+            RuntimeError: If it is not open yet.
         """
         return self._known.id
 
@@ -153,7 +153,7 @@ def write_snapshot(path: Path, snapshot: bytes) -> None:
     """Write a snapshot so that the file is there whole or not at all; only its owner may read it.
 
     Raises:
-        OSError: if it cannot be written; what was there before stays.
+        OSError: If it cannot be written; what was there before stays.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # others have no rights on it
     unfinished = Path(name)

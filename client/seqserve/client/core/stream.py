@@ -100,7 +100,7 @@ class StreamCodec(Generic[PieceT, PartT, FinishedT]):
         """The message for an item of the source.
 
         Raises:
-            TypeError: if it is not what this kind of stream takes.
+            TypeError: If it is not what this kind of stream takes.
         """
         field, value = _field_of(item)
         takes = type(self.opening).DESCRIPTOR.fields_by_name
@@ -127,7 +127,7 @@ def check_source(source: object) -> None:
     """Find out early what is no source.
 
     Raises:
-        TypeError: if it is one text instead of several pieces.
+        TypeError: If it is one text instead of several pieces.
     """
     if isinstance(source, str | bytes):
         raise TypeError(f"the source is a {type(source).__name__}: give the pieces of it, [text] if there is one")
@@ -180,7 +180,7 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
         """Servable and position; there from the first answer on, or after ``start()``.
 
         Raises:
-            RuntimeError: if the stream has not been read yet.
+            RuntimeError: If the stream has not been read yet.
         """
         if self._started is None:
             raise RuntimeError("the stream has not started: call start() or read it first")
@@ -191,7 +191,7 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
         """Counts, times, state and why it ended; there once the stream was read to its end.
 
         Raises:
-            RuntimeError: if the stream was not read to its end.
+            RuntimeError: If the stream was not read to its end.
         """
         if self._finished is None:
             raise RuntimeError("the stream has not finished: read it to its end first")

@@ -119,8 +119,8 @@ def tag_codec(
     """How a stream of tags is spoken; only what is given is sent.
 
     Raises:
-        TypeError: if an option is not known or of the wrong type.
-        ValueError: if a number does not fit its field, or a word is none of those there are.
+        TypeError: If an option is not known or of the wrong type.
+        ValueError: If a number does not fit its field, or a word is none of those there are.
     """
     check_options(options, TagStreamOptions, "stream_tag")
     lookahead, finality, rule = options.get("lookahead"), options.get("finality"), options.get("sentence_rule")

@@ -53,7 +53,11 @@ class ScriptedSessions:
         return answer
 
     def check(self, options: state_pb2.StateOptions) -> None:
-        """Refuse a request whose session is not there. Raises: Failure."""
+        """Refuse a request whose session is not there.
+
+        Raises:
+            Failure: If it is not valid.
+        """
         if options.session_id:
             self._find(options.session_id)
 

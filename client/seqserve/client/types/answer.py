@@ -94,7 +94,7 @@ def next_page_token(current: str, following: str, what: str) -> str | None:
         what: What is listed, for the message.
 
     Raises:
-        ProtocolError: if the server points back to the same page, which would never end.
+        ProtocolError: If the server points back to the same page, which would never end.
     """
     if following and following == current:
         raise ProtocolError(f"the server's list of {what} does not end: a page names itself as the next")

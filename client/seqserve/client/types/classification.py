@@ -50,8 +50,8 @@ def classify_request(
     """The message that asks what texts are; only what is given is in it.
 
     Raises:
-        TypeError: if a text is neither a str, nor words, nor token ids.
-        ValueError: if a number does not fit its field.
+        TypeError: If a text is neither a str, nor words, nor token ids.
+        ValueError: If a number does not fit its field.
     """
     return classification_pb2.ClassifyRequest(
         model=model_ref(model, version), inputs=[_input(text) for text in texts], top_labels=top_labels
@@ -66,7 +66,7 @@ def classifications_from_wire(message: classification_pb2.ClassifyResponse, coun
         count: How many texts were sent.
 
     Raises:
-        ProtocolError: if the answer is not about as many texts as were asked.
+        ProtocolError: If the answer is not about as many texts as were asked.
     """
     if len(message.classifications) != count:
         raise ProtocolError(f"the server answered {len(message.classifications)} texts, {count} were sent")

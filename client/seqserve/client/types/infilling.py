@@ -63,8 +63,8 @@ def fill_in_request(
     """The message that asks for what may stand in blanks; only what is given is in it.
 
     Raises:
-        TypeError: if a text is neither a str, nor words, nor token ids.
-        ValueError: if a number does not fit its field.
+        TypeError: If a text is neither a str, nor words, nor token ids.
+        ValueError: If a number does not fit its field.
     """
     return infilling_pb2.FillInRequest(
         model=model_ref(model, version),
@@ -83,7 +83,7 @@ def filled_texts_from_wire(message: infilling_pb2.FillInResponse, count: int) ->
         count: How many texts were sent.
 
     Raises:
-        ProtocolError: if the answer is not about as many texts as were asked.
+        ProtocolError: If the answer is not about as many texts as were asked.
     """
     if len(message.sequences) != count:
         raise ProtocolError(f"the server answered {len(message.sequences)} texts, {count} were sent")

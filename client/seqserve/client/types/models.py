@@ -135,7 +135,7 @@ def next_page(
     """The request for the page after this one; None after the last.
 
     Raises:
-        ProtocolError: if the server points back to the same page, which would never end.
+        ProtocolError: If the server points back to the same page, which would never end.
     """
     token = next_page_token(request.page_token, page.next_page_token, "models")
     return None if token is None else model_pb2.ListModelsRequest(page_token=token)

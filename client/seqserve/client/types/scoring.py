@@ -45,8 +45,8 @@ def score_request(
     """The message that asks for scores; only what is given is in it.
 
     Raises:
-        TypeError: if a text is neither a str nor a sequence of token ids.
-        ValueError: if a number does not fit its field.
+        TypeError: If a text is neither a str nor a sequence of token ids.
+        ValueError: If a number does not fit its field.
     """
     if isinstance(texts, bytes):
         raise TypeError("texts is bytes: give text (str), or a list of texts")
@@ -63,7 +63,7 @@ def text_scores_from_wire(message: generation_pb2.ScoreResponse, count: int) -> 
         count: How many texts were sent.
 
     Raises:
-        ProtocolError: if the answer is not about as many texts as were asked.
+        ProtocolError: If the answer is not about as many texts as were asked.
     """
     if len(message.scores) != count:
         raise ProtocolError(f"the server answered {len(message.scores)} texts, {count} were sent")

@@ -87,7 +87,7 @@ def next_page(
     """The request for the page after this one; None after the last.
 
     Raises:
-        ProtocolError: if the server points back to the same page, which would never end.
+        ProtocolError: If the server points back to the same page, which would never end.
     """
     token = next_page_token(request.page_token, page.next_page_token, "sessions")
     if token is None:
@@ -104,7 +104,7 @@ def duration(seconds: float | None, what: str = "a time to live") -> duration_pb
     """Seconds as a message; None stays None. Args: what: what it is, for the message.
 
     Raises:
-        ValueError: if it is not a finite number above 0.
+        ValueError: If it is not a finite number above 0.
     """
     if seconds is None:
         return None

@@ -34,7 +34,11 @@ _OFFSET_UNITS: Final = {
 
 
 def offset_unit_to_wire(unit: OffsetUnit | None) -> common_pb2.OffsetUnit | None:
-    """A unit as a message has it; None stays None. Raises: ValueError if it is none of those there are."""
+    """A unit as a message has it; None stays None.
+
+    Raises:
+        ValueError: If it is none of those there are.
+    """
     return None if unit is None else _OFFSET_UNITS[OffsetUnit(unit)]
 
 
@@ -131,8 +135,8 @@ def tag_request(
     """The message that asks for tags; only what is given is in it.
 
     Raises:
-        TypeError: if a text is neither a str nor a sequence of them.
-        ValueError: if a number does not fit its field.
+        TypeError: If a text is neither a str nor a sequence of them.
+        ValueError: If a number does not fit its field.
     """
     return tagging_pb2.TagRequest(
         model=model_ref(model, version),
@@ -153,7 +157,7 @@ def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagRes
     """The answer as values, one a text.
 
     Raises:
-        ProtocolError: if the answer is not about as many texts as were asked.
+        ProtocolError: If the answer is not about as many texts as were asked.
     """
     if len(message.sequences) != len(texts):
         raise ProtocolError(f"the server answered {len(message.sequences)} texts, {len(texts)} were sent")

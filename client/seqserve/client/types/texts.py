@@ -15,8 +15,8 @@ def words_or_ids(text: Sequence[str] | Sequence[int]) -> tuple[common_pb2.Words 
     """A text that has been cut already: as words or as token ids, and None for what it is not.
 
     Raises:
-        TypeError: if it is neither.
-        ValueError: if an id does not fit its field.
+        TypeError: If it is neither.
+        ValueError: If an id does not fit its field.
     """
     if isinstance(text, bytes):
         raise TypeError("a text is bytes: give text (str), a list of words, or a list of token ids")

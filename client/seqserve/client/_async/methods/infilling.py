@@ -65,8 +65,8 @@ class AsyncInfillingMethods(AsyncMethods):
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
-            TypeError: if a text is neither a str, nor words, nor token ids.
-            SeqserveError: if the call failed; InvalidFieldError for a text without a blank.
+            TypeError: If a text is neither a str, nor words, nor token ids.
+            SeqserveError: If the call failed; InvalidFieldError for a text without a blank.
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts

@@ -22,7 +22,7 @@ class AsyncModelMethods(AsyncMethods):
             timeout_s: Most seconds for each page of the list. Default: the client's.
 
         Raises:
-            SeqserveError: if a call failed.
+            SeqserveError: If a call failed.
         """
         models: list[Model] = []
         request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
@@ -41,8 +41,8 @@ class AsyncModelMethods(AsyncMethods):
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
-            ModelNotFoundError: if the server does not have it.
-            SeqserveError: if the call failed otherwise.
+            ModelNotFoundError: If the server does not have it.
+            SeqserveError: If the call failed otherwise.
         """
         request = model_pb2.GetModelRequest(model=model_ref(name, version))
         return details_from_wire(await self._calls.call(self._calls.models.GetModel, request, timeout_s))
@@ -55,8 +55,8 @@ class AsyncModelMethods(AsyncMethods):
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
-            UnreachableError: if no server answers.
-            SeqserveError: if the call failed otherwise.
+            UnreachableError: If no server answers.
+            SeqserveError: If the call failed otherwise.
         """
         request = health_pb2.HealthCheckRequest(service=service)
         try:

@@ -58,8 +58,8 @@ class AsyncScoringMethods(AsyncMethods):
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
-            TypeError: if a text is neither a str nor token ids.
-            SeqserveError: if the call failed.
+            TypeError: If a text is neither a str nor token ids.
+            SeqserveError: If the call failed.
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts

@@ -66,7 +66,7 @@ class AsyncTaggingMethods(AsyncMethods):
             timeout_s: Most seconds for the call. Default: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
@@ -94,7 +94,7 @@ class AsyncTaggingMethods(AsyncMethods):
             options: As `TagStreamOptions` says: lookahead, sentence_rule, spans, and so on.
 
         Raises:
-            TypeError, ValueError: if the source is one text, or an option does not fit its field. What the server
+            TypeError, ValueError: If the source is one text, or an option does not fit its field. What the server
                 refuses comes as a SeqserveError from the first read. A stream that breaks is not resumed: what the
                 source gave is gone.
         """
