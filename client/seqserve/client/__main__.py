@@ -57,7 +57,7 @@ def _never_fail_to_print() -> None:
 
 
 def _drop_output() -> None:
-    """Send what is still buffered nowhere, so that the interpreter does not complain at exit."""
+    """Discards buffered output, so that the interpreter does not report an error at exit."""
     with contextlib.suppress(io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,6 +1,6 @@
-"""The errors of calling a server: what a call can raise, and what each error knows.
+"""The exceptions that calls raise.
 
-Every failure of a call is a `SeqserveError`; catch the branch that you can do something about.
+Every failure of a call is a `SeqserveError`; catch the branch that you can handle.
 
     SeqserveError
     ├── InvalidArgumentError            the request is wrong: change it
@@ -10,17 +10,17 @@ Every failure of a call is a `SeqserveError`; catch the branch that you can do s
     │   ├── InputTooLongError           over a limit in tokens or bytes
     │   ├── ShapeMismatchError          a shape, precision or label set that does not fit the model
     │   └── SnapshotInvalidError        a broken snapshot
-    ├── NotFoundError                   what was named is not there
+    ├── NotFoundError                   something named in the request does not exist
     │   ├── ModelNotFoundError
     │   │   └── VersionNotFoundError
     │   ├── SessionNotFoundError
-    │   │   └── SessionExpiredError     it was there; the metadata tell when it expired
+    │   │   └── SessionExpiredError     it existed; the metadata contain when it expired
     │   └── CheckpointNotFoundError
     ├── AlreadyExistsError
     │   └── SessionExistsError
     ├── PreconditionError               the request is right, but not for this model or at this point
     │   ├── TaskMismatchError           the model does something else
-    │   ├── ModelNotReadyError          the version is there but could not be loaded
+    │   ├── ModelNotReadyError          the version exists but could not be loaded
     │   ├── PositionMismatchError       the session is not where the caller believes it to be
     │   ├── ServableMismatchError       the state belongs to another servable
     │   └── StreamOrderError            a message that its stream does not allow at that point
@@ -32,7 +32,7 @@ Every failure of a call is a `SeqserveError`; catch the branch that you can do s
     ├── UnavailableError                no answer from the server: try again, or elsewhere
     │   ├── UnreachableError            nobody listens at the address
     │   ├── DrainingError               the server is stopping
-    │   └── StoreUnavailableError       its session store does not answer
+    │   └── StoreUnavailableError       the session store of the server does not answer
     ├── DeadlineError                   it took longer than it was given
     │   └── StreamIdleError             nobody read a stream's answers for too long
     ├── CallCancelledError              cancelled by the server, or by closing the client
@@ -56,11 +56,11 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """What is wrong with one field of the request.
+    """An invalid field of the request.
 
     Attributes:
         field: Path of the field, with the names of the contract ("sampling.top_p").
-        description: What is wrong with it, for people.
+        description: What is wrong with the field, for people.
     """
 
     field: str
@@ -69,7 +69,7 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The thing that an error is about.
+    """The resource that an error refers to.
 
     Attributes:
         kind: What sort of thing ("model", "session").
@@ -140,11 +140,11 @@ class ShapeMismatchError(InvalidArgumentError):
 
 
 class SnapshotInvalidError(InvalidArgumentError):
-    """The snapshot is broken; the message says what is."""
+    """The snapshot is invalid; the message says why."""
 
 
 class NotFoundError(SeqserveError):
-    """What was named is not there."""
+    """Something named in the request does not exist."""
 
 
 class ModelNotFoundError(NotFoundError):
@@ -160,7 +160,7 @@ class SessionNotFoundError(NotFoundError):
 
 
 class SessionExpiredError(SessionNotFoundError):
-    """There was such a session."""
+    """The session existed and has expired."""
 
     @property
     def expire_time(self) -> dt.datetime | None:
@@ -174,7 +174,7 @@ class CheckpointNotFoundError(NotFoundError):
 
 
 class AlreadyExistsError(SeqserveError):
-    """What was to be created is there already."""
+    """The thing to be created exists."""
 
 
 class SessionExistsError(AlreadyExistsError):
@@ -190,7 +190,7 @@ class TaskMismatchError(PreconditionError):
 
 
 class ModelNotReadyError(PreconditionError):
-    """The model or version is there but could not be loaded; the message says why."""
+    """The model or version exists but could not be loaded; the message says why."""
 
 
 class PositionMismatchError(PreconditionError):
@@ -270,7 +270,7 @@ class UnimplementedError(SeqserveError):
 
 
 class DataLossError(SeqserveError):
-    """Something that was kept is gone."""
+    """Stored data was lost."""
 
 
 class StoreDataLossError(DataLossError):

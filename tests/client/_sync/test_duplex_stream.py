@@ -260,9 +260,9 @@ def test_events_of_a_newer_server_are_passed_over(server: ScriptedServer, client
 def test_it_can_be_iterated_once(client: Client) -> None:
     stream = client.stream_tag("m", ["text"])
     assert len(list(stream)) == 1
-    with pytest.raises(RuntimeError, match="iterated once"):
+    with pytest.raises(RuntimeError, match="iterated only once"):
         iter(stream)
-    with pytest.raises(RuntimeError, match="iterated once"):
+    with pytest.raises(RuntimeError, match="iterated only once"):
         stream.pieces()
 
 

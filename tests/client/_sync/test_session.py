@@ -69,7 +69,7 @@ def test_a_session_of_that_name_but_of_another_model_is_told(
     model: str, version: int | None, server: ScriptedServer, client: Client
 ) -> None:
     client.session("m", "mine").open()
-    with pytest.raises(ServableMismatchError, match="session 'mine' is there already and belongs to m version 1"):
+    with pytest.raises(ServableMismatchError, match="session 'mine' exists and belongs to m version 1"):
         client.session(model, "mine", version=version).open()
     assert ids(server) == ["mine"]
 
@@ -99,7 +99,7 @@ def test_each_request_carries_the_position_and_an_id_of_its_own(server: Scripted
 
 @pytest.mark.parametrize("option", [{"snapshot": b"x"}, {"return_snapshot": True}])
 def test_a_session_takes_no_snapshot(option: dict[str, Any], client: Client) -> None:
-    with client.session("m") as session, pytest.raises(TypeError, match="a session keeps its state by itself"):
+    with client.session("m") as session, pytest.raises(TypeError, match="a session holds its own state"):
         session.generate("text", **option)
 
 
@@ -123,7 +123,7 @@ def test_forks_and_checkpoints(server: ScriptedServer, client: Client) -> None:
 
 def test_a_time_to_live_is_a_time(client: Client) -> None:
     for ttl_s in (0.0, -1.0, 1e300, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="a finite number of seconds above 0"):
+        with pytest.raises(ValueError, match="ttl_s must be a finite number above 0 s"):
             client.session("m", ttl_s=ttl_s)
 
 

@@ -68,7 +68,7 @@ def test_undo_goes_back_answer_by_answer(
 
 def test_undo_has_an_end(chat: Chat, server: ScriptedServer, capsys: Captured) -> None:
     assert chat("/undo") == 1
-    assert capsys.readouterr().err == "seqserve: there is nothing to undo\n"
+    assert capsys.readouterr().err == "seqserve: nothing to undo\n"
     assert chat(*"abcdefghijklmnopqrstuvwxyz", *["/undo"] * 8, "after") == 1
     assert capsys.readouterr().err.splitlines()[-1] == "seqserve: only the last 7 answers can be undone"
     assert generations(server)[-1].state.expected_position == 4 * (26 - 7)
@@ -114,7 +114,7 @@ def test_what_fails_is_told_and_the_conversation_goes_on(
     assert chat("a", "~", "/nonsense", "/save", f"/load {tmp_path}/none", "b") == 1
     out, err = capsys.readouterr()
     assert out == "a\n\nb\n\n"
-    for words in ("no '~'", "there is no command /nonsense; there are /undo", "which file?", "No such file"):
+    for words in ("no '~'", "unknown command /nonsense; known commands: /undo", "needs a file", "No such file"):
         assert words in err
     assert generations(server)[-1].text == "b\n"
 

@@ -75,7 +75,7 @@ def test_no_server_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate", "m", "--seed", "-1"], "seed has to be in [0, 2**64), not -1"),
+        (["generate", "m", "--seed", "-1"], "seed must be in [0, 2**64), got -1"),
         (["--server", "http://host", "models"], "without http://"),
     ],
 )

@@ -169,7 +169,7 @@ def test_score_on_a_terminal_marks_the_least_likely(run: Run, typed: Typed, caps
 @pytest.mark.parametrize("command", ["tag", "score", "classify"])
 def test_a_text_that_comes_stands_alone(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "m", "text", "-") == 2
-    assert "give it alone" in capsys.readouterr().err
+    assert "must be the only TEXT" in capsys.readouterr().err
 
 
 def test_options_of_lines_are_refused_for_texts(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_one_stop_text_need_not_be_a_list() -> None:
     ("call", "error", "message"),
     [
         (lambda: generate_request("m", temprature=1.0), TypeError, "no option temprature"),  # type: ignore[call-arg]
-        (lambda: generate_request("m", seed=-1), ValueError, r"seed has to be in \[0, 2\*\*64\), not -1"),
+        (lambda: generate_request("m", seed=-1), ValueError, r"seed must be in \[0, 2\*\*64\), got -1"),
         (lambda: generate_request("m", b"bytes"), TypeError, "the prompt is bytes"),
         (lambda: generate_request("m", top_k=2**40), ValueError, "1099511627776"),
         (lambda: generate_request("m", max_tokens="5"), TypeError, "str"),  # type: ignore[arg-type]

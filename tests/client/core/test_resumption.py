@@ -87,12 +87,12 @@ def test_however_it_breaks_nothing_is_doubled_and_nothing_is_missing(
     assert came == tokens
 
 
-def test_a_server_that_begins_anew_instead_of_going_on_is_noticed() -> None:
+def test_a_server_that_restarts_instead_of_resuming_is_noticed() -> None:
     resumption = Resumption(generate_request("m"), RetryPolicy(30.0))
     resumption.started(started())
     resumption.received(piece(1, 2))
     resumption.started(started())
-    with pytest.raises(ProtocolError, match="went on at position 0 where 2 follows"):
+    with pytest.raises(ProtocolError, match="resumed at position 0 instead of 2"):
         resumption.received(piece(1))
 
 
@@ -108,7 +108,7 @@ def test_the_rest_is_asked_of_the_version_that_began_but_a_state_knows_its_own()
 def test_another_servable_does_not_go_on() -> None:
     resumption = Resumption(generate_request("m"), RetryPolicy(30.0))
     resumption.started(started(digest="a", version=1))
-    with pytest.raises(ServableMismatchError, match="version 2 would go on with what version 1 began"):
+    with pytest.raises(ServableMismatchError, match="version 2 would continue what version 1 began"):
         resumption.started(started(digest="b", version=2))
 
 

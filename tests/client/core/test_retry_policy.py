@@ -99,7 +99,7 @@ def test_no_patience_is_no_second_attempt() -> None:
 
 @pytest.mark.parametrize("limit_s", [-1.0, float("nan")])
 def test_a_limit_that_is_no_time_is_refused(limit_s: float) -> None:
-    with pytest.raises(ValueError, match="resume_s has to be 0 s or more"):
+    with pytest.raises(ValueError, match="resume_s must be 0 s or more"):
         RetryPolicy(limit_s)
 
 

@@ -146,13 +146,21 @@ def test_each_item_goes_into_its_field(item: Any, field: str) -> None:
         (lambda: score_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
         (lambda: classify_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
         (lambda: Client().stream_classify("m", [], top=1), TypeError, "no option top"),  # type: ignore[call-arg]
-        (lambda: tag_codec("m", idle_timeout_s=0), ValueError, "an idle time-out is a finite number"),
-        (lambda: tag_codec("m", idle_timeout_s=math.inf), ValueError, "an idle time-out is a finite number"),
+        (lambda: tag_codec("m", idle_timeout_s=0), ValueError, "idle_timeout_s must be a finite number above 0 s"),
+        (
+            lambda: tag_codec("m", idle_timeout_s=math.inf),
+            ValueError,
+            "idle_timeout_s must be a finite number above 0 s",
+        ),
         (lambda: tag_codec("m", lookahead=2**40), ValueError, "1099511627776"),
         (lambda: tag_codec("m", finality="LATER"), ValueError, "'LATER' is not a valid TagFinality"),  # type: ignore[arg-type]
         (lambda: tag_codec("m", sentence_rule="comma"), ValueError, "'comma' is not a valid SentenceRule"),  # type: ignore[arg-type]
         (lambda: tag_codec("m", offset_unit="word"), ValueError, "'word' is not a valid OffsetUnit"),  # type: ignore[arg-type]
-        (lambda: Client().stream_tag("m", "one text"), TypeError, r"the source is a str: .*\[text\]"),
+        (
+            lambda: Client().stream_tag("m", "one text"),
+            TypeError,
+            r"source must be an iterable of pieces, got str: .*\[text\]",
+        ),
         (lambda: Client().stream_tag("m", [], tpo=1), TypeError, "no option tpo"),  # type: ignore[call-arg]
     ],
 )

@@ -48,7 +48,7 @@ def test_one_that_waits_goes_on_from_wherever_it_is(server: ScriptedServer, clie
 
 
 def test_a_session_keeps_its_state_by_itself(client: Client) -> None:
-    with client.session("m") as session, pytest.raises(TypeError, match="by itself"):
+    with client.session("m") as session, pytest.raises(TypeError, match="holds its own state"):
         session.stream_tag([], return_snapshot=True)
 
 

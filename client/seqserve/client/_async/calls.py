@@ -35,18 +35,19 @@ Response = TypeVar("Response")
 
 
 def no_one(finished: object) -> None:
-    """Nobody wants to know how a stream ended."""
+    """Ignores the result of a stream."""
 
 
 class AsyncCalls:
-    """What a client and its sessions share."""
+    """Stubs, limits and retries that a client and its sessions share."""
 
     def __init__(self, transport: AsyncTransport, *, timeout_s: float, resume_s: float) -> None:
-        """Initializes it.
+        """Prepares the calls.
 
         Args:
-            timeout_s: As those of the client.
-            resume_s: As those of the client.
+            transport: Connection to the server.
+            timeout_s: Default time-out of a call, in seconds.
+            resume_s: Default time for which a broken call is retried, in seconds.
         """
         self.transport = transport
         self._timeout_s = timeout_s
@@ -101,7 +102,7 @@ class AsyncCalls:
         request: Request,
         timeout_s: float | None,
     ) -> Response:
-        """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
+        """Calls a method; gRPC retries the methods that change nothing. Args: timeout_s: None: the client's.
 
         Raises:
             SeqserveError: If the call failed.
@@ -115,12 +116,12 @@ class AsyncCalls:
         timeout_s: float | None = None,
         retry_policy: RetryPolicy | None = None,
     ) -> Response:
-        """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
+        """Calls a method that is safe to repeat, and retries it while the server is away.
 
         Args:
             method: The method to call.
-            request: What to ask.
-            timeout_s: Most seconds for an attempt. Default: the client's.
+            request: The request.
+            timeout_s: Maximum time for an attempt, in seconds. Default: the client's.
             retry_policy: Default: the client's.
 
         Raises:
@@ -140,7 +141,11 @@ class AsyncCalls:
         """A generation that is resumed when its stream breaks.
 
         Args:
-            on_finished: Told of its end; else `Client`'s.
+            request: The request.
+            timeout_s: Longest wait for each next message, in seconds. Default: the client's.
+            deadline_s: Maximum time for the whole generation, in seconds; None: no limit.
+            resume_s: How long a broken stream is retried, in seconds. Default: the client's.
+            on_finished: Called with the final result.
         """
         read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
         resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
@@ -178,7 +183,7 @@ class AsyncCalls:
         return AsyncDuplexStream(pump, codec, on_finished)
 
     def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
-        """How long a call is made again.
+        """The policy for retrying a call.
 
         Args:
             resume_s: Default: the client's.
@@ -186,5 +191,5 @@ class AsyncCalls:
         return RetryPolicy(self._resume_s if resume_s is None else resume_s)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
-        """A time-out, or the client's."""
+        """The time limit of a call: the given one, or the client's."""
         return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

@@ -1,7 +1,7 @@
 """A generation as it comes: iterate for the pieces; what was told before and after them stands on the stream.
 
 The call is made when the stream is first read, and ends with it: at the end of the text, on ``cancel``, on leaving the
-``with`` block, and on leaving the loop early. A server never goes on generating for a reader that has left.
+``with`` block, and on leaving the loop early. The server stops generating when its reader leaves.
 
 If the connection breaks or the server goes away, the call is made again for the rest of the text; the reader sees a
 pause, and the text is the same.

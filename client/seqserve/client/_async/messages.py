@@ -23,7 +23,7 @@ _HIDDEN_S_MAX: Final = 1.0
 
 
 def self_was_cancelled() -> bool:
-    """Whether a CancelledError is meant for the running task; grpc also raises one when only its call was cancelled."""
+    """Whether a CancelledError is for the running task: grpc also raises one when only its call was cancelled."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
@@ -48,10 +48,14 @@ class AsyncMessages(Generic[Response]):
         deadline_s: float | None,
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Initializes it.
+        """Wraps a running call.
 
         Args:
-            on_answer: Called when the server has answered: with a message, or with a failure of its own.
+            call: The running call.
+            target: Address of its server, for error messages.
+            read_timeout_s: Longest wait for each next message, in seconds; None: no limit.
+            deadline_s: Time that the whole call was given, in seconds, for error messages.
+            on_answer: Called when the server has answered: with a message, or with an error.
         """
         self._call = call
         self._on_answer = on_answer
@@ -112,10 +116,13 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         read_timeout_s: float | None,
         on_answer: Callable[[], None],
     ) -> None:
-        """Initializes it.
+        """Wraps a running call.
 
         Args:
-            read_timeout_s: Longest wait for each next message while it is the server's turn; None: no limit.
+            call: The running call.
+            target: Address of its server, for error messages.
+            read_timeout_s: Longest wait for each next message in the server's turn, in seconds; None: no limit.
+            on_answer: Called when the server has answered: with a message, or with an error.
         """
         super().__init__(call, target=target, read_timeout_s=read_timeout_s, deadline_s=None, on_answer=on_answer)
         self._call_to_write = call
@@ -135,7 +142,7 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
         return await self._write_to(self._call_to_write.write(request))
 
     async def end_input(self) -> None:
-        """Say that nothing more comes."""
+        """Sends the end of the input."""
         if not self._server_turn and self._limit is not None and self._read_timeout_s is not None:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._read_timeout_s)
         self._ended = self._server_turn = True
@@ -170,7 +177,7 @@ class AsyncConversation(AsyncMessages[Response], Generic[Request, Response]):
     async def _status_behind(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """The server's own status.
 
-        gRPC puts one of its own in its place, before or after it came, when a write fails because the server has ended
+        gRPC replaces it by its own, before or after it arrives, when a write fails because the server has ended
         the call (https://github.com/grpc/grpc/issues/36066).
         """
         if error.details() == _HIDDEN:

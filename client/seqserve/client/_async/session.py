@@ -33,7 +33,7 @@ from seqserve.v1 import session_pb2
 
 
 class AsyncSession(SessionRecord):
-    """A sequence that goes on from request to request; its state is kept by the server.
+    """A sequence that continues from request to request. The server keeps its state.
 
     >>> async with client.session("shakespeare-char") as session:  # doctest: +SKIP
     ...     print(await session.generate("ROMEO:", max_tokens=80).text())
@@ -42,9 +42,9 @@ class AsyncSession(SessionRecord):
     ...     print(await other.generate(max_tokens=80, seed=1).text())  # the same
     ...     await session.save("romeo.session")
 
-    Every request that advances it carries the position it begins from and an id of its own: one that is repeated, or
+    Every request that advances it carries the expected position and a unique id: a request that is repeated, or
     resumed on another replica, is applied once. A request whose answer was not read to its end may or may not have
-    been applied: if it was, the next one raises PositionMismatchError, and after `info()` one goes on from there.
+    been applied: if it was, the next request raises PositionMismatchError; call `info()` to continue from there.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class AsyncSession(SessionRecord):
         self._all = AsyncSessions(calls)
 
     async def open(self) -> Self:
-        """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
+        """Creates the session, or opens the existing one of the given id. Entering the ``with`` block does the same.
 
         Raises:
             ServableMismatchError: If the one of that id is of another model or version.
@@ -83,12 +83,12 @@ class AsyncSession(SessionRecord):
         resume_s: float | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGenerationStream:
-        """Go on with a prompt, or without one; the call is made when the stream is first read.
+        """Continues the sequence with a prompt, or without one. The call is made when the stream is first read.
 
         Args:
-            prompt: Text or token ids; none: the text goes on by itself.
+            prompt: Text or token ids; none: continues the text without a prompt.
             checkpoint: Name under which the state at the end is kept, to fork from or rewind to.
-            wait: Wait in line while another request advances the session, one of one's own that was left early and is
+            wait: Wait while another request advances the session, including an own request that was left early and is
                 still ending among them. Default: SessionBusyError.
             timeout_s: As `AsyncClient.generate`.
             deadline_s: As `AsyncClient.generate`.
@@ -107,7 +107,7 @@ class AsyncSession(SessionRecord):
         logprobs: int | None = None,
         timeout_s: float | None = None,
     ) -> TextScore:
-        """Read a text into the session and tell how likely the model finds it there. Arguments as in `generate`."""
+        """Scores a text as the continuation, and advances the session by it. Arguments as in `generate`."""
         request = self._score_request(text, checkpoint, logprobs, wait=wait)
         answer = await self._calls.ask(self._calls.generation.Score, request, timeout_s)
         self._advanced(state_from_wire(answer.state))
@@ -122,7 +122,7 @@ class AsyncSession(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[TagStreamOptions],
     ) -> AsyncTagStream:
-        """Go on with a text that comes piece by piece, and label its tokens; the session is advanced at its end.
+        """Tags a text that arrives piece by piece as the continuation. The session is advanced at the end.
 
         Args:
             source: As in `AsyncClient.stream_tag`.
@@ -149,7 +149,7 @@ class AsyncSession(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[ScoreStreamOptions],
     ) -> AsyncScoreStream:
-        """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
+        """The same with the log-probability of each token, by a language model. Arguments as in `stream_tag`."""
         codec = self._score_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.generation.StreamScore,
@@ -168,18 +168,18 @@ class AsyncSession(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[ClassifyStreamOptions],
     ) -> AsyncClassifyStream:
-        """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
+        """The same with a classification of the whole text after each piece. Arguments as in `stream_tag`."""
         codec = self._classify_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.classification.StreamClassify, codec, source, timeout_s, self._ended
         )
 
     async def info(self) -> SessionInfo:
-        """What the server knows of it; this does not count as use."""
+        """The session as the server has it. This does not count as use."""
         return self._learn(await self._all.get(self.id))
 
     async def touch(self, ttl_s: float | None = None) -> SessionInfo:
-        """Put off its expiry.
+        """Postpones the expiry.
 
         Args:
             ttl_s: New time to live in seconds. Default: as it was.
@@ -196,7 +196,7 @@ class AsyncSession(SessionRecord):
         ttl_s: float | None = None,
         keep: bool | None = None,
     ) -> AsyncSession:
-        """A copy, which goes on by itself; this one stays as it is.
+        """Copies the session. The copy advances independently; this session does not change.
 
         Args:
             session_id: Id of the copy. Default: the server draws one.
@@ -210,7 +210,7 @@ class AsyncSession(SessionRecord):
         return AsyncSession(self._calls, info=session_from_wire(answer.session), keep=keep)
 
     async def rewind(self, checkpoint: str) -> SessionInfo:
-        """Set it back to a checkpoint; later checkpoints are dropped."""
+        """Rewinds the session to a checkpoint and drops later checkpoints."""
         request = session_pb2.RewindSessionRequest(
             session_id=self.id,
             checkpoint=checkpoint,
@@ -231,7 +231,7 @@ class AsyncSession(SessionRecord):
         return answer.snapshot
 
     async def save(self, path: Path | str, checkpoint: str | None = None) -> None:
-        """Write the session to a file, which only its owner may read.
+        """Writes the session to a file that only its owner may read.
 
         Raises:
             OSError: If it cannot be written.
@@ -240,7 +240,7 @@ class AsyncSession(SessionRecord):
         await run_in_thread(write_snapshot, Path(path), snapshot)
 
     async def delete(self) -> None:
-        """Forget it on the server.
+        """Deletes the session on the server.
 
         Raises:
             SessionNotFoundError: If it is gone already.
@@ -287,7 +287,7 @@ class AsyncSessions:
         return found
 
     async def get(self, session_id: str) -> SessionInfo:
-        """What the server knows of a session.
+        """A session as the server has it.
 
         Raises:
             SessionNotFoundError: If there is none of that id; SessionExpiredError if there was one.
@@ -301,7 +301,7 @@ class AsyncSessions:
         return AsyncSession(self._calls, info=await self.get(session_id))
 
     async def delete(self, session_id: str, *, resume_s: float | None = None) -> None:
-        """Forget a session.
+        """Deletes a session.
 
         Args:
             session_id: Its id.
@@ -323,7 +323,7 @@ class AsyncSessions:
     async def restore(
         self, snapshot: bytes, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
     ) -> AsyncSession:
-        """A session out of a snapshot.
+        """Creates a session from a snapshot.
 
         Args:
             snapshot: As `Session.export`, or a generation's end, gave it.

@@ -28,10 +28,12 @@ class AsyncTransport:
     """Calls over one channel, which is opened with the first call and belongs to the event loop of that."""
 
     def __init__(self, target: str, channel: grpc.aio.Channel | None, principal: str | None = None) -> None:
-        """Initializes it.
+        """Prepares the connection.
 
         Args:
-            principal: Who calls; sessions belong to it.
+            target: Address of the server; see `complete_address`.
+            channel: The caller's channel; None: one is opened to ``target``.
+            principal: Who calls; sessions belong to the principal that created them.
         """
         self.target = complete_address(target)
         self._reached = False
@@ -63,7 +65,7 @@ class AsyncTransport:
         timeout_s: float | None,
         retry_policy: RetryPolicy | None = None,
     ) -> Response:
-        """Ask and wait for the answer. Arguments and exceptions as in `Transport.call`."""
+        """Calls a method and waits for the answer. Arguments and exceptions as in `Transport.call`."""
         while True:
             self._require_open()
             try:
@@ -92,7 +94,7 @@ class AsyncTransport:
         deadline_s: float | None,
         left_s: float | None,
     ) -> AsyncMessages[Response]:
-        """Ask once for a stream of answers; failures come with the first read. Arguments as in `Transport.open`."""
+        """Makes a call that answers with a stream. Arguments and exceptions as in `Transport.open`."""
         self._require_open()
         call = method(request, timeout=left_s, metadata=self._metadata)
         return AsyncMessages(
@@ -102,13 +104,13 @@ class AsyncTransport:
     def converse(
         self, method: grpc.aio.StreamStreamMultiCallable[Request, Response], *, read_timeout_s: float | None
     ) -> AsyncConversation[Request, Response]:
-        """Begin a call in which both sides talk. Arguments and exceptions as in `Transport.converse`."""
+        """Begins a call in which both sides stream. Arguments and exceptions as in `Transport.converse`."""
         self._require_open()
         call = method(metadata=self._metadata)
         return AsyncConversation(call, target=self.target, read_timeout_s=read_timeout_s, on_answer=self._note_answer)
 
     async def close(self) -> None:
-        """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""
+        """Cancels running calls, ends pauses, and closes the channel unless it is the caller's."""
         self._closed = True
         for pause in self._pauses:
             pause.set()
@@ -121,11 +123,11 @@ class AsyncTransport:
 
     @property
     def worth_retrying(self) -> bool:
-        """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
+        """Whether a broken call may be retried: an address that never answered is not retried."""
         return self._reached and not self._closed
 
     async def pause(self, pause_s: float, woken: asyncio.Event) -> None:
-        """Wait for so long, or until ``woken`` is set or the client is closed."""
+        """Waits for ``pause_s`` seconds, or until ``woken`` is set or the client is closed."""
         self._pauses.add(woken)
         try:
             with contextlib.suppress(TimeoutError):

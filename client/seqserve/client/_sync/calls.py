@@ -36,14 +36,20 @@ Response = TypeVar("Response")
 
 
 def no_one(finished: object) -> None:
-    """Nobody wants to know how a stream ended."""
+    """Ignores the result of a stream."""
 
 
 class Calls:
-    """What a client and its sessions share."""
+    """Stubs, limits and retries that a client and its sessions share."""
 
     def __init__(self, transport: Transport, *, timeout_s: float, resume_s: float) -> None:
-        """Args: timeout_s, resume_s: as those of the client."""
+        """Prepares the calls.
+
+        Args:
+            transport: Connection to the server.
+            timeout_s: Default time-out of a call, in seconds.
+            resume_s: Default time for which a broken call is retried, in seconds.
+        """
         self.transport = transport
         self._timeout_s = timeout_s
         self._resume_s = resume_s
@@ -97,10 +103,10 @@ class Calls:
         request: Request,
         timeout_s: float | None,
     ) -> Response:
-        """Call a method; gRPC repeats what changes nothing. Args: timeout_s: None: the client's.
+        """Calls a method; gRPC retries the methods that change nothing. Args: timeout_s: None: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
 
@@ -111,16 +117,16 @@ class Calls:
         timeout_s: float | None = None,
         retry_policy: RetryPolicy | None = None,
     ) -> Response:
-        """Ask for something that does no harm twice: again and again while the server is away, as resuming does.
+        """Calls a method that is safe to repeat, and retries it while the server is away.
 
         Args:
             method: The method to call.
-            request: What to ask.
-            timeout_s: Most seconds for an attempt. Default: the client's.
+            request: The request.
+            timeout_s: Maximum time for an attempt, in seconds. Default: the client's.
             retry_policy: Default: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         retry_policy = retry_policy or self.retry_policy()
         return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), retry_policy=retry_policy)
@@ -133,7 +139,15 @@ class Calls:
         resume_s: float | None,
         on_finished: Callable[[GenerationFinished], None] = no_one,
     ) -> GenerationStream:
-        """A generation that is resumed when its stream breaks. Args: on_finished: Told of its end; else `Client`'s."""
+        """A generation that is resumed when its stream breaks.
+
+        Args:
+            request: The request.
+            timeout_s: Longest wait for each next message, in seconds. Default: the client's.
+            deadline_s: Maximum time for the whole generation, in seconds; None: no limit.
+            resume_s: How long a broken stream is retried, in seconds. Default: the client's.
+            on_finished: Called with the final result.
+        """
         read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
         resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
 
@@ -170,9 +184,13 @@ class Calls:
         return DuplexStream(pump, codec, on_finished)
 
     def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
-        """How long a call is made again. Args: resume_s: Default: the client's."""
+        """The policy for retrying a call.
+
+        Args:
+            resume_s: Default: the client's.
+        """
         return RetryPolicy(self._resume_s if resume_s is None else resume_s)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
-        """A time-out, or the client's."""
+        """The time limit of a call: the given one, or the client's."""
         return limit_or_none(self._timeout_s if timeout_s is None else timeout_s)

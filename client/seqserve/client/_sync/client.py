@@ -43,7 +43,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
             next message, for `stream_tag` and its like the wait for the server while it is its turn, for all else the
             whole call.
         resume_s: Seconds for which a stream that broke, and a call about a session, is tried again while the server is
-            away or no more of it comes; 0 for not at all. A wrong address is told at once.
+            away or no more of it comes; 0 for not at all. A wrong address raises UnreachableError immediately.
         principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
             owns the sessions of all such callers.
         channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the
@@ -51,7 +51,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
             messages.
 
     Raises:
-        ValueError: if ``target`` is not an address.
+        ValueError: If ``target`` is not an address.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
 
     @property
     def target(self) -> str:
-        """The address that is called, port included."""
+        """The server's address, including the port."""
         return self._transport.target
 
     def generate(
@@ -92,13 +92,13 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
             model: Name of the model.
             prompt: Text or token ids; none: the model's start token.
             timeout_s: Longest wait for each next message, in seconds. Default: the client's.
-            deadline_s: Most seconds for the whole generation; the server is told and stops at it. Default: no limit.
+            deadline_s: Maximum time for the whole generation, in seconds; the server stops at it. Default: no limit.
             resume_s: Seconds for which a broken stream is tried again. Default: the client's.
             options: As `GenerateOptions` says: temperature, max_tokens, seed, stop, and so on. Only what is given is
                 sent; for all else the model's defaults hold.
 
         Raises:
-            TypeError, ValueError: if an option is unknown, of the wrong type or does not fit its field. What the server
+            TypeError, ValueError: If an option is unknown, of the wrong type or does not fit its field. What the server
                 refuses comes as a SeqserveError from the first read.
         """
         request = generate_request(model, prompt, **options)
@@ -119,7 +119,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
         Args:
             model: Name of the model.
             session_id: Its id: 1 to 128 characters out of letters, digits, '.', '_', '-'. Default: the server's choice.
-            version: Version of the model. Default: the newest that is ready.
+            version: Version of the model. Default: the newest version that serves.
             ttl_s: Seconds that it lives from its last use. Default: the server's.
             keep_tokens: Keep its tokens too, so that it can be read again by another version of the model.
             keep: Whether it stays at the end of the block. Default: if it was given an id.
@@ -129,7 +129,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
         return Session(self._calls, Opening(request, named, named if keep is None else keep))
 
     def close(self) -> None:
-        """Cancel what runs and close the connection; a closed client raises RuntimeError."""
+        """Cancels running calls and closes the connection. Calls of a closed client raise RuntimeError."""
         self._transport.close()
 
     def __enter__(self) -> Self:

@@ -58,7 +58,7 @@ class DuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
         """Make the call and wait until it is admitted. Reading the stream does the same by itself.
 
         Raises:
-            SeqserveError: if the stream was refused or the call failed.
+            SeqserveError: If the stream was refused or the call failed.
         """
         try:
             while self._started is None and (event := self._read()) is not None:
@@ -72,9 +72,9 @@ class DuplexStream(StreamRecord[PieceT, PartT, FinishedT]):
         """The answers as they come, those together that came together.
 
         Raises:
-            SeqserveError: if the stream was refused or the call failed.
+            SeqserveError: If the stream was refused or the call failed.
             Exception: what the source raised.
-            RuntimeError: if the stream was iterated before.
+            RuntimeError: If the stream was iterated before.
         """
         self._begin_iteration()
         return self._pieces()

@@ -2,7 +2,7 @@
 """A generation as it comes: iterate for the pieces; what was told before and after them stands on the stream.
 
 The call is made when the stream is first read, and ends with it: at the end of the text, on ``cancel``, on leaving the
-``with`` block, and on leaving the loop early. A server never goes on generating for a reader that has left.
+``with`` block, and on leaving the loop early. The server stops generating when its reader leaves.
 
 If the connection breaks or the server goes away, the call is made again for the rest of the text; the reader sees a
 pause, and the text is the same.
@@ -58,7 +58,7 @@ class GenerationStream(GenerationRecord):
         """Make the call and wait until it is admitted. Reading the stream does the same by itself.
 
         Raises:
-            SeqserveError: if the request was refused or the call failed.
+            SeqserveError: If the request was refused or the call failed.
         """
         try:
             while self._started is None and (event := self._read()) is not None:
@@ -75,8 +75,8 @@ class GenerationStream(GenerationRecord):
             sample: Which sample, in [0, n).
 
         Raises:
-            IndexError: if the generation ended without such a sample.
-            SeqserveError: if the request was refused or the call failed.
+            IndexError: If the generation ended without such a sample.
+            SeqserveError: If the request was refused or the call failed.
         """
         if not self._iterated:
             for _ in self:
@@ -94,8 +94,8 @@ class GenerationStream(GenerationRecord):
         """The pieces as they come.
 
         Raises:
-            SeqserveError: if the request was refused or the call failed.
-            RuntimeError: if the stream was iterated before.
+            SeqserveError: If the request was refused or the call failed.
+            RuntimeError: If the stream was iterated before.
         """
         self._begin_iteration()
         return self._pieces()

@@ -38,19 +38,21 @@ class ResponseStream(Protocol[Response_co]):
 
 
 class ReadTimeoutWatch:
-    """Ends a call when its reader has waited for the next message for too long.
+    """Cancels a call whose reader has waited too long for the next message.
 
-    gRPC knows deadlines for whole calls only, and its blocking streams cannot be read with a time-out; one waiting
+    gRPC has deadlines for whole calls only, and its blocking streams cannot be read with a time-out; one waiting
     thread a stream does it from outside. It looks at the clock only when the time-out could have passed.
     """
 
     def __init__(
         self, limit_s: float, cancel: Callable[[], object], server_turn_since_s: Callable[[], float | None]
     ) -> None:
-        """Initializes it.
+        """Starts the watching thread.
 
         Args:
-            server_turn_since_s: Tells since when it is the server's turn to speak; None: it is not.
+            limit_s: Longest wait for a message, in seconds.
+            cancel: Ends the call.
+            server_turn_since_s: Returns since when it is the server's turn, by time.monotonic(); None: it is not.
         """
         self.expired = False
         self._limit_s = limit_s
@@ -61,15 +63,15 @@ class ReadTimeoutWatch:
         threading.Thread(target=self._watch, name="seqserve-read-timeout", daemon=True).start()
 
     def begin(self) -> None:
-        """The reader waits from now on."""
+        """The reader starts to wait."""
         self._waiting_since_s = time.monotonic()
 
     def end(self) -> None:
-        """The reader has its message."""
+        """The reader has received its message."""
         self._waiting_since_s = None
 
     def close(self) -> None:
-        """Nothing is to be watched any more; the thread ends."""
+        """Stops watching; the thread ends."""
         self._closed.set()
 
     def _watch(self) -> None:
@@ -105,7 +107,7 @@ class Messages(Generic[Response]):
             call: The call.
             target: Its server, for messages.
             read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
-            deadline_s: Most seconds for the whole, for messages.
+            deadline_s: Time that the whole call was given, in seconds, for error messages.
             on_answer: Called when the server has answered: with a message, or with a failure of its own.
             server_turn_since_s: Since when it is the server's turn; None: it is not. Default: it always is.
         """

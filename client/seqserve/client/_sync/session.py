@@ -34,7 +34,7 @@ from seqserve.v1 import session_pb2
 
 
 class Session(SessionRecord):
-    """A sequence that goes on from request to request; its state is kept by the server.
+    """A sequence that continues from request to request. The server keeps its state.
 
     >>> with client.session("shakespeare-char") as session:  # doctest: +SKIP
     ...     print(session.generate("ROMEO:", max_tokens=80).text())
@@ -43,9 +43,9 @@ class Session(SessionRecord):
     ...     print(other.generate(max_tokens=80, seed=1).text())  # the same
     ...     session.save("romeo.session")
 
-    Every request that advances it carries the position it begins from and an id of its own: one that is repeated, or
+    Every request that advances it carries the expected position and a unique id: a request that is repeated, or
     resumed on another replica, is applied once. A request whose answer was not read to its end may or may not have
-    been applied: if it was, the next one raises PositionMismatchError, and after `info()` one goes on from there.
+    been applied: if it was, the next request raises PositionMismatchError; call `info()` to continue from there.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Session(SessionRecord):
         self._all = Sessions(calls)
 
     def open(self) -> Self:
-        """Create the session, or find the one of the given id. Entering the ``with`` block does the same.
+        """Creates the session, or opens the existing one of the given id. Entering the ``with`` block does the same.
 
         Raises:
-            ServableMismatchError: if the one of that id is of another model or version.
-            SeqserveError: if the call failed.
+            ServableMismatchError: If the one of that id is of another model or version.
+            SeqserveError: If the call failed.
         """
         if self._info is None and self._opening is not None:
             try:
                 created = self._calls.ask(self._calls.sessions.CreateSession, self._opening.request)
                 self._learn(session_from_wire(created.session))
-            except KeyError:
+            except SessionExistsError:
                 if not self._opening.named:
                     raise
                 self._learn(self._opening.check(self._all.get(self._opening.request.session_id)))
@@ -84,12 +84,12 @@ class Session(SessionRecord):
         resume_s: float | None = None,
         **options: Unpack[GenerateOptions],
     ) -> GenerationStream:
-        """Go on with a prompt, or without one; the call is made when the stream is first read.
+        """Continues the sequence with a prompt, or without one. The call is made when the stream is first read.
 
         Args:
-            prompt: Text or token ids; none: the text goes on by itself.
+            prompt: Text or token ids; none: continues the text without a prompt.
             checkpoint: Name under which the state at the end is kept, to fork from or rewind to.
-            wait: Wait in line while another request advances the session, one of one's own that was left early and is
+            wait: Wait while another request advances the session, including an own request that was left early and is
                 still ending among them. Default: SessionBusyError.
             timeout_s: As `Client.generate`.
             deadline_s: As `Client.generate`.
@@ -108,7 +108,7 @@ class Session(SessionRecord):
         logprobs: int | None = None,
         timeout_s: float | None = None,
     ) -> TextScore:
-        """Read a text into the session and tell how likely the model finds it there. Arguments as in `generate`."""
+        """Scores a text as the continuation, and advances the session by it. Arguments as in `generate`."""
         request = self._score_request(text, checkpoint, logprobs, wait=wait)
         answer = self._calls.ask(self._calls.generation.Score, request, timeout_s)
         self._advanced(state_from_wire(answer.state))
@@ -123,7 +123,7 @@ class Session(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[TagStreamOptions],
     ) -> TagStream:
-        """Go on with a text that comes piece by piece, and label its tokens; the session is advanced at its end.
+        """Tags a text that arrives piece by piece as the continuation. The session is advanced at the end.
 
         Args:
             source: As in `Client.stream_tag`.
@@ -150,7 +150,7 @@ class Session(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[ScoreStreamOptions],
     ) -> ScoreStream:
-        """The same with how likely each token is, by a language model. Arguments as in `stream_tag`."""
+        """The same with the log-probability of each token, by a language model. Arguments as in `stream_tag`."""
         codec = self._score_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.generation.StreamScore,
@@ -169,18 +169,22 @@ class Session(SessionRecord):
         timeout_s: float | None = None,
         **options: Unpack[ClassifyStreamOptions],
     ) -> ClassifyStream:
-        """The same with what the whole text is, anew after each piece. Arguments as in `stream_tag`."""
+        """The same with a classification of the whole text after each piece. Arguments as in `stream_tag`."""
         codec = self._classify_codec(checkpoint, options, wait=wait)
         return self._calls.feed(
             lambda: self._calls.classification.StreamClassify, codec, source, timeout_s, self._ended
         )
 
     def info(self) -> SessionInfo:
-        """What the server knows of it; this does not count as use."""
+        """The session as the server has it. This does not count as use."""
         return self._learn(self._all.get(self.id))
 
     def touch(self, ttl_s: float | None = None) -> SessionInfo:
-        """Put off its expiry. Args: ttl_s: New time to live in seconds. Default: as it was."""
+        """Postpones the expiry.
+
+        Args:
+            ttl_s: New time to live in seconds. Default: as it was.
+        """
         request = session_pb2.TouchSessionRequest(session_id=self.id, ttl=duration(ttl_s))
         answer = self._calls.ask(self._calls.sessions.TouchSession, request)
         return self._learn(session_from_wire(answer.session))
@@ -193,7 +197,7 @@ class Session(SessionRecord):
         ttl_s: float | None = None,
         keep: bool | None = None,
     ) -> Session:
-        """A copy, which goes on by itself; this one stays as it is.
+        """Copies the session. The copy advances independently; this session does not change.
 
         Args:
             session_id: Id of the copy. Default: the server draws one.
@@ -207,7 +211,7 @@ class Session(SessionRecord):
         return Session(self._calls, info=session_from_wire(answer.session), keep=keep)
 
     def rewind(self, checkpoint: str) -> SessionInfo:
-        """Set it back to a checkpoint; later checkpoints are dropped."""
+        """Rewinds the session to a checkpoint and drops later checkpoints."""
         request = session_pb2.RewindSessionRequest(
             session_id=self.id,
             checkpoint=checkpoint,
@@ -218,18 +222,30 @@ class Session(SessionRecord):
         return self._learn(session_from_wire(answer.session))
 
     def export(self, checkpoint: str | None = None) -> bytes:
-        """The session as a snapshot. Args: checkpoint: As it was kept there. Default: as it is now."""
+        """The session as a snapshot.
+
+        Args:
+            checkpoint: As it was kept there. Default: as it is now.
+        """
         request = session_pb2.ExportSessionRequest(session_id=self.id, checkpoint=checkpoint or "")
         answer = self._calls.ask(self._calls.sessions.ExportSession, request)
         return answer.snapshot
 
     def save(self, path: Path | str, checkpoint: str | None = None) -> None:
-        """Write the session to a file, which only its owner may read. Raises: OSError if it cannot be written."""
+        """Writes the session to a file that only its owner may read.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         snapshot = self.export(checkpoint)
         run_in_thread(write_snapshot, Path(path), snapshot)
 
     def delete(self) -> None:
-        """Forget it on the server. Raises: SessionNotFoundError if it is gone already."""
+        """Deletes the session on the server.
+
+        Raises:
+            SessionNotFoundError: If it is gone already.
+        """
         self._all.delete(self.id)
 
     def __enter__(self) -> Self:
@@ -257,7 +273,11 @@ class Sessions:
         self._calls = calls
 
     def list(self, model: str | None = None) -> list[SessionInfo]:
-        """All of the caller's sessions, in order of their ids. Args: model: Only those of this model."""
+        """All of the caller's sessions, in order of their ids.
+
+        Args:
+            model: Only those of this model.
+        """
         found: list[SessionInfo] = []
         request: session_pb2.ListSessionsRequest | None
         request = session_pb2.ListSessionsRequest(page_size=PAGE_SIZE, model=model or "")
@@ -268,10 +288,10 @@ class Sessions:
         return found
 
     def get(self, session_id: str) -> SessionInfo:
-        """What the server knows of a session.
+        """A session as the server has it.
 
         Raises:
-            SessionNotFoundError: if there is none of that id; SessionExpiredError if there was one.
+            SessionNotFoundError: If there is none of that id; SessionExpiredError if there was one.
         """
         request = session_pb2.GetSessionRequest(session_id=session_id)
         answer = self._calls.ask(self._calls.sessions.GetSession, request)
@@ -282,7 +302,7 @@ class Sessions:
         return Session(self._calls, info=self.get(session_id))
 
     def delete(self, session_id: str, *, resume_s: float | None = None) -> None:
-        """Forget a session.
+        """Deletes a session.
 
         Args:
             session_id: Its id.
@@ -304,7 +324,7 @@ class Sessions:
     def restore(
         self, snapshot: bytes, session_id: str | None = None, *, ttl_s: float | None = None, keep: bool | None = None
     ) -> Session:
-        """A session out of a snapshot.
+        """Creates a session from a snapshot.
 
         Args:
             snapshot: As `Session.export`, or a generation's end, gave it.
@@ -313,7 +333,7 @@ class Sessions:
             keep: Whether it stays at the end of its ``with`` block. Default: if it was given an id.
 
         Raises:
-            SnapshotInvalidError: if it is broken; ServableMismatchError: if the server does not have its model.
+            SnapshotInvalidError: If it is broken; ServableMismatchError: if the server does not have its model.
         """
         request = import_request(snapshot, session_id, ttl_s=ttl_s)
         answer = self._calls.ask(self._calls.sessions.ImportSession, request)

@@ -27,10 +27,12 @@ class Transport:
     """Blocking calls over one channel. Safe to use from several threads."""
 
     def __init__(self, target: str, channel: grpc.Channel | None, principal: str | None = None) -> None:
-        """Initializes it.
+        """Prepares the connection.
 
         Args:
-            principal: Who calls; sessions belong to it.
+            target: Address of the server; see `complete_address`.
+            channel: The caller's channel; None: one is opened to ``target``.
+            principal: Who calls; sessions belong to the principal that created them.
         """
         self.target = complete_address(target)
         self._reached = False
@@ -62,14 +64,14 @@ class Transport:
         timeout_s: float | None,
         retry_policy: RetryPolicy | None = None,
     ) -> Response:
-        """Ask and wait for the answer.
+        """Calls a method and waits for the answer.
 
         Args:
             method: The method to call.
-            request: What to ask.
-            timeout_s: Most seconds for an attempt; None for no limit.
-            retry_policy: Asks again, once the address has answered anything, for as long as it says: for requests that
-                do no harm twice. None: ask once.
+            request: The request.
+            timeout_s: Maximum time for an attempt, in seconds; None: no limit.
+            retry_policy: Retries once the address has answered anything, as the policy decides: for requests that
+                are safe to repeat. None: one attempt.
 
         Raises:
             SeqserveError: If the call failed; DeadlineError if it took longer than ``timeout_s``.
@@ -99,14 +101,14 @@ class Transport:
         deadline_s: float | None,
         left_s: float | None,
     ) -> Messages[Response]:
-        """Ask once for a stream of answers; failures come with the first read.
+        """Makes a call that answers with a stream; failures are raised by the first read.
 
         Args:
             method: The method to call.
-            request: What to ask.
+            request: The request.
             read_timeout_s: Longest wait for each next message; None for no limit.
-            deadline_s: Most seconds for the whole, of which this call may be a part; None for no limit.
-            left_s: Seconds that are left of them for this call, which the server is told.
+            deadline_s: Maximum time for the whole generation, in seconds, for error messages; None: no limit.
+            left_s: Time left for this call, in seconds: the deadline that the server receives.
 
         Raises:
             RuntimeError: If the client is closed.
@@ -124,11 +126,11 @@ class Transport:
         *,
         read_timeout_s: float | None,
     ) -> Messages[Response]:
-        """Ask in a stream for a stream of answers; failures come with the first read.
+        """Makes a call in which both sides stream; failures are raised by the first read.
 
         Args:
             method: The method to call.
-            requests: What to say, read in a thread as fast as the server takes it.
+            requests: The requests, read in a thread as fast as the server takes them.
             read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
 
         Raises:
@@ -152,7 +154,7 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Cancel what runs, end what pauses, and close the channel, unless it is the caller's own."""
+        """Cancels running calls, ends pauses, and closes the channel unless it is the caller's."""
         self._closed = True
         for pause in tuple(self._pauses):
             pause.set()
@@ -166,11 +168,11 @@ class Transport:
 
     @property
     def worth_retrying(self) -> bool:
-        """Whether a call that broke may be made again: a wrong address, which never answered, is told at once."""
+        """Whether a broken call may be retried: an address that never answered is not retried."""
         return self._reached and not self._closed
 
     def pause(self, pause_s: float, woken: threading.Event) -> None:
-        """Wait for so long, or until ``woken`` is set or the client is closed."""
+        """Waits for ``pause_s`` seconds, or until ``woken`` is set or the client is closed."""
         self._pauses.add(woken)
         try:
             if not self._closed:  # from here on close() knows of this pause

@@ -18,7 +18,7 @@ EXIT_CODES: Final = "exit codes: 0 done, 1 a call or a file failed, 2 wrong usag
 
 
 class Command(Protocol):
-    """A module of this package that is a subcommand."""
+    """A module of this package that implements a subcommand."""
 
     EXAMPLES: str
 
@@ -33,13 +33,13 @@ class Command(Protocol):
 COMMANDS: Final[dict[str, tuple[Command, str]]] = {
     "generate": (generate, "generate text from a prompt"),
     "chat": (chat, "write a text together with a model, line by line, in a session"),
-    "score": (score, "tell how likely a model finds a text"),
+    "score": (score, "score how likely a text is under a model"),
     "tag": (tag, "label every token of a sentence"),
-    "classify": (classify, "tell what a text is"),
-    "fill": (fill, "tell what may stand in the blanks of a text"),
-    "sessions": (sessions, "look after the states that a server keeps between requests"),
-    "models": (models, "list the models of the server, or tell about one"),
-    "health": (health, "tell whether the server serves"),
+    "classify": (classify, "classify a text"),
+    "fill": (fill, "fill the blanks of a text"),
+    "sessions": (sessions, "manage sessions, the states that a server keeps between requests"),
+    "models": (models, "list the models of the server, or describe one"),
+    "health": (health, "check whether the server is serving"),
 }
 
 

@@ -42,13 +42,13 @@ _PROMPT: Final = "> "
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="name of the model")
-    parser.add_argument("--session", metavar="ID", help="go on in this session, or create it; it stays at the end")
+    parser.add_argument("--session", metavar="ID", help="continue this session, or create it; it is kept at the end")
     add_sampling(parser)
     parser.set_defaults(max_tokens=_TOKENS_DEFAULT)
 
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
-    """Answer each line of standard input; what fails is told, and the conversation goes on where it was."""
+    """Answers each line of standard input. Errors are printed, and the conversation continues from its last state."""
     failed = False
     with Chat(client, arguments.model, arguments.session, options_of(arguments)) as chat:
         for line in _lines():
@@ -74,10 +74,13 @@ class Chat:
     """A conversation: a session, and the way back through its last answers."""
 
     def __init__(self, client: Client, model: str, session_id: str | None, options: GenerateOptions) -> None:
-        """Initializes it.
+        """Opens the session.
 
         Args:
-            session_id: A session that stays; None for one that is forgotten at the end.
+            client: The client.
+            model: Name of the model.
+            session_id: Id of a session that is kept; None: a session that is deleted at the end.
+            options: Options of each generation.
         """
         self._client = client
         self._options = options
@@ -122,7 +125,7 @@ class Chat:
             return False
         if name not in self._commands:
             known = ", ".join(f"/{one}" for one in (*self._commands, "quit"))
-            raise ValueError(f"there is no command /{name}; there are {known}")
+            raise ValueError(f"unknown command /{name}; known commands: {known}")
         self._commands[name](argument.strip())
         return True
 
@@ -145,7 +148,7 @@ class Chat:
 
     def _undo(self, argument: str) -> None:  # noqa: ARG002 - a command as the others
         if not self._turns:
-            raise ValueError("there is nothing to undo")
+            raise ValueError("nothing to undo")
         if self._turns > 1 and len(self._checkpoints) == 1:
             raise ValueError(f"only the last {_UNDO_MAX - 1} answers can be undone")
         if self._turns == 1:
@@ -175,7 +178,7 @@ class Chat:
 
 def _path(argument: str, command: str) -> str:
     if not argument:
-        raise ValueError(f"which file? /{command} PATH")
+        raise ValueError(f"/{command} needs a file: /{command} PATH")
     return argument
 
 
@@ -185,7 +188,7 @@ def _note(text: str) -> None:
 
 
 def _lines() -> Iterator[str]:
-    """What is typed, or piped."""
+    """The lines of input, typed or piped."""
     if not sys.stdin.isatty():
         yield from (line.rstrip("\r\n") for line in sys.stdin)
         return

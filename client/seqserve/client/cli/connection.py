@@ -1,4 +1,4 @@
-"""The options of every command: which server, who calls, how long to wait, and for whom to print."""
+"""The options of every command: server, principal, time-out, and output format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def seconds(text: str) -> float:
     """A time above 0, as an argument."""
     number = float(text)
     if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a time above 0 s")
+        raise argparse.ArgumentTypeError(f"must be above 0 s, got {text}")
     return number
 
 
@@ -49,13 +49,13 @@ def _add(
         "--server",
         metavar="HOST:PORT",
         default=server,
-        help=f"where the server listens (default: ${SERVER_VARIABLE}, else localhost:{PORT_DEFAULT})",
+        help=f"address of the server (default: ${SERVER_VARIABLE}, else localhost:{PORT_DEFAULT})",
     )
     target.add_argument(
         "--principal",
         metavar="NAME",
         default=principal,
-        help=f"who calls: sessions are seen only by who created them (default: ${PRINCIPAL_VARIABLE}, else nobody)",
+        help=f"name of the caller, who sees only own sessions (default: ${PRINCIPAL_VARIABLE}, else nobody)",
     )
     target.add_argument(
         "--timeout",

@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add how to draw and when to stop; what is not given is left to the model's defaults."""
+    """Adds the sampling and stopping options. The model's defaults apply to options that are not given."""
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="most tokens to generate")
     parser.add_argument("--min-tokens", type=int, metavar="N", help="fewest tokens to generate")
@@ -70,9 +70,12 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", metavar="TEXT", type=_unescaped, help="end before TEXT (\\n, \\t; may be repeated)"
     )
-    parser.add_argument("--ignore-eos", action="store_true", default=None, help="go on after the end token")
+    parser.add_argument("--ignore-eos", action="store_true", default=None, help="continue after the end token")
     parser.add_argument(
-        "--priority", type=int, metavar="P", help="higher goes first when the server is full, -100 to 100"
+        "--priority",
+        type=int,
+        metavar="P",
+        help="requests with higher priority run first when the server is full, -100 to 100",
     )
 
 

@@ -47,7 +47,7 @@ class Line:
 class Lines(Generic[PlacedT]):
     """The lines on their way: iterate for the source of a stream, and give back its answers in order.
 
-    Blank ones are sent too, but nothing is told of them.
+    Blank lines are sent too, but produce no output.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -93,7 +93,7 @@ class Lines(Generic[PlacedT]):
 
 
 def standard_input() -> Iterator[str]:
-    """The lines of standard input, with their line breaks, as they come; what is not UTF-8 becomes U+FFFD."""
+    """The lines of standard input, with their line breaks, as they arrive. Bytes that are not UTF-8 become U+FFFD."""
     stream: TextIO = sys.stdin
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")

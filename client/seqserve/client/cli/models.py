@@ -19,7 +19,7 @@ EXAMPLES: str = """examples:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="tell all about this one (default: list all)")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="describe this model (default: list all)")
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
 
 

@@ -1,4 +1,4 @@
-"""What the commands print: JSON lines for programs, tables for people, complaints for both."""
+"""Output of the commands: JSON lines for programs, tables for people, and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HINTS: Final[tuple[tuple[type[SeqserveError], str], ...]] = (
     (SessionNotFoundError, "seqserve sessions list lists yours; --principal NAME tells whose they are"),
     (SessionBusyError, "try again when the other request has ended"),
     (OutOfVocabularyError, "the model was not trained on that character or word: leave it out"),
-    (UnreachableError, "start one with seqserve-server --models DIR, or name another with --server HOST:PORT"),
+    (UnreachableError, "start a server with seqserve-server --models DIR, or select another with --server HOST:PORT"),
     (DeadlineError, "--timeout SECONDS waits longer"),
 )
 
@@ -64,14 +64,14 @@ def print_table(table: Table) -> None:
 
 
 def complain(message: str, hint: str = "") -> None:
-    """Tell on standard error what went wrong, and what to do about it."""
+    """Prints an error, and a hint what to do, on standard error."""
     print(f"seqserve: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
 
 
 def complain_about(error: SeqserveError) -> None:
-    """Tell on standard error why a call failed."""
+    """Prints why a call failed on standard error."""
     message = error.message
     if isinstance(error, InvalidFieldError):
         described = [f"{one.field}: {one.description}" for one in error.violations if one.description not in message]
@@ -92,7 +92,7 @@ def _members(value: object) -> dict[str, Any]:
 
 
 def _plain(value: object) -> str:
-    """What JSON has no form for: bytes as base64, times as ISO 8601."""
+    """Bytes as base64 and times as ISO 8601, for JSON."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, dt.datetime):

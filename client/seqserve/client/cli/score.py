@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print a table of the texts, with ``--tokens`` one a text too, or one JSON object a text.
 
-    A text that comes line by line is scored as it comes.
+    A text that arrives line by line is scored as it comes.
     """
     if is_stream(arguments):
         return score_lines.run(client, arguments)

@@ -43,16 +43,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     session = ("session", "id of the session")
     action("list", "list your sessions").add_argument("--model", metavar="MODEL", help="only those of this model")
-    action("get", "tell about a session", session)
+    action("get", "describe a session", session)
     create = action("create", "create a session, or find the one of that id; prints its id", ("model", "its model"))
     create.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
     create.add_argument("--keep-tokens", action="store_true", help="keep its tokens, to be read by another version")
-    action("delete", "forget a session", session)
+    action("delete", "delete a session", session)
     fork = action("fork", "copy a session; prints the id of the copy", session)
-    touch = action("touch", "put off the expiry of a session", session)
+    touch = action("touch", "postpone the expiry of a session", session)
     export = action("export", "write a session to a file", session, ("path", "the file; - is standard output"))
-    restore = action("import", "make a session out of a file; prints its id", ("path", "the file; - is standard input"))
-    action("rewind", "set a session back", session, ("checkpoint", "the state to go back to; later ones are dropped"))
+    restore = action("import", "create a session from a file; prints its id", ("path", "the file; - is standard input"))
+    action("rewind", "rewind a session", session, ("checkpoint", "the state to go back to; later ones are dropped"))
     for added in (create, fork, restore):
         added.add_argument("--id", metavar="ID", help="id of the new session (default: the server draws one)")
     for added in (fork, export):

@@ -94,7 +94,7 @@ def _print(stream: TagStream, rows: Rows) -> None:
 
 
 def _show(stream: TagStream, rows: Rows, console: Console) -> None:
-    """On a terminal the row in progress grows, and what is provisional in it is dim."""
+    """On a terminal the row in progress grows; provisional tags in it are dim."""
     for piece in stream.pieces():
         for row in rows.take(piece):
             _show_row(row, console)
@@ -137,7 +137,7 @@ class Rows:
         yield from self._rows(self._lines.rest())
 
     def in_progress(self, width: int) -> Text:
-        """The tags that are in no row yet, the last of them that fit into less than so many columns."""
+        """The tags that are in no row yet, as many of the last ones as fit into ``width`` columns."""
         cells = list(map(_cell, self._open.values()))
         while cells and sum(cell.cell_len + 1 for cell in cells) > width:
             cells.pop(0)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 TEXTS_PER_REQUEST_MAX = 64
-"""Texts that are sent together; below every server's inputs_max that is worth having."""
+"""Maximum number of texts in one request; below every practical inputs_max of a server."""
 
 
 def add_texts(parser: argparse.ArgumentParser, *, kind: str, alone: bool = True) -> None:
@@ -18,7 +18,7 @@ def add_texts(parser: argparse.ArgumentParser, *, kind: str, alone: bool = True)
     """
     _add(parser, kind, "as it comes")
     if alone:
-        parser.add_argument("--each", action="store_true", help=f"with -: every line is a {kind} of its own")
+        parser.add_argument("--each", action="store_true", help=f"with -: treat every line as a separate {kind}")
 
 
 def add_each_text(parser: argparse.ArgumentParser, *, kind: str) -> None:
@@ -35,7 +35,7 @@ def is_stream(arguments: argparse.Namespace) -> bool:
     if "-" not in arguments.texts or getattr(arguments, "each", False):
         return False
     if len(arguments.texts) > 1:
-        raise ValueError("- stands for one text that comes line by line: give it alone")
+        raise ValueError("- is one text read line by line from standard input: it must be the only TEXT")
     return True
 
 

@@ -79,7 +79,7 @@ def metadata_of(principal: str | None) -> tuple[tuple[str, str], ...]:
     if principal is None:
         return ()
     if not principal or not principal.isascii() or not principal.isprintable():
-        raise ValueError(f"a principal is a name of printable ASCII characters, not {principal!r}")
+        raise ValueError(f"principal must be printable ASCII characters, got {principal!r}")
     return ((PRINCIPAL_KEY, principal),)
 
 
@@ -90,5 +90,5 @@ def limit_or_none(limit_s: float | None) -> float | None:
         ValueError: If it is not above 0.
     """
     if limit_s is not None and not limit_s > 0:
-        raise ValueError(f"a time limit has to be above 0 s, not {limit_s:g} (math.inf for none)")
+        raise ValueError(f"a time limit must be above 0 s, got {limit_s:g} (math.inf: no limit)")
     return None if limit_s == math.inf else limit_s

@@ -1,4 +1,4 @@
-"""What a text is that comes piece by piece: what is asked, and what is answered, as values."""
+"""Streaming classification: options, results, and codec."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ ClassifyItem: TypeAlias = str | Sequence[str] | Sequence[int] | Flush
 
 
 class ClassifyStreamOptions(TypedDict, total=False):
-    """Keyword arguments of ``stream_classify``. What is left out, or None, is not sent: the server's default holds."""
+    """Keyword arguments of ``stream_classify``. Options that are missing or None get the server's defaults."""
 
     version: int | None
-    """Version of the model, at least 1. Default: the newest that is ready."""
+    """Version of the model, at least 1. Default: the newest version that serves."""
     top_labels: int | None
     """Best labels to return, in [1, 100]. Default: all."""
     idle_timeout_s: float | None
-    """The stream ends cleanly after so many seconds without input. Default: the server's (300)."""
+    """Idle time without input after which the stream ends cleanly, in seconds. Default: the server's (300)."""
     snapshot: bytes | None
-    """Go on from this state. Default: a new sequence."""
+    """Continue from this snapshot. Default: a new sequence."""
     return_snapshot: bool | None
     """Return the state at the end, in ``finished.state.snapshot``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyFinished:
-    """How a stream of classifications ended.
+    """The end of a stream of classifications.
 
     Attributes:
         classification: What the whole is; None if no tokens came.
         reason: Why it ended.
-        state: What became of the state.
+        state: The state after the request.
         timing: Times on the server.
     """
 
@@ -51,7 +51,7 @@ class ClassifyFinished:
 def classify_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[ClassifyStreamOptions]
 ) -> StreamCodec[Classification, Classification, ClassifyFinished]:
-    """How a stream of classifications is spoken; only what is given is sent.
+    """The codec for a stream of classifications. Only the given options are sent.
 
     Raises:
         TypeError: If an option is not known or of the wrong type.
@@ -62,7 +62,7 @@ def classify_codec(
         model=model_ref(model, options.get("version")),
         top_labels=options.get("top_labels"),
         state=state or carried_state(options.get("snapshot"), returned=options.get("return_snapshot") or False),
-        idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
+        idle_timeout=duration(options.get("idle_timeout_s"), "idle_timeout_s"),
     )
     opening = classification_pb2.StreamClassifyRequest(config=config)
     return StreamCodec(opening, _piece, lambda answer: (answer,), _finished)

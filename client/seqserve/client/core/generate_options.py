@@ -1,4 +1,4 @@
-"""What can be asked of a language model: the options of ``generate``, and the request they make.
+"""The options of ``generate``, and the request that they make.
 
 Options that are not given are not sent: for the wire, absent differs from zero (temperature 0 is greedy, no temperature
 is the model's default).
@@ -19,26 +19,26 @@ Prompt = str | Sequence[int]
 
 
 class GenerateOptions(TypedDict, total=False):
-    """Keyword arguments of ``generate``. What is left out, or None, is not sent: the server's default holds.
+    """Keyword arguments of ``generate``. Options that are missing or None get the server's defaults.
 
     Names and meanings are those of vLLM's SamplingParams. The filters apply in this order: penalties and bias, allowed
     and banned tokens, temperature, top_k, top_p, min_p.
     """
 
     version: int | None
-    """Version of the model, at least 1. Default: the newest that is ready."""
+    """Version of the model, at least 1. Default: the newest version that serves."""
     max_tokens: int | None
-    """Most tokens to generate, at least 1. Default: the model's, else 16."""
+    """Maximum number of tokens to generate, at least 1. Default: the model's, else 16."""
     min_tokens: int | None
     """Neither the end-of-sequence token nor a stop token may come before this many tokens. Default: 0."""
     temperature: float | None
     """Divides the logits, in [0, 100]; 0 is greedy. Default: the model's, else 1."""
     top_k: int | None
-    """Only the k likeliest tokens stay. Default: 0, all."""
+    """Sample only from the k likeliest tokens. Default: 0, all."""
     top_p: float | None
-    """The fewest likeliest tokens whose probabilities add up to this stay, in (0, 1]. Default: 1, all."""
+    """Sample only from the likeliest tokens whose probabilities sum to this, in (0, 1]. Default: 1, all."""
     min_p: float | None
-    """Tokens less likely than this times the likeliest go, in [0, 1]. Default: 0, none."""
+    """Exclude tokens less likely than this times the likeliest, in [0, 1]. Default: 0, none."""
     repetition_penalty: float | None
     """Above 1 makes tokens of prompt and text less likely, in (0, 10]. Default: 1."""
     presence_penalty: float | None
@@ -66,7 +66,7 @@ class GenerateOptions(TypedDict, total=False):
     stop_token_ids: Sequence[int] | None
     """Tokens that end the generation and are not part of the text; at most 64."""
     ignore_eos: bool | None
-    """Go on after the end-of-sequence token. Default: no."""
+    """Continue after the end-of-sequence token. Default: no."""
     include_stop: bool | None
     """Return the stop string at the end of the text. Default: no."""
     logprobs: int | None
@@ -78,17 +78,17 @@ class GenerateOptions(TypedDict, total=False):
     priority: int | None
     """Higher goes first when there are more requests than fit, in [-100, 100]. Default: 0."""
     request_id: str | None
-    """Names the request, so that a retry is not applied twice to a session; at most 128 characters."""
+    """Id of the request; a retry with the same id is applied to a session once. At most 128 characters."""
     snapshot: bytes | None
-    """Go on from this state, as an earlier answer or an export gave it. Default: a new sequence."""
+    """Continue from this snapshot of an earlier answer or export. Default: a new sequence."""
     return_snapshot: bool | None
-    """Return the state at the end, in ``finished.state.snapshot``: to go on from on any server with the model."""
+    """Return the state at the end in ``finished.state.snapshot``; any server with the model can continue from it."""
 
 
 def generate_request(
     model: str, prompt: Prompt = "", **options: Unpack[GenerateOptions]
 ) -> generation_pb2.GenerateRequest:
-    """The message that asks for a generation; only what is given is in it.
+    """The request to generate text. Only the given options are set.
 
     Raises:
         TypeError: If an option is not known or of the wrong type.
@@ -99,7 +99,7 @@ def generate_request(
     check_options(options, GenerateOptions, "generate")
     seed = options.get("seed")
     if seed is not None and not 0 <= seed < 2**64:
-        raise ValueError(f"seed has to be in [0, 2**64), not {seed}")
+        raise ValueError(f"seed must be in [0, 2**64), got {seed}")
     stop = options.get("stop")
     sampling = generation_pb2.SamplingParams(
         temperature=options.get("temperature"),

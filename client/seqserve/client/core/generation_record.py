@@ -18,7 +18,7 @@ from seqserve.v1 import generation_pb2
 
 
 class GenerationRecord:
-    """What a stream has told so far. Takes the events in order and holds the server to it."""
+    """The received part of a stream. Checks that the server sends the events in order."""
 
     def __init__(self, resumption: Resumption, on_finished: Callable[[GenerationFinished], None]) -> None:
         self._resumption = resumption

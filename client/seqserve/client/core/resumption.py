@@ -1,7 +1,7 @@
 """Going on with a generation whose stream broke, from the last token that was received. Pure: no calls, no waiting.
 
 A generation is a function of its start, its prompt, its seed and its position, so any server with the same servable and
-the same start goes on as if nothing had happened: it is told the seed and the tokens that came, and sends the rest.
+the same start can continue it: the request carries the seed and the received tokens, and the server sends the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seqserve.v1 import common_pb2, generation_pb2
 
 
 class Resumption:
-    """What has come of one generation, as far as it takes to ask for the rest."""
+    """The received part of one generation, as far as a request for the rest needs it."""
 
     def __init__(
         self,
@@ -27,13 +27,16 @@ class Resumption:
         deadline_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Initializes it.
+        """Begins with nothing received.
 
         Args:
-            deadline_s: Most seconds for the whole, however often it breaks; None for no limit.
+            request: The original request.
+            retry_policy: Decides whether and when the rest is requested.
+            deadline_s: Maximum time for the whole generation, in seconds, however often it breaks; None: no limit.
+            clock: The monotonic time, in seconds.
         """
         self._request = request
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._deadline_s = deadline_s
         self._clock = clock
         self._begun_s: float | None = None
@@ -43,7 +46,7 @@ class Resumption:
 
     @property
     def request(self) -> generation_pb2.GenerateRequest:
-        """What to ask now: the request as it was, or for the rest of its answer."""
+        """The request to send now: the original one, or the one for the rest of the generation."""
         if self._started is None:
             return self._request
         rest = generation_pb2.GenerateRequest()
@@ -58,31 +61,31 @@ class Resumption:
         return rest
 
     def left_s(self) -> float | None:
-        """Seconds left for the whole, which begins when this is first asked; None for no limit."""
+        """Time left for the generation, in seconds, counted from the first call of this method; None: no limit."""
         self._begun_s = self._clock() if self._begun_s is None else self._begun_s
         return None if self._deadline_s is None else max(0.0, self._begun_s + self._deadline_s - self._clock())
 
     def started(self, started: GenerationStarted) -> None:
-        """The server has admitted the request, or the rest of it.
+        """Notes that the server has admitted the request, or the request for the rest.
 
         Raises:
             ServableMismatchError: If another servable answers than the one that began.
         """
         if self._started is None:
-            self._patience.progress()
+            self._retry_policy.progress()
             self._started = started
             return
         self.times += 1
         if started.servable.digest != self._started.servable.digest:
             raise ServableMismatchError(
-                f"the stream broke, and {started.servable.model} version {started.servable.version} would go on with "
+                f"the stream broke, and {started.servable.model} version {started.servable.version} would continue "
                 f"what version {self._started.servable.version} began: ask again for the whole text",
                 code=grpc.StatusCode.FAILED_PRECONDITION,
                 reason="ERROR_REASON_SERVABLE_MISMATCH",
             )
 
     def received(self, piece: Piece) -> None:
-        """A piece came.
+        """Notes a piece.
 
         Raises:
             ProtocolError: If it does not follow what came before the break: the server does not know how to resume.
@@ -92,21 +95,21 @@ class Resumption:
             expected = self._started.position + len(tokens)
             if piece.position != expected:
                 raise ProtocolError(
-                    f"the stream broke, and the server went on at position {piece.position} where {expected} follows: "
+                    f"the stream broke, and the server resumed at position {piece.position} instead of {expected}: "
                     "ask again for the whole text"
                 )
-        self._patience.progress()
+        self._retry_policy.progress()
         tokens.extend(piece.token_ids)
 
     def pause_s(self, error: SeqserveError) -> float | None:
-        """Seconds to pause before asking for the rest; None if the error that ended the stream is to be told."""
+        """The pause before the rest is requested, in seconds; None if the error of the stream is to be raised."""
         if self._received and not self._tells_all():
             return None
-        pause_s, left_s = self._patience.pause_s(error), self.left_s()
+        pause_s, left_s = self._retry_policy.pause_s(error), self.left_s()
         return None if pause_s is None or (left_s is not None and pause_s >= left_s) else pause_s
 
     def _tells_all(self) -> bool:
-        """Whether what came is all that a server needs to know: tokens, of samples that were not chosen at the end."""
+        """Whether the received pieces suffice to resume: with token ids, and no samples selected at the end."""
         sampling = self._request.sampling
         ranked = sampling.HasField("beam_width") or sampling.best_of > max(sampling.n, 1)
         return not (self._request.outputs.omit_token_ids or ranked)

@@ -1,4 +1,4 @@
-"""How long and how often a call that broke is made again. Pure: it says how long to pause, others pause."""
+"""The policy for retrying calls that broke. Pure: it computes the pauses, and others wait."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ RESUME_S_DEFAULT: Final = 30.0
 _PAUSE_S, _PAUSE_S_MAX = 0.05, 2.0
 
 _BROKEN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED})
-"""What gRPC and proxies say of a connection or stream that broke; a seqserve server gives a reason with its errors."""
+"""Codes of gRPC and proxies for a broken connection or stream; errors of a seqserve server carry a reason."""
 
 _REMOVED: Final = "Stream removed"  # how gRPC says, with UNKNOWN, that a stream ended without a status
 
 
 def broke(error: SeqserveError) -> bool:
-    """Whether a call failed because what should have answered went away: made again, it may find it or another."""
+    """Whether a call failed because its server went away; a retry may reach it, or another replica."""
     bare = error.code in _BROKEN or (error.code is grpc.StatusCode.UNKNOWN and _REMOVED in error.message)
     return isinstance(error, UnavailableError) or (bare and not error.reason)
 
 
 def answered(error: SeqserveError) -> bool:
-    """Whether the failure of a call shows that somebody is at the address, or was until now."""
+    """Whether the failure of a call shows that a server is, or was, at the address."""
     return not isinstance(error, UnreachableError | DeadlineError)
 
 
 class RetryPolicy:
-    """Decides, for one call that may be made again, whether it is and after what pause.
+    """Decides whether and when one call is retried.
 
     The pause doubles with every attempt from 0.05 s to 2 s, and is drawn from its second half, so that callers who
     were cut off together do not come back together; a server's own wish goes before.
@@ -47,7 +47,7 @@ class RetryPolicy:
             ValueError: If the limit is below 0.
         """
         if not limit_s >= 0:
-            raise ValueError(f"resume_s has to be 0 s or more, not {limit_s:g} (0 for no second attempt)")
+            raise ValueError(f"resume_s must be 0 s or more, got {limit_s:g} (0: no retry)")
         self._limit_s = limit_s
         self._clock = clock
         self._chance = chance
@@ -56,15 +56,15 @@ class RetryPolicy:
 
     @property
     def tried_again(self) -> bool:
-        """Whether the call was made again since there was progress."""
+        """Whether the call was retried since its last progress."""
         return self._attempts > 0
 
     def progress(self) -> None:
-        """The call got further than before it broke: the time starts anew."""
+        """The call made progress: restarts the time limit and the pauses."""
         self._since_s, self._attempts = None, 0
 
     def pause_s(self, error: SeqserveError) -> float | None:
-        """Seconds to pause before the call is made again; None if its error is to be told."""
+        """The pause before the next attempt, in seconds; None if the error is to be raised."""
         waits_in_line = self.tried_again and isinstance(error, QueueFullError)  # it had been admitted before
         if not (broke(error) or waits_in_line):
             return None

@@ -1,4 +1,4 @@
-"""How likely each token of a text is that comes piece by piece: what is asked, and what is answered, as values."""
+"""Streaming scores: options, results, and codec."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ScoreItem: TypeAlias = str | Sequence[int] | Flush
 
 
 class ScoreStreamOptions(TypedDict, total=False):
-    """Keyword arguments of ``stream_score``. What is left out, or None, is not sent: the server's default holds."""
+    """Keyword arguments of ``stream_score``. Options that are missing or None get the server's defaults."""
 
     version: int | None
-    """Version of the model, at least 1. Default: the newest that is ready."""
+    """Version of the model, at least 1. Default: the newest version that serves."""
     logprobs: int | None
     """Likeliest tokens to return at each place, in [0, 20]. Default: 0, only the one that stood there."""
     idle_timeout_s: float | None
-    """The stream ends cleanly after so many seconds without input. Default: the server's (300)."""
+    """Idle time without input after which the stream ends cleanly, in seconds. Default: the server's (300)."""
     snapshot: bytes | None
-    """Go on from this state. Default: a new sequence."""
+    """Continue from this snapshot. Default: a new sequence."""
     return_snapshot: bool | None
     """Return the state at the end, in ``finished.state.snapshot``."""
 
@@ -39,7 +39,7 @@ class ScoredToken:
     Attributes:
         chosen: The token that stood there.
         top: The likeliest tokens, best first; as many as were asked for.
-        start: Where it starts in the text, in characters from the stream's beginning; a token that is a part of a
+        start: Where it starts in the text, in characters from the stream's beginning; a token inside a
             character has that character's place, one that was sent as an id an empty one.
         end: Where it ends, the first place after it.
         position: Tokens in the sequence before it.
@@ -54,7 +54,7 @@ class ScoredToken:
 
 @dataclass(frozen=True, slots=True)
 class ScoreFinished:
-    """How a stream of scores ended.
+    """The end of a stream of scores.
 
     Attributes:
         logprob: Sum of its tokens' log-probabilities, in nats.
@@ -62,7 +62,7 @@ class ScoreFinished:
             start token.
         perplexity: exp(-logprob / scored_tokens); 1 if nothing was scored.
         reason: Why it ended.
-        state: What became of the state.
+        state: The state after the request.
         timing: Times on the server.
     """
 
@@ -81,7 +81,7 @@ ScorePiece: TypeAlias = tuple[ScoredToken, ...]
 def score_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[ScoreStreamOptions]
 ) -> StreamCodec[ScorePiece, ScoredToken, ScoreFinished]:
-    """How a stream of scores is spoken; only what is given is sent.
+    """The codec for a stream of scores. Only the given options are sent.
 
     Raises:
         TypeError: If an option is not known or of the wrong type.
@@ -92,7 +92,7 @@ def score_codec(
         model=model_ref(model, options.get("version")),
         top_logprobs=options.get("logprobs"),
         state=state or carried_state(options.get("snapshot"), returned=options.get("return_snapshot") or False),
-        idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
+        idle_timeout=duration(options.get("idle_timeout_s"), "idle_timeout_s"),
     )
     return StreamCodec(generation_pb2.StreamScoreRequest(config=config), _piece, lambda piece: piece, _finished)
 

@@ -1,4 +1,4 @@
-"""What a session's object knows between two calls, blocking or not. Pure."""
+"""The client-side record of a session between two calls. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Opening:
 
     Attributes:
         request: Creates it.
-        named: Whether the caller gave the id; then one that is there already is opened as it is.
+        named: Whether the caller gave the id; then an existing session of that id is opened.
         keep: Whether it stays when the ``with`` block ends.
     """
 
@@ -50,7 +50,7 @@ class Opening:
         ):
             return found
         raise ServableMismatchError(
-            f"session {found.id!r} is there already and belongs to {servable.model} version {servable.version}: "
+            f"session {found.id!r} exists and belongs to {servable.model} version {servable.version}: "
             "open it with that, or choose another id",
             code=grpc.StatusCode.FAILED_PRECONDITION,
             reason="ERROR_REASON_SERVABLE_MISMATCH",
@@ -58,7 +58,7 @@ class Opening:
 
 
 class SessionRecord:
-    """The session as of the last answer, and the requests that go on from there."""
+    """The session as of the last answer, and the requests that continue from there."""
 
     def __init__(self, opening: Opening | None = None, info: SessionInfo | None = None, *, keep: bool = True) -> None:
         self._opening = opening
@@ -140,13 +140,13 @@ class SessionRecord:
         return classify_codec(self.model, state=self._options(checkpoint, wait=wait), **options)
 
     def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
-        """What a request says of the session: one that waits in line goes on from wherever it is then."""
+        """State options of a request. A request that waits in line continues from the position of that moment."""
         return advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
 
 
 def _refuse_snapshots(options: Mapping[str, object]) -> None:
     if "snapshot" in options or "return_snapshot" in options:
-        raise TypeError("a session keeps its state by itself: use export() and sessions.restore() for snapshots")
+        raise TypeError("a session holds its own state: use export() and sessions.restore() for snapshots")
 
 
 def write_snapshot(path: Path, snapshot: bytes) -> None:

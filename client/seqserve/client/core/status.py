@@ -1,4 +1,4 @@
-"""Errors off the wire: which exception each gRPC status becomes.
+"""The exception for each gRPC status.
 
 One table, the inverse of the server's. A row is found by status code and reason (of the google.rpc.ErrorInfo with
 domain "seqserve" in the status details); a status without a known reason falls back to the row of its code alone, so
@@ -93,7 +93,7 @@ def error_from_status(
         return _error_without_reason(code, details, target=target, deadline_s=deadline_s)
     kind = ERRORS.get((code, info.reason)) or ERRORS.get((code, ""), SeqserveError)
     return kind(
-        details or f"the server said {code.name} with reason {info.reason} and no message",
+        details or f"the server answered {code.name} with reason {info.reason} and no message",
         code=code,
         reason=info.reason,
         metadata=info.metadata,

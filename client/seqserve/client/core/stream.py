@@ -1,7 +1,7 @@
-"""What a caller feeds into a stream piece by piece, and what the stream has told so far. Pure.
+"""The items of a stream that a source feeds, and the record of its answers. Pure.
 
 Tags, scores and running classes all come over streams of one shape: the first message says how, the next ones are the
-caller's pieces, and what comes back is started, any number of pieces, finished. A `StreamCodec` says what differs.
+caller's pieces, and the answers are started, any number of pieces, finished. A `StreamCodec` holds the differences.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seqserve.v1 import common_pb2, tagging_pb2
 
 
 class Mark(Enum):
-    """What a source may yield between its pieces."""
+    """Marks that a source may yield between its pieces."""
 
     SENTENCE_END = "SENTENCE_END"
     FLUSH = "FLUSH"
@@ -29,7 +29,7 @@ SENTENCE_END: Final = Mark.SENTENCE_END
 """A sentence ends here; the next piece starts a new one. Only for tags."""
 
 FLUSH: Final = Mark.FLUSH
-"""Answer what was sent so far, and go on. A word that was not complete counts as one; text after it begins another."""
+"""Answer everything sent so far and continue. An incomplete word counts as a word; text after it begins another."""
 
 Flush: TypeAlias = Literal[Mark.FLUSH]
 
@@ -66,7 +66,7 @@ class Ended(Protocol):
 
     @property
     def state(self) -> StateResult:
-        """What became of the state."""
+        """The state after the request."""
         ...
 
 
@@ -77,7 +77,7 @@ FinishedT = TypeVar("FinishedT", bound=Ended)
 
 @dataclass(frozen=True, slots=True)
 class StreamCodec(Generic[PieceT, PartT, FinishedT]):
-    """How one kind of stream is spoken.
+    """The messages and values of one kind of stream.
 
     Attributes:
         opening: The first message: how to answer.
@@ -93,7 +93,7 @@ class StreamCodec(Generic[PieceT, PartT, FinishedT]):
 
     @property
     def ending(self) -> Message:
-        """The last message. Closing the sending side means the same, but so may a call that is being cancelled."""
+        """The last message. Closing the sending side means the same, but a cancelled call closes it too."""
         return self._message("end", common_pb2.EndOfInput())
 
     def say(self, item: object) -> Message:
@@ -124,13 +124,15 @@ _ITEMS: Final = {
 
 
 def check_source(source: object) -> None:
-    """Find out early what is no source.
+    """Checks that a source is not a single text.
 
     Raises:
         TypeError: If it is one text instead of several pieces.
     """
     if isinstance(source, str | bytes):
-        raise TypeError(f"the source is a {type(source).__name__}: give the pieces of it, [text] if there is one")
+        raise TypeError(
+            f"source must be an iterable of pieces, got {type(source).__name__}: use [text] for a single text"
+        )
 
 
 def check_options(given: Iterable[str], known: type, method: str) -> None:
@@ -165,7 +167,7 @@ def _field_of(item: Any) -> tuple[str, object]:
 
 
 class StreamRecord(Generic[PieceT, PartT, FinishedT]):
-    """What a stream has told so far. Takes the events in order and holds the server to it."""
+    """The received part of a stream. Checks that the server sends the events in order."""
 
     def __init__(self, codec: StreamCodec[PieceT, PartT, FinishedT], on_finished: Callable[[FinishedT], None]) -> None:
         self._codec = codec
@@ -222,5 +224,5 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
 
     def _begin_iteration(self) -> None:
         if self._iterated:
-            raise RuntimeError("a stream can be iterated once: keep what it gives")
+            raise RuntimeError("a stream can be iterated only once: keep its answers")
         self._iterated = True

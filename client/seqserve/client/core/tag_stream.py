@@ -1,4 +1,4 @@
-"""Tags of a text that comes piece by piece: what is asked, and what is answered, as values."""
+"""Streaming tags: options, results, and codec."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ _RULES: Final = {
 
 
 class TagStreamOptions(TypedDict, total=False):
-    """Keyword arguments of ``stream_tag``. What is left out, or None, is not sent: the server's default holds."""
+    """Keyword arguments of ``stream_tag``. Options that are missing or None get the server's defaults."""
 
     version: int | None
-    """Version of the model, at least 1. Default: the newest that is ready."""
+    """Version of the model, at least 1. Default: the newest version that serves."""
     lookahead: int | None
     """A tag is final once this many further tokens are there; for bidirectional models, which need the future. At most
     the server's limit (64)."""
@@ -76,9 +76,9 @@ class TagStreamOptions(TypedDict, total=False):
     offset_unit: OffsetUnit | None
     """Unit of the offsets. Default: characters."""
     idle_timeout_s: float | None
-    """The stream ends cleanly after so many seconds without input. Default: the server's (300)."""
+    """Idle time without input after which the stream ends cleanly, in seconds. Default: the server's (300)."""
     snapshot: bytes | None
-    """Go on from this state, of a one-directional model. Default: a new sequence."""
+    """Continue from this snapshot of a one-directional model. Default: a new sequence."""
     return_snapshot: bool | None
     """Return the state at the end, in ``finished.state.snapshot``."""
 
@@ -88,7 +88,7 @@ class TagPiece:
     """Tags that came together.
 
     Attributes:
-        tags: In order of position; one that is provisional comes again.
+        tags: In order of position; a provisional tag is sent again.
         spans: Spans that have become final, if asked for.
     """
 
@@ -98,12 +98,12 @@ class TagPiece:
 
 @dataclass(frozen=True, slots=True)
 class TagFinished:
-    """How a stream of tags ended.
+    """The end of a stream of tags.
 
     Attributes:
         tokens: Tokens tagged.
         reason: Why it ended.
-        state: What became of the state.
+        state: The state after the request.
         timing: Times on the server.
     """
 
@@ -116,7 +116,7 @@ class TagFinished:
 def tag_codec(
     model: str, *, state: state_pb2.StateOptions | None = None, **options: Unpack[TagStreamOptions]
 ) -> StreamCodec[TagPiece, Tag, TagFinished]:
-    """How a stream of tags is spoken; only what is given is sent.
+    """The codec for a stream of tags. Only the given options are sent.
 
     Raises:
         TypeError: If an option is not known or of the wrong type.
@@ -135,7 +135,7 @@ def tag_codec(
         sentence_rule=None if rule is None else _RULES[SentenceRule(rule)],
         provisional=options.get("provisional") or False,
         decision_lag_max=options.get("decision_lag_max"),
-        idle_timeout=duration(options.get("idle_timeout_s"), "an idle time-out"),
+        idle_timeout=duration(options.get("idle_timeout_s"), "idle_timeout_s"),
     )
     return StreamCodec(tagging_pb2.StreamTagRequest(config=config), _piece, lambda piece: piece.tags, _finished)
 

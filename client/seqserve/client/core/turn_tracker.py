@@ -11,14 +11,14 @@ Request = TypeVar("Request")
 
 
 class TurnTracker:
-    """Whose turn it is in a stream of both ways: the server's until its first message, and after the caller's last."""
+    """Tracks whose turn it is: the server's until its first message, and after the caller's last message."""
 
     def __init__(self) -> None:
         self.answered = False
         self._ended_s: float | None = None
 
     def note_end(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """The same requests."""
+        """Yields the same requests, and notes when they end."""
         yield from requests
         self._ended_s = time.monotonic()
 

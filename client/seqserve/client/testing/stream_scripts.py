@@ -17,7 +17,7 @@ async def tag_as_it_comes(
 ) -> AsyncGenerator[tagging_pb2.StreamTagResponse, None]:
     """Label every word "X" as soon as it is whole: when a space, a flush or the end follows it."""
     yield tagging_pb2.StreamTagResponse(started=tagging_pb2.StreamTagStarted(servable=SERVABLE))
-    tokens, before, rest = 0, 0, ""  # tags told, characters of text before what is left of it
+    tokens, before, rest = 0, 0, ""  # tags sent, characters of text before the rest
     async for request in requests:
         rest += request.text or "".join(f"{word} " for word in request.words.words)
         rest += "".join(f"{token} " for token in request.token_ids.ids)

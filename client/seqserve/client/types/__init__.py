@@ -1,1 +1,1 @@
-"""What a server answers, as values."""
+"""Answers of a server, as values."""

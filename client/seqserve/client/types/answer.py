@@ -1,4 +1,4 @@
-"""What every answer says besides its content: which servable answered, how long it took, what became of the state."""
+"""What every answer carries besides its content: servable, timing, and the state at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqserve.v1 import common_pb2, state_pb2
 
 @dataclass(frozen=True, slots=True)
 class Servable:
-    """One version of a model, told apart by its content.
+    """One version of a model, identified by its content.
 
     Attributes:
         model: Name of the model.
@@ -41,7 +41,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class StateResult:
-    """What became of the recurrent state at the end of a request.
+    """The recurrent state at the end of a request.
 
     Attributes:
         position: Tokens in the sequence so far: prompt, input and generated ones, start token included.
@@ -59,17 +59,17 @@ class StateResult:
 
 
 def servable_from_wire(message: common_pb2.ServableId) -> Servable:
-    """The servable that a message names."""
+    """The servable of a message."""
     return Servable(model=message.model, version=message.version, digest=message.digest)
 
 
 def timing_from_wire(message: common_pb2.Timing) -> Timing:
-    """The times that a message tells."""
+    """The times of a message."""
     return Timing(queue_ms=message.queue_ms, first_output_ms=message.first_output_ms, total_ms=message.total_ms)
 
 
 def state_from_wire(message: state_pb2.StateResult) -> StateResult:
-    """What a message tells of the state."""
+    """The state of a message."""
     expires = message.HasField("expire_time")
     return StateResult(
         position=message.position,
@@ -81,7 +81,7 @@ def state_from_wire(message: state_pb2.StateResult) -> StateResult:
 
 
 def model_ref(name: str, version: int | None) -> common_pb2.ModelRef:
-    """The message that asks for a model; without a version, for its newest."""
+    """A reference to a model; without a version, to its newest."""
     return common_pb2.ModelRef(name=name, version=version)
 
 
@@ -91,7 +91,7 @@ def next_page_token(current: str, following: str, what: str) -> str | None:
     Args:
         current: Token of the page that came.
         following: What it says of the next.
-        what: What is listed, for the message.
+        what: Plural noun for the listed things, for the error message.
 
     Raises:
         ProtocolError: If the server points back to the same page, which would never end.

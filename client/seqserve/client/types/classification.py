@@ -1,6 +1,6 @@
-"""Classification: texts in, what each is out.
+"""Classification of whole texts.
 
-Pure: turns texts into a request message and messages into values.
+Pure: converts texts to a request and answers to values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from seqserve.v1 import classification_pb2
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a text is.
+    """The classification of a text.
 
     Attributes:
-        labels: Labels with their probabilities, best first. With one label a text they add up to 1; with several labels
-            a text each stands for itself.
-        chosen: Labels that hold: the best one; with several labels a text those over the model's threshold.
-        tokens: Tokens that it was made of; in a stream all of the sequence's so far.
+        labels: Labels with their probabilities, best first. With one label a text they sum to 1; with several labels
+            a text they are independent.
+        chosen: Assigned labels: the best one; for multi-label models all labels over the model's threshold.
+        tokens: Number of tokens of the text; in a stream, of the sequence so far.
     """
 
     labels: tuple[LabelScore, ...]
@@ -33,7 +33,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class TextClassification(Classification):
-    """What a whole text is.
+    """The classification of a whole text.
 
     Attributes:
         servable: The servable that answered.
@@ -47,7 +47,7 @@ class TextClassification(Classification):
 def classify_request(
     model: str, texts: Iterable[WholeText], *, version: int | None = None, top_labels: int | None = None
 ) -> classification_pb2.ClassifyRequest:
-    """The message that asks what texts are; only what is given is in it.
+    """The request to classify texts. Only the given options are set.
 
     Raises:
         TypeError: If a text is neither a str, nor words, nor token ids.
@@ -59,14 +59,14 @@ def classify_request(
 
 
 def classifications_from_wire(message: classification_pb2.ClassifyResponse, count: int) -> list[TextClassification]:
-    """The answer as values, one a text.
+    """The answer as values, one for each text.
 
     Args:
         message: The answer.
-        count: How many texts were sent.
+        count: Number of texts sent.
 
     Raises:
-        ProtocolError: If the answer is not about as many texts as were asked.
+        ProtocolError: The number of answers differs from the number of texts.
     """
     if len(message.classifications) != count:
         raise ProtocolError(f"the server answered {len(message.classifications)} texts, {count} were sent")
@@ -76,7 +76,7 @@ def classifications_from_wire(message: classification_pb2.ClassifyResponse, coun
 
 
 def classification_from_wire(message: classification_pb2.Classification) -> Classification:
-    """What a message says that a text is."""
+    """The classification of a message."""
     return Classification(
         labels=tuple(LabelScore(one.label, one.score) for one in message.labels),
         chosen=tuple(message.chosen),

@@ -1,4 +1,4 @@
-"""What a generation answers: started, pieces, finished, as values. `streams` reads them off a call."""
+"""The events of a generation as values: started, pieces, finished."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GenerationStarted:
-    """The request was admitted and its prompt read.
+    """The request was admitted and its prompt processed.
 
     Attributes:
         servable: The servable that answers.
-        seed: The seed that is used, asked for or drawn.
+        seed: The seed of this generation, requested or drawn by the server.
         prompt_tokens: Tokens of the prompt, start token included.
         position: Tokens in the sequence before the first one to be generated.
         prompt_logprobs: One a token of the prompt but the sequence's first, if asked for.
@@ -68,7 +68,7 @@ class GenerationStarted:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some more of one sample's text.
+    """The next part of one sample's text.
 
     Attributes:
         sample: Which sample, in [0, n).
@@ -87,7 +87,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class SampleFinished:
-    """How one sample ended.
+    """The end of one sample.
 
     Attributes:
         sample: Which sample.
@@ -108,7 +108,7 @@ class SampleFinished:
 
 @dataclass(frozen=True, slots=True)
 class GenerationFinished:
-    """How a generation ended.
+    """The end of a generation.
 
     Attributes:
         samples: One a sample, in order of its index.
@@ -116,7 +116,7 @@ class GenerationFinished:
         generated_tokens: Tokens generated, all samples together.
         cached_tokens: Prompt tokens whose state came from the server's prefix cache.
         timing: Times on the server.
-        state: What became of the state; with several samples, of the first.
+        state: The state at the end; with several samples, of the first.
     """
 
     samples: tuple[SampleFinished, ...]

@@ -1,4 +1,4 @@
-"""Whether a server serves, by the protocol that orchestrators use too (grpc.health.v1)."""
+"""Health of a server, by the protocol that orchestrators use (grpc.health.v1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
 
 
 class HealthStatus(StrEnum):
-    """What a server says of itself, or of one of its services."""
+    """Health status of a server, or of one of its services."""
 
     SERVING = "SERVING"
     NOT_SERVING = "NOT_SERVING"

@@ -1,6 +1,6 @@
-"""Filling in: texts with blanks in, what may stand there out.
+"""Filling blanks in texts.
 
-Pure: turns texts into a request message and messages into values.
+Pure: converts texts to a request and answers to values.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from seqserve.v1 import infilling_pb2
 
 @dataclass(frozen=True, slots=True)
 class FilledBlank:
-    """What may stand in one blank.
+    """The candidates for one blank.
 
     Attributes:
-        candidates: The likeliest tokens, best first. Ranks may have gaps: what is no word, as the token for unknown
-            ones, is never an answer.
+        candidates: The likeliest tokens, best first. Ranks may have gaps: tokens that are not
+            words, such as the one for unknown words, are never candidates.
         start: Where the blank starts in the text; words are counted as joined by single spaces. 0 for token ids.
         end: Where it ends, the first place after it.
         position: Position of the blank, in tokens from 0.
@@ -60,7 +60,7 @@ def fill_in_request(
     top_k: int | None = None,
     offset_unit: OffsetUnit | None = None,
 ) -> infilling_pb2.FillInRequest:
-    """The message that asks for what may stand in blanks; only what is given is in it.
+    """The request to fill blanks. Only the given options are set.
 
     Raises:
         TypeError: If a text is neither a str, nor words, nor token ids.
@@ -76,14 +76,14 @@ def fill_in_request(
 
 
 def filled_texts_from_wire(message: infilling_pb2.FillInResponse, count: int) -> list[FilledText]:
-    """The answer as values, one a text.
+    """The answer as values, one for each text.
 
     Args:
         message: The answer.
-        count: How many texts were sent.
+        count: Number of texts sent.
 
     Raises:
-        ProtocolError: If the answer is not about as many texts as were asked.
+        ProtocolError: The number of answers differs from the number of texts.
     """
     if len(message.sequences) != count:
         raise ProtocolError(f"the server answered {len(message.sequences)} texts, {count} were sent")

@@ -1,4 +1,4 @@
-"""How likely tokens are: the log-probabilities that generation and scoring return on request."""
+"""Log-probabilities of tokens, which generation and scoring return on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqserve.v1 import common_pb2
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token and how likely the model finds it.
+    """A token and its log-probability.
 
     Attributes:
         token_id: Id in the vocabulary.
@@ -27,7 +27,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class StepLogprobs:
-    """One step's token, and what else was likely there.
+    """The token of one step, and the likeliest alternatives.
 
     Attributes:
         chosen: The token that was chosen, or that stood there.
@@ -47,5 +47,5 @@ def logprobs_from_wire(messages: Iterable[common_pb2.StepLogprobs]) -> tuple[Ste
 
 
 def token_from_wire(message: common_pb2.TokenLogprob) -> TokenLogprob:
-    """A token that a message tells of."""
+    """The token of a message."""
     return TokenLogprob(message.token_id, message.token, message.logprob, message.rank)

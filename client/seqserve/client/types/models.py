@@ -84,10 +84,10 @@ class ServerLimits:
     """Limits of a server, besides those that a model names itself.
 
     Attributes:
-        text_bytes_max: Most bytes of UTF-8 in one input.
-        inputs_max: Most inputs in one request.
-        queue_depth_max: Most requests waiting for one model.
-        snapshot_bytes_max: Most bytes of a snapshot.
+        text_bytes_max: Maximum size of one input, in bytes of UTF-8.
+        inputs_max: Maximum number of inputs in one request.
+        queue_depth_max: Maximum number of requests waiting for one model.
+        snapshot_bytes_max: Maximum size of a snapshot, in bytes.
         lookahead_max: Largest look-ahead of streaming tags, in tokens.
     """
 
@@ -100,20 +100,20 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """All about one version.
+    """Details of one version.
 
     Attributes:
         model: The version as the server sees it.
-        description: What it is for, and what not.
+        description: Intended use, and limitations.
         license: Licence of the weights, as an SPDX expression.
         labels: Labels of a tagger or classifier, by index; else empty.
         vocabulary_size: Tokens in the vocabulary; 0 for models whose input is numeric.
-        tokens_max: Most tokens in one whole input; 0: the server's limit alone.
-        prompt_tokens_max: Most tokens in a prompt; 0: the server's limit alone.
-        generate_tokens_max: Most tokens to generate in one request; 0: the server's limit alone.
-        metrics: What it reached, by "name/split" ("loss/validation").
+        tokens_max: Maximum tokens in one whole input; 0: the server's limit alone.
+        prompt_tokens_max: Maximum tokens in a prompt; 0: the server's limit alone.
+        generate_tokens_max: Maximum tokens to generate in one request; 0: the server's limit alone.
+        metrics: Reported metrics, by "name/split" ("loss/validation").
         limits: The server's own limits.
-        manifest: Everything else that it says of itself: its manifest.json.
+        manifest: The complete manifest.json.
     """
 
     model: Model

@@ -1,6 +1,6 @@
 """Scoring: texts in, how likely the model finds them out.
 
-Pure: turns texts into a request message and messages into values.
+Pure: converts texts to a request and answers to values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TextScore:
 def score_request(
     model: str, texts: Iterable[ScoreText], *, version: int | None = None, logprobs: int | None = None
 ) -> generation_pb2.ScoreRequest:
-    """The message that asks for scores; only what is given is in it.
+    """The request to score texts. Only the given options are set.
 
     Raises:
         TypeError: If a text is neither a str nor a sequence of token ids.
@@ -56,14 +56,14 @@ def score_request(
 
 
 def text_scores_from_wire(message: generation_pb2.ScoreResponse, count: int) -> list[TextScore]:
-    """The answer as values, one a text.
+    """The answer as values, one for each text.
 
     Args:
         message: The answer.
-        count: How many texts were sent.
+        count: Number of texts sent.
 
     Raises:
-        ProtocolError: If the answer is not about as many texts as were asked.
+        ProtocolError: The number of answers differs from the number of texts.
     """
     if len(message.scores) != count:
         raise ProtocolError(f"the server answered {len(message.scores)} texts, {count} were sent")

@@ -1,4 +1,4 @@
-"""Sessions as values: what a server tells of them, and the requests that are about them. Pure."""
+"""Sessions as values, and the requests about them. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DURATION_S_MAX: Final = 315_576_000_000  # what a google.protobuf.Duration hold
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A state kept on the way of a session.
+    """A saved state of a session.
 
     Attributes:
         name: Unique in its session.
         position: Tokens in the sequence there.
-        create_time: When it was kept.
+        create_time: When it was saved.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a server knows of a session.
+    """A session as the server has it.
 
     Attributes:
         id: Its id.
@@ -43,7 +43,7 @@ class SessionInfo:
         update_time: When it was last advanced, touched or rewound.
         expire_time: When it expires if it is not used.
         ttl_s: Seconds that it lives from its last use.
-        checkpoints: States kept on the way, oldest first.
+        checkpoints: Saved states, oldest first.
         size_bytes: Bytes that it takes in the store.
         busy: Whether a request is advancing it.
         keep_tokens: Whether its tokens are kept too.
@@ -63,7 +63,7 @@ class SessionInfo:
 
 
 def session_from_wire(message: session_pb2.Session) -> SessionInfo:
-    """A session that a message tells of."""
+    """The session of a message."""
     return SessionInfo(
         id=message.id,
         servable=servable_from_wire(message.servable),
@@ -96,11 +96,11 @@ def next_page(
 
 
 def new_request_id() -> str:
-    """A name for one request, so that a server tells a retry from a second one."""
+    """A unique id of a request: the server recognizes a retry by it."""
     return uuid.uuid4().hex
 
 
-def duration(seconds: float | None, what: str = "a time to live") -> duration_pb2.Duration | None:
+def duration(seconds: float | None, what: str = "ttl_s") -> duration_pb2.Duration | None:
     """Seconds as a message; None stays None. Args: what: what it is, for the message.
 
     Raises:
@@ -109,7 +109,7 @@ def duration(seconds: float | None, what: str = "a time to live") -> duration_pb
     if seconds is None:
         return None
     if not 0 < seconds <= _DURATION_S_MAX:
-        raise ValueError(f"{what} is a finite number of seconds above 0, not {seconds}")
+        raise ValueError(f"{what} must be a finite number above 0 s, got {seconds}")
     message = duration_pb2.Duration()
     message.FromTimedelta(dt.timedelta(seconds=seconds))
     return message
@@ -118,7 +118,7 @@ def duration(seconds: float | None, what: str = "a time to live") -> duration_pb
 def create_request(
     model: str, session_id: str | None, *, version: int | None, ttl_s: float | None, keep_tokens: bool
 ) -> session_pb2.CreateSessionRequest:
-    """The message that creates a session; a retry of it gives the same one."""
+    """The request to create a session. A retry of it returns the same session."""
     return session_pb2.CreateSessionRequest(
         model=model_ref(model, version),
         session_id=session_id or "",
@@ -131,7 +131,7 @@ def create_request(
 def fork_request(
     session_id: str, new_id: str | None, *, checkpoint: str | None, position: int | None, ttl_s: float | None
 ) -> session_pb2.ForkSessionRequest:
-    """The message that copies a session, from now or from a checkpoint."""
+    """The request to copy a session, from its current state or a checkpoint."""
     return session_pb2.ForkSessionRequest(
         session_id=session_id,
         new_session_id=new_id or "",
@@ -143,7 +143,7 @@ def fork_request(
 
 
 def import_request(snapshot: bytes, session_id: str | None, *, ttl_s: float | None) -> session_pb2.ImportSessionRequest:
-    """The message that makes a session out of a snapshot."""
+    """The request to create a session from a snapshot."""
     return session_pb2.ImportSessionRequest(
         snapshot=snapshot, session_id=session_id or "", ttl=duration(ttl_s), request_id=new_request_id()
     )
@@ -152,7 +152,7 @@ def import_request(snapshot: bytes, session_id: str | None, *, ttl_s: float | No
 def advance_options(
     session_id: str, *, position: int | None, checkpoint: str | None, wait: bool
 ) -> state_pb2.StateOptions:
-    """What a request says that advances a session.
+    """State options of a request that advances a session.
 
     Args:
         session_id: Which one.
@@ -169,10 +169,10 @@ def advance_options(
 
 
 def carried_state(snapshot: bytes | None, *, returned: bool) -> state_pb2.StateOptions | None:
-    """What a request says of a state that its caller carries; None if there is none.
+    """State options for a snapshot of the caller; None if there is none.
 
     Args:
-        snapshot: Go on from this state; None: a new sequence.
+        snapshot: Continue from this snapshot; None: a new sequence.
         returned: Return the state at the end.
     """
     if snapshot is None and not returned:

@@ -1,6 +1,6 @@
-"""Tagging: texts in, a label for every token out.
+"""Tagging: a label for every token.
 
-Pure: turns texts into a request message and messages into values.
+Pure: converts texts to a request and answers to values.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def offset_unit_to_wire(unit: OffsetUnit | None) -> common_pb2.OffsetUnit | None
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """A label and how sure the model is of it.
+    """A label and its probability.
 
     Attributes:
         label: Label, as the model lists it.
@@ -68,7 +68,7 @@ class Tag:
         end: Where it ends, the first place after it.
         position: Position of the token in its text or stream, counted from 0; in a session from its beginning.
         top: The best labels, best first, if asked for.
-        provisional: In a stream that asked for such: the label may change, the tag comes again.
+        provisional: The label may still change, and the tag is sent again; only in streams with ``provisional``.
     """
 
     token: str
@@ -83,7 +83,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class TagSpan:
-    """Several tokens that are one thing, of models whose labels are BIO or BIOES.
+    """A span of tokens, from models whose labels are BIO or BIOES.
 
     Attributes:
         label: Label without its B-, I-, E- or S- prefix.
@@ -109,7 +109,7 @@ class TaggedText:
     """A text with its tags.
 
     Attributes:
-        text: What was asked: the text, or its words joined by single spaces. Offsets count in it.
+        text: The input text, or its words joined by single spaces. Offsets refer to it.
         tags: One a token, in order.
         spans: Spans in order, if asked for.
         servable: The servable that answered.
@@ -132,7 +132,7 @@ def tag_request(
     spans: bool = False,
     offset_unit: OffsetUnit | None = None,
 ) -> tagging_pb2.TagRequest:
-    """The message that asks for tags; only what is given is in it.
+    """The request to tag texts. Only the given options are set.
 
     Raises:
         TypeError: If a text is neither a str nor a sequence of them.
@@ -148,16 +148,16 @@ def tag_request(
 def tag_outputs(
     top_labels: int | None, offset_unit: OffsetUnit | None, *, spans: bool
 ) -> tagging_pb2.TagOutputs | None:
-    """What the answers are to hold; None if nothing is said about it."""
+    """The output options; None if none is given."""
     outputs = tagging_pb2.TagOutputs(top_labels=top_labels, spans=spans, offset_unit=offset_unit_to_wire(offset_unit))
     return outputs if outputs.ListFields() else None
 
 
 def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagResponse) -> list[TaggedText]:
-    """The answer as values, one a text.
+    """The answer as values, one for each text.
 
     Raises:
-        ProtocolError: If the answer is not about as many texts as were asked.
+        ProtocolError: The number of answers differs from the number of texts.
     """
     if len(message.sequences) != len(texts):
         raise ProtocolError(f"the server answered {len(message.sequences)} texts, {len(texts)} were sent")
@@ -175,7 +175,7 @@ def tagged_texts_from_wire(texts: Sequence[TagText], message: tagging_pb2.TagRes
 
 
 def tag_from_wire(message: tagging_pb2.Tag) -> Tag:
-    """The tag that a message tells."""
+    """The tag of a message."""
     return Tag(
         token=message.token,
         label=message.label,
@@ -189,7 +189,7 @@ def tag_from_wire(message: tagging_pb2.Tag) -> Tag:
 
 
 def span_from_wire(message: tagging_pb2.TagSpan) -> TagSpan:
-    """The span that a message tells."""
+    """The span of a message."""
     return TagSpan(
         label=message.label,
         text=message.text,

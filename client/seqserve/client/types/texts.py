@@ -1,4 +1,4 @@
-"""A whole text in the form that the caller has it, as messages. Pure."""
+"""Whole texts as request messages. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WholeText: TypeAlias = str | Sequence[str] | Sequence[int]
 
 
 def words_or_ids(text: Sequence[str] | Sequence[int]) -> tuple[common_pb2.Words | None, common_pb2.TokenIds | None]:
-    """A text that has been cut already: as words or as token ids, and None for what it is not.
+    """The words or the token ids of a pre-tokenized text, and None for the other.
 
     Raises:
         TypeError: If it is neither.

@@ -51,16 +51,16 @@ class AsyncClassificationMethods(AsyncMethods):
         top_labels: int | None = None,
         timeout_s: float | None = None,
     ) -> TextClassification | list[TextClassification]:
-        """Tell what one text is, or several, each for itself.
+        """Classifies one text, or several independent texts.
 
         Args:
             model: Name of the model.
             texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, a
                 list of words, which stay as they are, or a list of token ids: ``["a b", "c"]`` are two texts,
                 ``[["a", "b"]]`` is one of two words.
-            version: Version of the model. Default: the newest that is ready.
+            version: Version of the model. Default: the newest version that serves.
             top_labels: Best labels to return for each text, in [1, 100]. Default: all.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
             TypeError: If a text is neither a str, nor words, nor token ids.
@@ -81,7 +81,7 @@ class AsyncClassificationMethods(AsyncMethods):
         timeout_s: float | None = None,
         **options: Unpack[ClassifyStreamOptions],
     ) -> AsyncClassifyStream:
-        """Tell what a text is while it comes, anew after each piece that completes a token.
+        """Classifies a text while it arrives; each piece that completes a token gives a new classification.
 
         Args:
             model: Name of the model, which has to be one-directional.

@@ -19,7 +19,7 @@ class AsyncModelMethods(AsyncMethods):
         """Every version of every model in the server's repository, also those that could not be loaded.
 
         Args:
-            timeout_s: Most seconds for each page of the list. Default: the client's.
+            timeout_s: Maximum time for each page of the list, in seconds. Default: the client's.
 
         Raises:
             SeqserveError: If a call failed.
@@ -37,8 +37,8 @@ class AsyncModelMethods(AsyncMethods):
 
         Args:
             name: Name of the model.
-            version: Version. Default: the newest that is ready.
-            timeout_s: Most seconds for the call. Default: the client's.
+            version: Version. Default: the newest version that serves.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
             ModelNotFoundError: If the server does not have it.
@@ -52,7 +52,7 @@ class AsyncModelMethods(AsyncMethods):
 
         Args:
             service: Full name of a service ("seqserve.v1.TaggingService"). Default: the server as a whole.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
             UnreachableError: If no server answers.

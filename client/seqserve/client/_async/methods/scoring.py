@@ -52,10 +52,10 @@ class AsyncScoringMethods(AsyncMethods):
             model: Name of the model.
             texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str or a
                 list of token ids: ``["ab", "c"]`` are two texts, ``[[1, 2]]`` is one of two tokens.
-            version: Version of the model. Default: the newest that is ready.
+            version: Version of the model. Default: the newest version that serves.
             logprobs: Return each token's log-probability with this many likeliest alternatives, in [0, 20]. Default:
                 totals only.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
             TypeError: If a text is neither a str nor token ids.

@@ -52,7 +52,7 @@ class InfillingMethods(Methods):
         offset_unit: OffsetUnit | None = None,
         timeout_s: float | None = None,
     ) -> FilledText | list[FilledText]:
-        """Tell what may stand in the blanks of one text, or of several, from what is on both sides of them.
+        """Fills the blanks of one text, or of several, from the context on both sides.
 
         Args:
             model: Name of the model.
@@ -60,14 +60,14 @@ class InfillingMethods(Methods):
                 list of words, of which the blanks are some, or a list of token ids, where the model's mask token stands
                 for a blank.
             blank: What stands for a blank in texts and words. Default: "___".
-            version: Version of the model. Default: the newest that is ready.
+            version: Version of the model. Default: the newest version that serves.
             top_k: Best tokens to return for each blank, in [1, 100]. Default: 5.
             offset_unit: Unit of the offsets. Default: characters.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
-            TypeError: if a text is neither a str, nor words, nor token ids.
-            SeqserveError: if the call failed; InvalidFieldError for a text without a blank.
+            TypeError: If a text is neither a str, nor words, nor token ids.
+            SeqserveError: If the call failed; InvalidFieldError for a text without a blank.
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts

@@ -20,10 +20,10 @@ class ModelMethods(Methods):
         """Every version of every model in the server's repository, also those that could not be loaded.
 
         Args:
-            timeout_s: Most seconds for each page of the list. Default: the client's.
+            timeout_s: Maximum time for each page of the list, in seconds. Default: the client's.
 
         Raises:
-            SeqserveError: if a call failed.
+            SeqserveError: If a call failed.
         """
         models: list[Model] = []
         request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
@@ -38,12 +38,12 @@ class ModelMethods(Methods):
 
         Args:
             name: Name of the model.
-            version: Version. Default: the newest that is ready.
-            timeout_s: Most seconds for the call. Default: the client's.
+            version: Version. Default: the newest version that serves.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
-            ModelNotFoundError: if the server does not have it.
-            SeqserveError: if the call failed otherwise.
+            ModelNotFoundError: If the server does not have it.
+            SeqserveError: If the call failed otherwise.
         """
         request = model_pb2.GetModelRequest(model=model_ref(name, version))
         return details_from_wire(self._calls.call(self._calls.models.GetModel, request, timeout_s))
@@ -53,11 +53,11 @@ class ModelMethods(Methods):
 
         Args:
             service: Full name of a service ("seqserve.v1.TaggingService"). Default: the server as a whole.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
-            UnreachableError: if no server answers.
-            SeqserveError: if the call failed otherwise.
+            UnreachableError: If no server answers.
+            SeqserveError: If the call failed otherwise.
         """
         request = health_pb2.HealthCheckRequest(service=service)
         try:

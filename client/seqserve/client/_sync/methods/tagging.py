@@ -60,14 +60,14 @@ class TaggingMethods(Methods):
             texts: A text, for one answer; or a list of texts, for a list of answers. In the list a text is a str, which
                 the model cuts into tokens, or a list of words, which stay as they are: ``["a b", "c"]`` are two
                 texts, ``[["a", "b"]]`` is one of two words.
-            version: Version of the model. Default: the newest that is ready.
+            version: Version of the model. Default: the newest version that serves.
             top_labels: Best labels to return for each token, in [0, 20]. Default: 0.
             spans: Also return spans, for models whose labels are BIO or BIOES.
             offset_unit: Unit of the offsets. Default: characters.
-            timeout_s: Most seconds for the call. Default: the client's.
+            timeout_s: Maximum time for the call, in seconds. Default: the client's.
 
         Raises:
-            SeqserveError: if the call failed.
+            SeqserveError: If the call failed.
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
@@ -95,7 +95,7 @@ class TaggingMethods(Methods):
             options: As `TagStreamOptions` says: lookahead, sentence_rule, spans, and so on.
 
         Raises:
-            TypeError, ValueError: if the source is one text, or an option does not fit its field. What the server
+            TypeError, ValueError: If the source is one text, or an option does not fit its field. What the server
                 refuses comes as a SeqserveError from the first read. A stream that breaks is not resumed: what the
                 source gave is gone.
         """
