@@ -16,26 +16,26 @@ from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.split import shuffled_parts
 from seqserve.training.data.texts import ClassData, class_data
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation import metrics
 from seqserve.training.export import classifier as export
 from seqserve.training.export.model import Exportable, network_record
-from seqserve.training.int8 import quantised
+from seqserve.training.int8 import quantized
 from seqserve.training.networks import Classifier, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
-    begin_with_ratios,
     config_of,
     config_record,
     frequent_pairs,
+    initialize_with_ratios,
     refuse_too_few,
     refuse_too_long,
-    report_unseen,
     sequence_tokenizer,
     sources,
     spellings,
     vocabulary_record,
+    warn_unseen,
     word_details,
 )
 from seqserve.training.tasks.task import Task
@@ -68,16 +68,16 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         refuse_too_few(config.data[0], len(train), config.batch_size, "texts")
         self.labels: tuple[str, ...] = tuple(sorted({name for text in train for name in text.labels}))
         if len(self.labels) < 2:
-            told = " and ".join(self.labels) or "none"
-            raise DataError(config.data[0], f"every text has the same label, {told}: 2 labels are needed")
+            message = " and ".join(self.labels) or "none"
+            raise DataError(config.data[0], f"every text has the same label, {message}: 2 labels are needed")
         tokenizer = sequence_tokenizer(config, (text.tokens for text in train))
         self._data, self._validation = (numbered(part, tokenizer, self.labels, config) for part in (train, validation))
-        report_unseen(self._validation.unseen, "the validation data")
+        warn_unseen(self._validation.unseen, "the validation data")
         network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
         if config.bigrams:
-            network.features.know_pairs(frequent_pairs(config, self._data))
+            network.features.set_known_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
-            begin_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
+            initialize_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)
         self.sources = sources(config, {"train": tokens_of(train), "validation": tokens_of(validation)})
         self._config = config
@@ -87,7 +87,7 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         device = self.network.head.weight.device
         lengths_B = long_tensor(batch.lengths)
         logits_BL, _ = self.network(
-            tensor(self.some_unknown(batch.tokens, generator), device),
+            tensor(self.with_unknown(batch.tokens, generator), device),
             lengths_B,
             spellings(batch, device) if self._config.spells else None,
             self.network.initial_state(len(lengths_B)),
@@ -101,11 +101,11 @@ class ClassifierLearner(SequenceLearner[Classifier]):
             loss = nn.functional.cross_entropy(logits_BL, targets_BL, label_smoothing=smoothing)
         return loss, batch.token_count
 
-    def judged(self) -> evaluate.Judgement:
+    def evaluate(self) -> metrics.EvalResult:
         """The validation texts, judged."""
         manifest = described(self._config, self.network, self.tokenizer, self.labels)
         manifest.states.extend(export.carried_states(self.network))
-        return evaluate.classifier(export.TorchClassifier(self.network), manifest, self._validation)
+        return metrics.evaluate_classifier(export.TorchClassifier(self.network), manifest, self._validation)
 
 
 def parts(config: ClassifierConfig) -> tuple[list[Text], list[Text]]:
@@ -169,7 +169,7 @@ def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     network = Classifier(config, tokenizer.get_vocab_size(), len(checkpoint.labels))
     network.load_state_dict(checkpoint.weights)
     manifest = described(config, network, tokenizer, checkpoint.labels)
-    computed = quantised(network) if int8 else network
+    computed = quantized(network) if int8 else network
     return Exportable(export.exported(computed), export.TorchClassifier(computed), manifest)
 
 
@@ -195,13 +195,13 @@ def described(
 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
+) -> metrics.EvalResult:
     """Figures of a classifier on files of labelled texts; without any, on those that it was validated on."""
     config = config_of(manifest, ClassifierConfig)
     texts = read(data, config) if data else parts(config)[1]
-    judged = numbered(texts, tokenizer, manifest.labels.names, config)
-    report_unseen(judged.unseen, ", ".join(map(str, data)) or "the validation data")
-    return evaluate.classifier(run, manifest, judged)
+    numbered_texts = numbered(texts, tokenizer, manifest.labels.names, config)
+    warn_unseen(numbered_texts.unseen, ", ".join(map(str, data)) or "the validation data")
+    return metrics.evaluate_classifier(run, manifest, numbered_texts)
 
 
 CLASSIFIER = Task(

@@ -16,10 +16,10 @@ from seqserve.training.data.sequences import SequenceBatch, sequence_data
 from seqserve.training.data.tagged import CONLLU
 from seqserve.training.data.text import read_lines
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation import metrics
 from seqserve.training.export import infilling as export
 from seqserve.training.export.model import Exportable, network_record
-from seqserve.training.int8 import quantised
+from seqserve.training.int8 import quantized
 from seqserve.training.networks import Infiller, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -70,7 +70,7 @@ class InfillingLearner(SequenceLearner[Infiller]):
         """Mean cross-entropy of all tokens, blank or not: no token sees itself."""
         device = self.network.head.weight.device
         blank_TB = blank_places(batch, self._config.blank_fraction, generator)
-        seen_TB = np.where(blank_TB, self._mask, self.some_unknown(batch.tokens, generator))
+        seen_TB = np.where(blank_TB, self._mask, self.with_unknown(batch.tokens, generator))
         lengths_B = long_tensor(batch.lengths)
         logits_TBV, _ = self.network(tensor(seen_TB, device), lengths_B, self.network.initial_state(len(lengths_B)))
         inside_TB = inside(batch.lengths, len(batch.tokens)).T
@@ -83,12 +83,12 @@ class InfillingLearner(SequenceLearner[Infiller]):
         )
         return loss, batch.token_count
 
-    def judged(self) -> evaluate.Judgement:
+    def evaluate(self) -> metrics.EvalResult:
         """The validation sequences, judged."""
         manifest = described(self._config, self.network, self.tokenizer)
         manifest.states.extend(export.carried_states(self.network))
         run = export.TorchInfiller(self.network)
-        return evaluate.infilling(run, manifest, self._validation, self._config.blank_fraction)
+        return metrics.evaluate_infilling(run, manifest, self._validation, self._config.blank_fraction)
 
 
 def mask_id(tokenizer: Tokenizer) -> int:
@@ -126,7 +126,7 @@ def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     network = Infiller(config, tokenizer.get_vocab_size())
     network.load_state_dict(checkpoint.weights)
-    computed = quantised(network) if int8 else network
+    computed = quantized(network) if int8 else network
     return Exportable(export.exported(computed), export.TorchInfiller(computed), described(config, network, tokenizer))
 
 
@@ -147,12 +147,12 @@ def described(config: InfillingConfig, network: Infiller, tokenizer: Tokenizer) 
 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
+) -> metrics.EvalResult:
     """Figures of an infilling model on files of sequences; without any, on those that it was validated on."""
     config = config_of(manifest, InfillingConfig)
     sequences = [sequence for path in files(data or config.validation) for sequence in read(path, config)]
     numbered = sequence_data(sequences, tokenizer, word_bytes_max=1)
-    return evaluate.infilling(run, manifest, numbered, config.blank_fraction)
+    return metrics.evaluate_infilling(run, manifest, numbered, config.blank_fraction)
 
 
 INFILLING = Task(

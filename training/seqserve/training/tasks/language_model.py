@@ -22,11 +22,11 @@ from seqserve.training.data.files import files
 from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.data.streams import NO_TARGET, Window
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation import metrics
 from seqserve.training.evaluation.generate import Sampling, generate
 from seqserve.training.export import language_model as export
 from seqserve.training.export.model import Exportable, network_record, state_specs
-from seqserve.training.int8 import quantised
+from seqserve.training.int8 import quantized
 from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
 from seqserve.training.runner import Runner
@@ -175,7 +175,7 @@ class LanguageModelLearner:
 
     def _evaluated(self, streams: int) -> dict[str, float]:
         run = export.TorchLanguageModel(self.network)
-        return evaluate.language_model(run, state_specs(self.network.stack), self._validation, streams=streams)
+        return metrics.evaluate_language_model(run, state_specs(self.network.stack), self._validation, streams=streams)
 
 
 def _refuse_too_little(config: LanguageModelConfig, train: TokenText) -> None:
@@ -219,13 +219,13 @@ def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
         limits=manifest_pb2.Limits(prompt_tokens_max=PROMPT_TOKENS_MAX, generate_tokens_max=GENERATE_TOKENS_MAX),
         generation=manifest_pb2.GenerationDefaults(max_tokens=DEFAULT_TOKENS),
     )
-    computed = quantised(network) if int8 else network
+    computed = quantized(network) if int8 else network
     return Exportable(export.exported(computed), export.TorchLanguageModel(computed), manifest)
 
 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
+) -> metrics.EvalResult:
     """Figures of a language model on texts, read as its training read them; without any, on the validation text."""
     config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
     if data:
@@ -235,7 +235,7 @@ def judge(
     text = token_text(source, tokenizer, config.level)
     if not text.targets:
         raise DataError((*data, *config.data)[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
-    return evaluate.Judgement(evaluate.language_model(run, manifest.states, text))
+    return metrics.EvalResult(metrics.evaluate_language_model(run, manifest.states, text))
 
 
 LANGUAGE_MODEL = Task(

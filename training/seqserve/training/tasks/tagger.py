@@ -17,27 +17,27 @@ from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation import metrics
 from seqserve.training.export import tagger as export
 from seqserve.training.export.model import Exportable, network_record, state_specs
-from seqserve.training.int8 import quantised
+from seqserve.training.int8 import quantized
 from seqserve.training.layers import crf
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
-    begin_with_ratios,
     config_of,
     config_record,
     frequent_pairs,
+    initialize_with_ratios,
     refuse_too_few,
     refuse_too_long,
-    report_unseen,
     sequence_tokenizer,
     sources,
     spellings,
     vocabulary_record,
+    warn_unseen,
     word_details,
 )
 from seqserve.training.tasks.task import Task
@@ -77,13 +77,13 @@ class TaggerLearner(SequenceLearner[Tagger]):
         self._data, self._validation = (
             tag_data(part, tokenizer, self.labels, word_bytes_max=config.word_bytes_max) for part in (train, validation)
         )
-        report_unseen(self._validation.unseen, "the validation data")
+        warn_unseen(self._validation.unseen, "the validation data")
         network = Tagger(config, tokenizer.get_vocab_size(), self.labels)
         if config.bigrams:
-            network.features.know_pairs(frequent_pairs(config, self._data))
+            network.features.set_known_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             ratios_VL = ratios_of_tokens(self._data, tokenizer.get_vocab_size(), len(self.labels))
-            begin_with_ratios(config, network.features, ratios_VL)
+            initialize_with_ratios(config, network.features, ratios_VL)
         super().__init__(config, self._data, tokenizer, network)
         tokens = {path: sum(len(sentence.words) for sentence in part) for path, part in parts.items()}
         split = {"train": paths[0], "validation": paths[1]}
@@ -106,7 +106,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
         device = self.network.head.weight.device
         lengths_B = long_tensor(batch.lengths)
         y_TBH, _ = self.network.read(
-            tensor(self.some_unknown(batch.tokens, generator), device),
+            tensor(self.with_unknown(batch.tokens, generator), device),
             lengths_B,
             spellings(batch, device) if self._config.spells else None,
             self.network.stack.initial_state(len(lengths_B)),
@@ -136,11 +136,11 @@ class TaggerLearner(SequenceLearner[Tagger]):
             label_smoothing=self._config.label_smoothing,
         )
 
-    def judged(self) -> evaluate.Judgement:
+    def evaluate(self) -> metrics.EvalResult:
         """The validation sentences, judged."""
         manifest = described(self._config, self.network, self.tokenizer, self.labels)
         manifest.states.extend(state_specs(self.network.stack))
-        return evaluate.tagger(export.TorchTagger(self.network), manifest, self._validation)
+        return metrics.evaluate_tagger(export.TorchTagger(self.network), manifest, self._validation)
 
 
 def read(path: Path, config: TaggerConfig) -> list[Sentence]:
@@ -165,7 +165,7 @@ def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
     network = Tagger(config, tokenizer.get_vocab_size(), checkpoint.labels)
     network.load_state_dict(checkpoint.weights)
     manifest = described(config, network, tokenizer, checkpoint.labels)
-    computed = quantised(network) if int8 else network
+    computed = quantized(network) if int8 else network
     return Exportable(export.exported(computed), export.TorchTagger(computed), manifest)
 
 
@@ -188,15 +188,15 @@ def described(
 
 def judge(
     run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
+) -> metrics.EvalResult:
     """Figures of a tagger on files of sentences, their words as they are cut; without any, on those validated on."""
     config = config_of(manifest, TaggerConfig)
-    judged = data or config.validation
-    sentences = [sentence for path in files(judged) for sentence in read(path, config)]
+    paths = data or config.validation
+    sentences = [sentence for path in files(paths) for sentence in read(path, config)]
     bytes_max = manifest.vocabulary.word_bytes_max or 1
     numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
-    report_unseen(numbered.unseen, ", ".join(map(str, judged)))
-    return evaluate.tagger(run, manifest, numbered)
+    warn_unseen(numbered.unseen, ", ".join(map(str, paths)))
+    return metrics.evaluate_tagger(run, manifest, numbered)
 
 
 TAGGER = Task(

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from tokenizers import Tokenizer
 
 from seqserve.training.config import TrainingConfig
-from seqserve.training.evaluation.evaluate import Judgement
+from seqserve.training.evaluation.metrics import EvalResult
 from seqserve.training.export.model import Exportable
 from seqserve.training.runner import Runner
 from seqserve.training.trainer.checkpoint import Checkpoint
@@ -72,4 +72,4 @@ class Task(Generic[ConfigT]):
     config: type[ConfigT]
     learner: Callable[[ConfigT], TaskLearner]
     exportable: MakesExportable
-    evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], Judgement]
+    evaluate: Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], EvalResult]
