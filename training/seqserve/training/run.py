@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 from google.protobuf import json_format
 from tokenizers import Tokenizer
@@ -23,7 +23,7 @@ from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.export.model import Exportable
 from seqserve.training.runner import GraphRunner
-from seqserve.training.tasks.registry import TASK_NAMES, TASKS
+from seqserve.training.tasks.registry import TASKS, TASKS_BY_KIND
 from seqserve.training.tasks.task import ConfigT, Task
 from seqserve.training.trainer import checkpoint as checkpoints
 from seqserve.training.trainer import report
@@ -56,7 +56,7 @@ RESUMABLE_SETTINGS = {
 
 @enough_memory()
 def train(
-    task: Task[ConfigT],
+    task: Task[ConfigT, Any],
     config: ConfigT,
     *,
     command: str,
@@ -107,7 +107,9 @@ def train(
 class Run(Generic[ConfigT]):
     """A learner, the loop that trains it, and the folder that both write to."""
 
-    def __init__(self, task: Task[ConfigT], config: ConfigT, command: str, folder: Path, processes: Processes) -> None:
+    def __init__(
+        self, task: Task[ConfigT, Any], config: ConfigT, command: str, folder: Path, processes: Processes
+    ) -> None:
         self._task, self._config, self._command, self._folder = task, config, command, folder
         self._learner = task.learner(config)
         if config.batch_size < processes.share.count:
@@ -294,4 +296,4 @@ def evaluate(model: Path, data: Sequence[Path]) -> EvalResult:
         raise ExportError(f"{error.filename}: cannot be read, and a servable has one: {error.strerror}") from error
     if servable.sha256(graph) != manifest.graph.sha256:
         raise ExportError(f"{model / servable.GRAPH_FILE}: not the graph that the manifest describes: sha256 differs")
-    return TASKS[TASK_NAMES[manifest.task]].evaluate(GraphRunner(graph), manifest, tokenizer, data)
+    return TASKS_BY_KIND[manifest.task].evaluate(GraphRunner(graph), manifest, tokenizer, data)
