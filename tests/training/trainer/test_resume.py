@@ -159,7 +159,7 @@ def test_what_would_make_it_another_run_is_refused(tmp_path: Path) -> None:
         train(folder, resume=True)
     with pytest.raises(InterruptedRunError):
         train(folder, watcher=At(2, "signal"))
-    with pytest.raises(ConfigError, match=r"other settings: learning_rate was 0\.01 and is 0\.02 now"):
+    with pytest.raises(ConfigError, match=r"change these settings: learning_rate was 0\.01 and is 0\.02 now"):
         train(folder, resume=True, learning_rate=0.02)
     state = checkpoints.newest_state(folder, print)
     checkpoints.save_state(folder, checkpoints.RunState(state.task, state.config, ("0" * 64,), state.trainer))
