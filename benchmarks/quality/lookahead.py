@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness import machine
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import StepOutputs
-from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamOutput
+from seqserve.server.engine.output_stream import OutputStream, StepOutputs, StreamChunk, StreamOutput
 from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import Servable, ServableId

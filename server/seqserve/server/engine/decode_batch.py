@@ -13,7 +13,7 @@ import numpy as np
 
 from seqserve.server.decoding.beam_search import BeamSearch
 from seqserve.server.decoding.sampling import DoubleArray, IdArray, Sampler
-from seqserve.server.engine.generation import GenerationSequence
+from seqserve.server.engine.generation import GenerationSequence, barred_rows, sampler_of, uniforms
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray, State, join, rows
 from seqserve.v1 import manifest_pb2 as pb
@@ -57,10 +57,10 @@ class DecodingBatch:
         outputs, self._state = self._servable.run_arrays({pb.TENSOR_ROLE_TOKENS: tokens_1B}, self._ones_B, self._state)
         logits_BV = outputs[0][0]
         for row, sequence in self._inline:
-            sequence.read([logits_BV[row : row + 1]])
+            sequence.record([logits_BV[row : row + 1]])
         self._inline = [(row, sequence) for row, sequence in self._inline if sequence.remaining]
         u_B, self._column = self._u_BS[:, self._column], self._column + 1
-        self._tokens_B = self._sampler.draw(logits_BV, u_B, barred(self._may_bar))
+        self._tokens_B = self._sampler.draw(logits_BV, u_B, barred_rows(self._may_bar))
         return self._tokens_B, logits_BV
 
     def give_back(self) -> None:
@@ -102,18 +102,3 @@ class DecodingBatch:
         self._look_ahead()
         self._may_bar = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.barred is not None]
         self._keepers = [(row, sequence) for row, sequence in enumerate(sequences) if sequence.request.keeps_state]
-
-
-def sampler_of(sequences: list[GenerationSequence]) -> Sampler:
-    """Draws the sequences' next tokens, a row each."""
-    return Sampler([sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences])
-
-
-def uniforms(sequences: list[GenerationSequence], steps: int) -> DoubleArray:
-    """The random numbers of each sequence's next steps: float64 (B, steps)."""
-    return np.array([sequence.next_uniforms(steps) for sequence in sequences])
-
-
-def barred(rows_: list[tuple[int, GenerationSequence]]) -> list[tuple[int, IdArray]]:
-    """The rows in which some tokens may not come next, and these tokens."""
-    return [(row, tokens) for row, sequence in rows_ if (tokens := sequence.barred) is not None]

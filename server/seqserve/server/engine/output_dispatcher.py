@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import deque
 
-from seqserve.server.engine.output_stream import Item, OutputStream
+from seqserve.server.engine.output_stream import OutputStream, StepOutputs
 from seqserve.server.settings import WireSettings
 
 _TOKENS_MAX = 2  # that gather for one message because of the load
@@ -24,8 +24,6 @@ _TICK_S = 0.001  # by which a timer of the event loop may come early
 _WAIT_S_MAX = 0.1  # that tokens wait for more when no more come
 _LAG_S_MAX = 0.02  # from a call into the event loop until it comes: above, the loop is too busy
 _LOOK_S = 0.05  # between looks at the load
-
-StepOutputs = list[tuple[OutputStream, Item]]
 
 
 class OutputDispatcher:

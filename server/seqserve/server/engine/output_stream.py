@@ -289,3 +289,7 @@ class OutputStream:
                 self._reader = None
         if self._error is not None and not (self._gathered or self._answers):
             raise self._error
+
+
+StepOutputs = list[tuple[OutputStream, Item]]
+"""What one step gave: an output for each sequence that has one."""

@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from functools import partial
 
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.requests import Admission, Request, StreamRequest
 from seqserve.server.engine.scheduler import queue_full, too_many_streams
