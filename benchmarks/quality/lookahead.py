@@ -137,7 +137,7 @@ def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead
     def publish(published: StepOutputs) -> None:
         for stream, item in published:
             if isinstance(item, StreamOutput):
-                answers[stream] += [steps for steps in item.answers if isinstance(steps, StreamChunk) and len(steps)]
+                answers[stream] += [steps for steps in item.items if isinstance(steps, StreamChunk) and len(steps)]
 
     engine = Engine(model, [], BatchSettings(open_streams_max=len(sentences)), publish)
     tokenization = Tokenization(model.manifest, folder)

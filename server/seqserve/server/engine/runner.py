@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seqserve.server.engine.decode_batch import DecodingBatch
+from seqserve.server.engine.decode_batch import DecodeBatch
 from seqserve.server.engine.generation import GenerationSequence, accept_tokens, advance_search
 from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.engine.prefix_cache import PrefixCache
@@ -43,7 +43,7 @@ class Runner:
         self.now_s = clock
         self.fork = fork
         self._servable = servable
-        self._decoding = DecodingBatch(servable)
+        self._decoding = DecodeBatch(servable)
 
     def prefill(self, members: list[tuple[PrefillSequence, int]]) -> StepOutputs:
         """Consumes known inputs.
@@ -66,7 +66,7 @@ class Runner:
         return step_outputs
 
     def decode(self, sequences: list[GenerationSequence]) -> StepOutputs:
-        """Feeds each sequence its next token and appends the one that is drawn; see DecodingBatch.step.
+        """Feeds each sequence its next token and appends the one that is drawn; see DecodeBatch.step.
 
         Args:
             sequences: At least one. The same list object as last time means the same members.
@@ -75,7 +75,7 @@ class Runner:
         try:
             return self._decode(sequences)
         except Exception:
-            self._decoding = DecodingBatch(self._servable)  # its state is unknown now, and its members fail
+            self._decoding = DecodeBatch(self._servable)  # its state is unknown now, and its members fail
             raise
 
     def _decode(self, sequences: list[GenerationSequence]) -> StepOutputs:
@@ -84,14 +84,14 @@ class Runner:
         if not searches:
             outputs = accept_tokens(sequences, tokens_B.tolist(), logits_BV, self.now_s())
             self.stats.generated_tokens += len(outputs)
-            self._decoding.give_back()
+            self._decoding.return_states()
             return outputs
         rows_of = {sequence: row for row, sequence in enumerate(sequences)}
         plain = [sequence for sequence in sequences if sequence.beams is None]
         places = [rows_of[sequence] for sequence in plain]
         outputs = accept_tokens(plain, tokens_B[places].tolist(), logits_BV[places], self.now_s())
         self.stats.generated_tokens += len(outputs)
-        self._decoding.give_back()
+        self._decoding.return_states()
         index, tokens = list(range(len(sequences))), tokens_B.tolist()
         for search, family in searches:
             places = [rows_of[member] for member in family]

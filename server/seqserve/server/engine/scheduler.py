@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from seqserve.server.engine.bucketing import alike
+from seqserve.server.engine.bucketing import choose_batch
 from seqserve.server.engine.deadlines import Deadlines
 from seqserve.server.engine.fair_queue import FairQueue
 from seqserve.server.engine.generation import GenerationSequence
@@ -240,7 +240,7 @@ class Scheduler:
         longest = self._longest(alone=not (self.decoding or self.ready_streams or self._streams_ran))
         self._streams_ran = False
         counts = [self._piece(sequence, longest) if self.cuts else sequence.remaining for sequence in self.prefilling]
-        together = alike(counts, self.settings.prefill_tokens_max, self.settings.size_max)
+        together = choose_batch(counts, self.settings.prefill_tokens_max, self.settings.size_max)
         return PrefillStep([(self.prefilling[place], counts[place]) for place in together])
 
     def _stream_step(self) -> StreamStep | None:
