@@ -79,9 +79,10 @@ class Server:
         self._health_task: asyncio.Task[None] | None = None
         self._metrics: MetricsServer | None = None
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._interceptor = StatusInterceptor(settings.limits.stream_unread_s)
         limit = settings.limits.message_bytes_max
         self._grpc = grpc.aio.server(
-            interceptors=[StatusInterceptor()],
+            interceptors=[self._interceptor],
             options=[
                 ("grpc.so_reuseport", 0),  # else two servers share a port in silence
                 ("grpc.max_receive_message_length", limit),
@@ -156,6 +157,7 @@ class Server:
         await asyncio.wait([stopping], timeout=self.settings.drain_s)
         await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
         await stopping
+        await self._interceptor.streams_ended()
         await self._maintenance.close()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)

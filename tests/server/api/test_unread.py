@@ -125,3 +125,20 @@ async def test_one_who_does_not_read_is_ended_and_leaves_its_place(
         told = await refusal(read_all(stalled))  # at last it reads
         assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_STREAM_IDLE")
         assert "not read" in told.message
+
+
+@pytest.mark.parametrize("begin", KINDS)
+async def test_one_who_leaves_without_reading_leaves_its_place(
+    models: Path, begin: Callable[..., tuple[Any, list[Any]]]
+) -> None:
+    """A call that is cancelled while a response is being written releases its session and its place in the engine."""
+    async with running_server(models) as address, asyncio.timeout(WAIT_S):
+        async with grpc.aio.insecure_channel(address, options=NARROW) as narrow:
+            stalled, messages = begin(narrow, state())
+            await begun(stalled, messages)
+            stalled.cancel()
+        async with grpc.aio.insecure_channel(address) as channel:
+            next_one, messages = begin(channel, state(waits=True))
+            started = await begun(next_one, messages[:1])
+            assert started.position == getattr(started, "prompt_tokens", 0), "what nobody read was kept"
+            next_one.cancel()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -13,7 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from seqserve.server.errors import ErrorKind, InternalError, ServeError, UnimplementedError
+from seqserve.server.api.idle_timeout import IdleTimeout
+from seqserve.server.errors import ErrorKind, InternalError, ServeError, StreamIdleError, UnimplementedError
 from seqserve.v1.errors_pb2 import ErrorReason
 
 DOMAIN = "seqserve"
@@ -81,14 +84,30 @@ async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContex
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Turns what a handler raises into a status. Cancellation passes through: a handler that hid it would leak."""
+    """Turns the exceptions of handlers into statuses, and ends streams whose caller does not read.
+
+    Handlers of streams are async generators, also after this interceptor, so that other interceptors can wrap them.
+    Cancellation passes through.
+    """
+
+    def __init__(self, unread_s: float) -> None:
+        """Stores the argument.
+
+        Args:
+            unread_s: How long a response waits until the caller has read enough to leave room for it, in seconds.
+        """
+        self._unread_s = unread_s
+        self._streams = 0  # whose handlers run
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler of a call."""
+        """Wraps the handler of a call."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
         if not method.startswith("/seqserve.") or handler is None:
@@ -100,15 +119,62 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[bool(handler.request_streaming), bool(handler.response_streaming)]
         behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        guarded = self._guarded_stream if handler.response_streaming else _guarded
         return make(
-            _guarded(behavior, method),
+            guarded(behavior, method),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
+    async def streams_ended(self) -> None:
+        """Waits until the handlers of all streams have ended.
+
+        gRPC does not close the generator of a call that is cancelled while a response is being written. Python closes
+        it in a task, which may run after the call.
+        """
+        await self._none_left.wait()
+
+    def _guarded_stream(self, behavior: Any, method: str) -> Any:
+        """Returns the handler of a stream with its exceptions turned into statuses and its writes limited in time."""
+
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncGenerator[Any]:
+            unread = IdleTimeout(self._unread_s, functools.partial(self._end_unread, context))
+            self._streams += 1
+            self._none_left.clear()
+            try:
+                async with aclosing(behavior(request, context)) as responses:
+                    async for response in responses:
+                        with unread:  # gRPC writes the response before it asks for the next one
+                            yield response
+            except Exception as error:  # noqa: BLE001 - the one place where any error of a stream becomes a status
+                await _abort(error, method, context)
+            finally:
+                unread.close()
+                self._streams -= 1
+                if not self._streams:
+                    self._none_left.set()
+
+        return call
+
+    def _end_unread(self, context: grpc.aio.ServicerContext[Any, Any], task: asyncio.Task[Any]) -> None:
+        """Ends a call whose caller does not read: queues the status, then cancels the write and with it the handler."""
+        error = StreamIdleError(
+            f"the caller has not read responses of this stream for {self._unread_s:g} s, so it was ended; read them as "
+            "they come, or raise the server's limits.stream_unread_s"
+        )
+        ending = asyncio.create_task(_abort_quietly(error, context))  # its first step comes before the cancellation
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+
+async def _abort_quietly(error: ServeError, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    with suppress(grpc.aio.AbortError, grpc.aio.UsageError, asyncio.CancelledError):  # the call may be over already
+        await _abort(error, "", context)
+
 
 def _guarded(behavior: Any, method: str) -> Any:
-    """The handler with its errors turned into statuses. Handlers are coroutines: streams are written to the context."""
+    """Returns the handler of a unary method with its exceptions turned into statuses."""
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:

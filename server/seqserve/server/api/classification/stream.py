@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
 from seqserve.server.api.classification.requests import classification, classifier, top_labels
 from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.pieces import tokenize_chunk
+from seqserve.server.api.stream_codec import StreamCodec
 from seqserve.server.decoding.classification import label_probabilities
-from seqserve.server.engine.output_stream import StreamChunk, StreamResult
+from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamResult
 from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.errors import TaskMismatchError
-from seqserve.server.model.inputs import Inputs, IntArray
+from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.sequence_state import FinalState, no_tokens
 from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
@@ -23,8 +25,10 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2, state_pb2
 
 
-class ClassifyStream:
+class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.StreamClassifyResponse]):
     """One stream: its tokens as they come, and its answers."""
+
+    waits_for_each_message: ClassVar[bool] = True
 
     def __init__(self, config: pb.StreamClassifyConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
         """Raises: TaskMismatchError if the model is no classifier, or not one-directional; InvalidFieldError."""
@@ -47,22 +51,27 @@ class ClassifyStream:
         self._due = 0  # steps of the stream after which there is something to tell
         self._last: pb.Classification | None = None
 
-    def steps(self, kind: str, message: pb.StreamClassifyRequest) -> Iterator[Inputs]:
-        """What a message adds; after the last of it there is something to tell. Raises: as tokenize_chunk."""
+    def chunks(self, kind: str, message: pb.StreamClassifyRequest) -> Iterator[TokenChunk]:
+        """See StreamCodec. After the last chunk there is an update."""
         return self._counted(tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max))
 
-    def rest(self) -> Iterator[Inputs]:
-        """What is settled by the stream's end."""
+    def final_chunks(self) -> Iterator[TokenChunk]:
+        """See StreamCodec."""
         return self._counted(self._text.flush())
 
     def started(self) -> pb.StreamClassifyResponse:
-        """The stream was admitted."""
+        """See StreamCodec."""
         return pb.StreamClassifyResponse(
             started=pb.StreamClassifyStarted(servable=servable_id(self._servable), position=self._position)
         )
 
-    def update(self, steps: StreamChunk) -> pb.StreamClassifyResponse | None:
-        """The answer after a piece; None within one. Args: steps: those that were read last."""
+    def take(self, output: OutputStream) -> Coroutine[Any, Any, list[StreamChunk]]:
+        """See StreamCodec."""
+        return output.take_chunks()
+
+    def response(self, outputs: list[StreamChunk]) -> pb.StreamClassifyResponse | None:
+        """See StreamCodec. An update after each message's tokens, none between them."""
+        steps = outputs[-1]
         count = steps.first + len(steps)
         if count != self._due or steps.scores is None:
             return None
@@ -71,34 +80,35 @@ class ClassifyStream:
         self._last = classification(probabilities_L, self._labels, self._top, position)
         return pb.StreamClassifyResponse(update=pb.StreamClassifyUpdate(classification=self._last, position=position))
 
-    def final_state(self, end: StreamResult) -> FinalState:
-        """What the stream leaves."""
+    def final_state(self, result: StreamResult) -> FinalState:
+        """See StreamCodec."""
         return FinalState(
-            end.state, self._position + end.steps, None, np.concatenate([no_tokens(), *(self._kept or ())])
+            result.state, self._position + result.steps, None, np.concatenate([no_tokens(), *(self._kept or ())])
         )
 
     def finished(
-        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
+        self, result: StreamResult, state: state_pb2.StateResult, reason: common.StreamEnd
     ) -> pb.StreamClassifyResponse:
-        """The end."""
+        """See StreamCodec."""
         return pb.StreamClassifyResponse(
             finished=pb.StreamClassifyFinished(
-                classification=self._last, state=result, timing=timing(end.times), reason=reason
+                classification=self._last, state=state, timing=timing(result.times), reason=reason
             )
         )
 
-    def _counted(self, found: Iterable[TokenChunk]) -> Iterator[Inputs]:
-        inputs: Inputs | None = None
-        for cut in found:
-            if inputs is not None:
-                yield self._count(inputs)
-            inputs = cut.inputs
-        if inputs is not None:
-            self._due = self._steps + len(inputs)
-            yield self._count(inputs)
+    def _counted(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
+        """Counts the steps of a message; the last chunk's end is when the next update is due."""
+        previous: TokenChunk | None = None
+        for chunk in chunks:
+            if previous is not None:
+                yield self._count(previous)
+            previous = chunk
+        if previous is not None:
+            self._due = self._steps + len(previous.inputs)
+            yield self._count(previous)
 
-    def _count(self, inputs: Inputs) -> Inputs:
-        self._steps += len(inputs)
+    def _count(self, chunk: TokenChunk) -> TokenChunk:
+        self._steps += len(chunk.inputs)
         if self._kept is not None:
-            self._kept.append(inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
-        return inputs
+            self._kept.append(chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+        return chunk

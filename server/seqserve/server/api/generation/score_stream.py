@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.generation.requests import LOGPROBS_MAX, language_model
 from seqserve.server.api.generation.responses import fill_step_logprobs
 from seqserve.server.api.pieces import tokenize_chunk
+from seqserve.server.api.stream_codec import StreamCodec
 from seqserve.server.decoding.logprobs import ExactSum, StepReport
-from seqserve.server.engine.output_stream import StreamResult
+from seqserve.server.engine.output_stream import OutputStream, StreamResult
 from seqserve.server.engine.requests import ScoreStreamRequest
 from seqserve.server.errors import InvalidFieldError
-from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
+from seqserve.server.model.inputs import IntArray, token_inputs
 from seqserve.server.model.sequence_state import FinalState, no_tokens
 from seqserve.server.sessions import StateTransaction
 from seqserve.server.settings import LimitSettings
@@ -31,7 +33,7 @@ _COUNT_AT = 4096  # tokens that gather before they are counted
 _NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
 
 
-class ScoreStream:
+class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreResponse]):
     """One stream: its tokens with their places as they come, and its answers."""
 
     def __init__(self, config: pb.StreamScoreConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
@@ -54,27 +56,25 @@ class ScoreStream:
         self._remembered = _Remembered(transaction) if transaction.wants_state else None
         self.request = ScoreStreamRequest(config.top_logprobs, transaction.initial, transaction.wants_state)
 
-    def steps(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[Inputs]:
-        """The tokens that a message adds. Raises: as tokenize_chunk."""
-        return self._noted(
-            tokenize_chunk(kind, message, self._text, self._limits, self._model.manifest.limits.tokens_max)
-        )
+    def chunks(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[TokenChunk]:
+        """See StreamCodec."""
+        tokens_max = self._model.manifest.limits.tokens_max
+        return self._recorded(tokenize_chunk(kind, message, self._text, self._limits, tokens_max))
 
-    def rest(self) -> Iterator[Inputs]:
-        """The tokens that the stream's end settles."""
-        return self._noted(self._text.flush())
+    def final_chunks(self) -> Iterator[TokenChunk]:
+        """See StreamCodec."""
+        return self._recorded(self._text.flush())
 
-    def _noted(self, found: Iterable[TokenChunk]) -> Iterator[Inputs]:
-        """The tokens of cuts, after a model's start token; their places are kept until they are reported."""
-        for cut in found:
-            inputs = cut.inputs
-            tokens: list[int] = inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
-            places = cut.tokens or [_NOWHERE] * len(tokens)
+    def _recorded(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
+        """Puts the model's start token before the first token, and records where the tokens to be reported are."""
+        for chunk in chunks:
+            tokens: list[int] = chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
+            places = chunk.tokens or [_NOWHERE] * len(tokens)
             if self._last_token is None and tokens:
                 vocabulary = self._tokenization.vocabulary
                 if vocabulary.HasField("start_token") and tokens[0] != vocabulary.start_token:
                     tokens = [vocabulary.start_token, *tokens]
-                    inputs = token_inputs(tokens)
+                    chunk.inputs = token_inputs(tokens)
                 else:
                     places = places[1:]  # a sequence's first token has no probability
             if tokens:
@@ -82,47 +82,51 @@ class ScoreStream:
                 self._last_token = tokens[-1]
                 if self._remembered is not None:
                     self._remembered.add(tokens)
-                yield inputs
+                yield chunk
 
     def started(self) -> pb.StreamScoreResponse:
-        """The stream was admitted."""
+        """See StreamCodec."""
         return pb.StreamScoreResponse(
             started=pb.StreamScoreStarted(servable=servable_id(self._model.servable.id), position=self._start.position)
         )
 
-    def piece(self, reports: list[StepReport]) -> pb.StreamScoreResponse:
-        """Scores of the next tokens."""
+    def take(self, output: OutputStream) -> Coroutine[Any, Any, list[StepReport]]:
+        """See StreamCodec."""
+        return output.take_reports()
+
+    def response(self, outputs: list[StepReport]) -> pb.StreamScoreResponse:
+        """See StreamCodec. Scores of the next tokens."""
         response = pb.StreamScoreResponse()
         piece, table = response.piece, self._model.table
         piece.position = self._position
-        for report in reports:
+        for report in outputs:
             fill_step_logprobs(piece.tokens.add(), report, table)
             offsets, place = piece.offsets.add(), self._places.popleft()
             if place.end:
                 offsets.start, offsets.end = place.start, place.end
-        self._position += len(reports)
-        self._scored += len(reports)
-        self._sum.add([report.chosen.logprob for report in reports])
+        self._position += len(outputs)
+        self._scored += len(outputs)
+        self._sum.add([report.chosen.logprob for report in outputs])
         return response
 
-    def final_state(self, end: StreamResult) -> FinalState:
-        """What the stream leaves."""
-        position = self._start.position + end.steps
+    def final_state(self, result: StreamResult) -> FinalState:
+        """See StreamCodec."""
+        position = self._start.position + result.steps
         if self._remembered is None:
             return FinalState(None, position, self._last_token, no_tokens())
-        return self._remembered.final_state(end, position, self._last_token)
+        return self._remembered.final_state(result, position, self._last_token)
 
     def finished(
-        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
+        self, result: StreamResult, state: state_pb2.StateResult, reason: common.StreamEnd
     ) -> pb.StreamScoreResponse:
-        """The end."""
+        """See StreamCodec."""
         total = self._sum.value
         perplexity = math.exp(-total / self._scored) if self._scored else 1.0
         return pb.StreamScoreResponse(
             finished=pb.StreamScoreFinished(
                 total=pb.SequenceScore(logprob=total, scored_tokens=self._scored, perplexity=perplexity),
-                state=result,
-                timing=timing(end.times),
+                state=state,
+                timing=timing(result.times),
                 reason=reason,
             )
         )

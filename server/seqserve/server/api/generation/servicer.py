@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc.aio
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.client_stream import ClientStream, consume_input
 from seqserve.server.api.execution import gather_results, run_off_loop
 from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
-from seqserve.server.api.response_writer import Write, response_writer
-from seqserve.server.engine.output_stream import BeamResult, ScoreResult, StreamResult
+from seqserve.server.api.stream_service import serve_stream
+from seqserve.server.engine.output_stream import BeamResult, ScoreResult
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
-from seqserve.server.engine.stream_handle import StreamHandle
-from seqserve.server.model.inputs import Inputs
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Sessions, StateTransaction
 from seqserve.server.settings import ServerSettings
@@ -37,15 +34,12 @@ class GenerationServicer(GenerationServiceServicer):
         self._sessions = sessions
         self._settings = settings
 
-    async def Generate(  # type: ignore[override]  # writes to the context instead of yielding
-        self, request: pb.GenerateRequest, context: Context
-    ) -> None:
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncGenerator[pb.GenerateResponse]:
         """Stream what is generated; each message holds what has gathered since the one before."""
         spec = state.state_spec(request, self._settings.sessions)
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
-        unread_s = self._settings.limits.stream_unread_s
-        async with self._sessions.begin(spec, ref, owner) as transaction, response_writer(context, unread_s) as write:
+        async with self._sessions.begin(spec, ref, owner) as transaction:
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = request.ByteSize()
             requested = await run_off_loop(
@@ -55,10 +49,9 @@ class GenerationServicer(GenerationServiceServicer):
             sequence = engine.submit(requested, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
             try:
-                if requested.beams is not None:
-                    await _search(request, requested, transaction, sequence, write)
-                else:
-                    await _stream(request, requested, transaction, sequence, write)
+                respond = _stream if requested.beams is None else _search
+                async for response in respond(request, requested, transaction, sequence):
+                    yield response
             finally:
                 engine.cancel(sequence)
 
@@ -81,44 +74,11 @@ class GenerationServicer(GenerationServiceServicer):
             size = sum(len(asking.inputs) for asking in requested) * _BYTES_PER_TOKEN * (1 + request.logprobs)
             return await run_off_loop(size, lambda: _scored(request, model, scores, result))
 
-    async def StreamScore(  # type: ignore[override]  # writes to the context instead of yielding
+    def StreamScore(
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
-    ) -> None:
+    ) -> AsyncGenerator[pb.StreamScoreResponse]:
         """Score tokens as they come; each message holds what has gathered since the one before."""
-        limits, client_stream = self._settings.limits, ClientStream(request_iterator)
-        config = (await client_stream.receive_config(limits.stream_idle_s)).config
-        spec, idle_s = state.state_spec(config, self._settings.sessions), fields.idle_s(config, limits)
-        owner, ref = fields.owner(context), fields.model_ref(config.model, "config.model")
-        async with self._sessions.begin(spec, ref, owner) as transaction:
-            engine, scoring = transaction.model.engine, ScoreStream(config, transaction, limits)
-            stream = engine.open(scoring.request, fields.admission(context, engine))
-            reading = self._feed(client_stream, idle_s, scoring, stream)
-            async with consume_input(stream, reading), response_writer(context, limits.stream_unread_s) as write:
-                await write(scoring.started())
-                while reports := await stream.output.take_reports():
-                    await write(scoring.piece(reports))
-                end = await stream.output.take_result(StreamResult)
-                result = await transaction.commit(scoring.final_state(end))
-                await write(scoring.finished(end, state.state_result(result), client_stream.reason))
-
-    async def _feed(
-        self,
-        client_stream: ClientStream[pb.StreamScoreRequest],
-        idle_s: float,
-        scoring: ScoreStream,
-        stream: StreamHandle,
-    ) -> None:
-        """Read the caller's messages and feed their tokens."""
-        async for kind, message in client_stream.receive_input(idle_s):
-            await self._piece(scoring.steps(kind, message), stream)
-        await self._piece(scoring.rest(), stream)
-
-    async def _piece(self, steps: Iterator[Inputs], stream: StreamHandle) -> None:
-        """Feed no further ahead of the caller's reading than may be."""
-        for inputs in steps:
-            if stream.backlog >= (limit := self._settings.batch.steps_ahead_max):
-                await stream.until_below(limit)
-            stream.push(inputs)
+        return serve_stream(ScoreStream, request_iterator, context, self._sessions, self._settings)
 
 
 def _scored(
@@ -138,9 +98,8 @@ async def _stream(
     requested: GenerationRequest,
     transaction: StateTransaction,
     sequence: Sequence,
-    write: Write,
-) -> None:
-    """Write the samples as they grow; with best_of, the best of them at the end."""
+) -> AsyncGenerator[pb.GenerateResponse]:
+    """Yields the samples as they grow; with best_of, the best of them at the end."""
     wanted = max(request.sampling.n, 1)
     ranks = requested.samples > wanted
     with_logprobs = request.outputs.HasField("logprobs")
@@ -149,12 +108,12 @@ async def _stream(
     kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(requested.samples)}
     begun = requested.prompt_logprobs is None
     if begun:
-        await write(responses.started(requested, model, []))
+        yield responses.started(requested, model, [])
     while not answer.done:
         gathered = await sequence.stream.take()
         if not begun:
             begun = True
-            await write(responses.started(requested, model, sequence.stream.prompt))
+            yield responses.started(requested, model, sequence.stream.prompt)
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
             if piece is None:
@@ -162,17 +121,17 @@ async def _stream(
             if ranks:
                 kept[sample].append(piece)
             else:
-                await write(piece)
+                yield piece
     chosen = answer.best(wanted) if ranks else list(range(requested.samples))
     for number, sample in enumerate(chosen):
         for piece in kept[sample]:
             piece.piece.sample = number
-            await write(piece)
+            yield piece
     first = chosen[0]
     result = state_pb2.StateResult(position=answer.ends[first].position)
     if requested.keeps_state:  # before the last message: what was told to have ended is kept
         result = state.state_result(await transaction.commit(answer.final_state(first, sequence.members[first].state)))
-    await write(answer.finished(chosen, result))
+    yield answer.finished(chosen, result)
 
 
 async def _search(
@@ -180,12 +139,11 @@ async def _search(
     requested: GenerationRequest,
     transaction: StateTransaction,
     sequence: Sequence,
-    write: Write,
-) -> None:
-    """Write what a beam search found; it tells nothing before its end."""
+) -> AsyncGenerator[pb.GenerateResponse]:
+    """Yields the results of a beam search, which has none before its end."""
     search = await sequence.stream.take_result(BeamResult)
-    await write(responses.started(requested, transaction.model, []))
+    yield responses.started(requested, transaction.model, [])
     for event in responses.search_events(
         requested, transaction.model, search, with_ids=not request.outputs.omit_token_ids
     ):
-        await write(event)
+        yield event

@@ -8,17 +8,19 @@ shorter at the beginning.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
 from seqserve.server.api.fields import servable_id, timing
 from seqserve.server.api.pieces import tokenize_chunk
+from seqserve.server.api.stream_codec import StreamCodec
 from seqserve.server.api.tagging.spans import StreamSpans
 from seqserve.server.api.tagging.stream_config import tag_plan
 from seqserve.server.decoding.stream_labeler import StreamLabeler, stream_labeler
 from seqserve.server.decoding.tagging import LabelChoices, chain_of
-from seqserve.server.engine.output_stream import StreamChunk, StreamResult
+from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamResult
 from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.model.inputs import IntArray
 from seqserve.server.model.sequence_state import FinalState, Sentence, no_tokens
@@ -31,11 +33,14 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2, state_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
+_BYTES_PER_TAG = 32  # of a response, about
 _TAGS_PER_DECISION = 16  # that could be made while a CRF decides one
 
 
-class TagStream:
+class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagResponse]):
     """One stream: its tokens as they come, and their tags."""
+
+    passes_flushes: ClassVar[bool] = True
 
     def __init__(self, config: pb.StreamTagConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
         """Raises: TaskMismatchError if the model cannot do what is asked; InvalidFieldError."""
@@ -71,42 +76,49 @@ class TagStream:
         self._begun = self._position = start.position  # of the stream's first token, and of the next one to be answered
         self._sentence = start.sentence.position
 
-    def tokenize(self, kind: str, message: pb.StreamTagRequest) -> Iterable[TokenChunk]:
-        """What a message settles, each to be noted and then fed. Raises: as `pieces.tokenize_chunk`."""
-        found = tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max)
+    def chunks(self, kind: str, message: pb.StreamTagRequest) -> Iterator[TokenChunk]:
+        """See StreamCodec."""
+        chunks = tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max)
         if self._spans is not None:
             self._spans.hear(message)
-        return found
+        return self._recorded(chunks)
 
-    def rest(self) -> Iterable[TokenChunk]:
-        """What is settled by the stream's end."""
-        return self._text.flush()
+    def final_chunks(self) -> Iterator[TokenChunk]:
+        """See StreamCodec."""
+        return self._recorded(self._text.flush())
 
-    def note(self, cut: TokenChunk) -> None:
-        """Take note of tokens, before they are fed."""
-        count = len(cut.inputs)
-        if self._spans is not None:
-            self._spans.note(cut.tokens)
-        self._tokens += cut.tokens or [None] * count
-        if self._kept is not None and count:
-            self._kept.append(cut.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+    def _recorded(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
+        """Records tokens before they are pushed."""
+        for chunk in chunks:
+            count = len(chunk.inputs)
+            if self._spans is not None:
+                self._spans.note(chunk.tokens)
+            self._tokens += chunk.tokens or [None] * count
+            if self._kept is not None and count:
+                self._kept.append(chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+            yield chunk
 
     def started(self) -> pb.StreamTagResponse:
-        """The stream was admitted."""
+        """See StreamCodec."""
         return pb.StreamTagResponse(
             started=pb.StreamTagStarted(servable=servable_id(self._servable), position=self._begun)
         )
 
-    def work(self, answers: list[StreamChunk]) -> int:
-        """How much there is to do for answers, counted in tags without a CRF."""
-        return sum(map(len, answers)) if self._labeler is None else _TAGS_PER_DECISION * len(self._tokens)
+    def take(self, output: OutputStream) -> Coroutine[Any, Any, list[StreamChunk]]:
+        """See StreamCodec."""
+        return output.take_chunks()
 
-    def piece(self, answers: list[StreamChunk]) -> pb.StreamTagResponse | None:
+    def response_bytes(self, outputs: list[StreamChunk]) -> int:
+        """See StreamCodec. With a CRF, the tags that could be made while it decides."""
+        tags = sum(map(len, outputs)) if self._labeler is None else _TAGS_PER_DECISION * len(self._tokens)
+        return tags * _BYTES_PER_TAG
+
+    def response(self, outputs: list[StreamChunk]) -> pb.StreamTagResponse | None:
         """What the graph's answers tell, all that have gathered in one message; None if it is nothing yet."""
         response = pb.StreamTagResponse()
         message = response.piece
         final: list[FloatArray] = []
-        for steps in answers:
+        for steps in outputs:
             if steps.provisional:
                 self._settle(message, final)
                 self._add_provisional(message, steps)
@@ -125,25 +137,25 @@ class TagStream:
             self._add_provisional(message, StreamChunk(0))
         return response if message.tags or message.spans else None
 
-    def last(self) -> pb.StreamTagResponse | None:
+    def last_response(self) -> pb.StreamTagResponse | None:
         """What the stream's end decides; None if everything was."""
         response = pb.StreamTagResponse()
         message = response.piece
         self._end(message, sentence=not self._goes_on)
         return response if message.tags or message.spans else None
 
-    def final_state(self, end: StreamResult) -> FinalState:
-        """What the stream leaves."""
+    def final_state(self, result: StreamResult) -> FinalState:
+        """See StreamCodec."""
         sentence = Sentence(self._sentence, None if self._labeler is None else self._labeler.last_label)
         tokens = np.concatenate([no_tokens(), *(self._kept or ())])
-        return FinalState(end.state, self._begun + end.steps, None, tokens, sentence=sentence)
+        return FinalState(result.state, self._begun + result.steps, None, tokens, sentence=sentence)
 
     def finished(
-        self, end: StreamResult, result: state_pb2.StateResult, reason: common.StreamEnd
+        self, result: StreamResult, state: state_pb2.StateResult, reason: common.StreamEnd
     ) -> pb.StreamTagResponse:
-        """The end."""
+        """See StreamCodec."""
         return pb.StreamTagResponse(
-            finished=pb.StreamTagFinished(tokens=end.steps, state=result, timing=timing(end.times), reason=reason)
+            finished=pb.StreamTagFinished(tokens=result.steps, state=state, timing=timing(result.times), reason=reason)
         )
 
     def _settle(self, message: pb.StreamTagPiece, scores: list[FloatArray]) -> None:
