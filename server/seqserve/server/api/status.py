@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from seqserve.server.api.idle_timeout import IdleTimeout
+from seqserve.server.api.undecodable import UndecodableLog, UndecodableMessage, tolerant_deserializer
 from seqserve.server.errors import ErrorKind, InternalError, ServeError, StreamIdleError, UnimplementedError
 from seqserve.v1.errors_pb2 import ErrorReason
 
@@ -97,6 +98,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             unread_s: How long a response waits until the caller has read enough to leave room for it, in seconds.
         """
         self._unread_s = unread_s
+        self._undecodable_log = UndecodableLog()
         self._streams = 0  # whose handlers run
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -122,7 +124,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         guarded = self._guarded_stream if handler.response_streaming else _guarded
         return make(
             guarded(behavior, method),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=tolerant_deserializer(handler.request_deserializer, method, self._undecodable_log),
             response_serializer=handler.response_serializer,
         )
 
@@ -142,6 +144,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             self._streams += 1
             self._none_left.clear()
             try:
+                if isinstance(request, UndecodableMessage):
+                    raise request.error()
                 async with aclosing(behavior(request, context)) as responses:
                     async for response in responses:
                         with unread:  # gRPC writes the response before it asks for the next one
@@ -178,6 +182,8 @@ def _guarded(behavior: Any, method: str) -> Any:
 
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
+            if isinstance(request, UndecodableMessage):
+                raise request.error()
             return await behavior(request, context)
         except Exception as error:  # noqa: BLE001 - the one place where any error becomes a status
             await _abort(error, method, context)

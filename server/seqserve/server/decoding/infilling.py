@@ -1,4 +1,4 @@
-"""Candidates for blanks, from an infilling model's logits: the most likely tokens that can be part of a text.
+"""What may stand in a blank, out of an infilling model's logits: the likeliest tokens that can stand in a text.
 
 Axes: N blanks, V vocabulary.
 """
@@ -11,18 +11,15 @@ from seqserve.v1 import manifest_pb2
 
 
 def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabulary) -> list[list[Candidate]]:
-    """Returns the most likely tokens of each blank, best first; ties go to the lower ID.
+    """For each blank its likeliest tokens, best first; ties go to the lower id.
 
-    The tokens for unknown words and for blanks are never candidates, but they have a probability and a rank, so ranks
-    may have gaps.
+    The tokens for unknown words and for blanks are never an answer, but they have their probability and their rank, so
+    ranks may have gaps.
 
-    Args:
-        logits_NV: The model's outputs at the blanks.
-        top: Maximum number of candidates of a blank. The vocabulary may have fewer.
-        vocabulary: The manifest's vocabulary.
+    Args: top: how many tokens; fewer if the vocabulary has no more.
     """
     logprobs_NV = log_softmax(logits_NV)
-    barred = _placeholder_ids(vocabulary)
+    barred = _no_words(vocabulary)
     order_NK = likeliest(logprobs_NV, top + len(barred))
     return [
         [
@@ -34,6 +31,6 @@ def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabul
     ]
 
 
-def _placeholder_ids(vocabulary: manifest_pb2.Vocabulary) -> set[int]:
-    """Returns the IDs that stand for no token of a text."""
+def _no_words(vocabulary: manifest_pb2.Vocabulary) -> set[int]:
+    """Ids that stand for no token of a text."""
     return {getattr(vocabulary, name) for name in ("unknown_token", "mask_token") if vocabulary.HasField(name)}

@@ -12,49 +12,37 @@ from seqserve.server.engine.streaming import StreamingSequence
 
 @dataclass(frozen=True, slots=True)
 class PrefillStep:
-    """Consumes known inputs.
-
-    Attributes:
-        rows: Each a sequence and how many of its steps to consume.
-    """
+    """Consume known inputs: each row a sequence and how many of its steps."""
 
     rows: list[tuple[PrefillSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """The sequences that take part."""
+        """Who takes part."""
         return [sequence for sequence, _ in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStep:
-    """Consumes inputs that were pushed.
-
-    Attributes:
-        rows: Each a sequence and how many of its steps to consume; 0: it has only an end to publish.
-    """
+    """Consume what was fed: each row a feed and how many of its steps, 0 if it has nothing but an end to tell."""
 
     rows: list[tuple[StreamingSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """The sequences that take part."""
-        return [sequence for sequence, _ in self.rows]
+        """Who takes part."""
+        return [feed for feed, _ in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeStep:
-    """Consumes one token of each sequence, the next known one or the last drawn.
-
-    Attributes:
-        sequences: The sequences. The same list object means the same members.
-    """
+    """One token for each sequence, the next known one or the last drawn. The same list object: the same members."""
 
     sequences: list[GenerationSequence]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """The sequences that take part."""
+        """Who takes part."""
         return self.sequences
 
 
