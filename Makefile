@@ -35,10 +35,12 @@ bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, a
 bench-quick: .venv/ready ## the same once and shorter, in under two minutes
 	.venv/bin/python -m benchmarks suite --quick
 
-soak: .venv/ready ## the soak tests at full length: sessions survive kill -9 of servers and replicas
+soak: .venv/ready ## the soak tests at full length: kills, 20,000 random and 20,000 mutated requests
 	.venv/bin/python -m tests.soak kill --store sqlite
 	.venv/bin/python -m tests.soak kill --store redis
 	.venv/bin/python -m tests.soak replicas
+	.venv/bin/python -m tests.soak requests --count 20000
+	.venv/bin/python -m tests.soak fuzz --count 20000
 
 proto: .venv-proto/ready ## regenerate the code of the contracts
 	PYTHON=$(CURDIR)/.venv-proto/bin/python proto/generate.sh

@@ -11,6 +11,9 @@ PROGRAM = "python -m tests.soak"
 COMMANDS = {
     "kill": "Kill -9 of the only server at random moments",
     "replicas": "Kill -9 of replicas behind a proxy",
+    "requests": "Random valid requests of every method",
+    "fuzz": "Mutated requests of every method",
+    "call": "One call of a report, to reproduce a fault",
 }
 
 

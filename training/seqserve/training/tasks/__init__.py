@@ -1,1 +1,1 @@
-"""Tasks: one class per kind of model, with its data, network, export, and evaluation."""
+"""The tasks: each says how to learn, export and judge its kind of model."""

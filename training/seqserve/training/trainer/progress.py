@@ -14,7 +14,7 @@ SMOOTHING = 0.98
 
 
 @dataclass(frozen=True)
-class StepEvent:
+class Stepped:
     """A step was taken.
 
     Attributes:
@@ -35,7 +35,7 @@ class StepEvent:
 
 
 @dataclass(frozen=True)
-class ValidationEvent:
+class Validated:
     """The network was validated.
 
     Attributes:
@@ -51,33 +51,33 @@ class ValidationEvent:
     best: bool
 
 
-class ProgressListener(Protocol):
+class Watcher(Protocol):
     """Is told what a training run does."""
 
-    def on_step(self, event: StepEvent) -> None:
+    def stepped(self, event: Stepped) -> None:
         """Hear of a step."""
         ...
 
-    def on_validation(self, event: ValidationEvent) -> None:
+    def validated(self, event: Validated) -> None:
         """Hear of a validation."""
         ...
 
 
-class ProgressListeners:
+class Watchers:
     """Several watchers as one; none of them is silence."""
 
-    def __init__(self, watchers: Sequence[ProgressListener] = ()) -> None:
+    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
         self._watchers = watchers
 
-    def on_step(self, event: StepEvent) -> None:
+    def stepped(self, event: Stepped) -> None:
         """Tell all of them."""
         for watcher in self._watchers:
-            watcher.on_step(event)
+            watcher.stepped(event)
 
-    def on_validation(self, event: ValidationEvent) -> None:
+    def validated(self, event: Validated) -> None:
         """Tell all of them."""
         for watcher in self._watchers:
-            watcher.on_validation(event)
+            watcher.validated(event)
 
 
 class Bar:
@@ -89,14 +89,14 @@ class Bar:
         self._task = progress.add_task("training", total=steps, loss="-", speed="-", metric="")
         self._loss = math.nan
 
-    def on_step(self, event: StepEvent) -> None:
+    def stepped(self, event: Stepped) -> None:
         """Advance the bar."""
         kept = self._loss if math.isfinite(self._loss) else event.loss
         self._loss = SMOOTHING * kept + (1 - SMOOTHING) * event.loss
         speed = f"{event.tokens_per_s:,.0f}"
         self._progress.update(self._task, completed=event.step, loss=f"{self._loss:.4f}", speed=speed)
 
-    def on_validation(self, event: ValidationEvent) -> None:
+    def validated(self, event: Validated) -> None:
         """Print the figures above the bar, and keep them in it."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
         line = f"epoch {event.epoch}: validation {figures}{'  (best)' if event.best else ''}"
@@ -105,7 +105,7 @@ class Bar:
 
 
 @contextmanager
-def bar(console: Console, steps: int) -> Generator[ProgressListener]:
+def bar(console: Console, steps: int) -> Generator[Watcher]:
     """A bar on ``console`` for the time of a ``with`` block."""
     columns = (
         SpinnerColumn(),
