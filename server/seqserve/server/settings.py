@@ -134,6 +134,20 @@ class SessionSettings(BaseModel, frozen=True, extra="forbid"):
     bytes_max: int = Field(
         default=256 << 20, ge=1 << 16, description="Memory only: maximum size of all sessions, in bytes."
     )
+    durable_count_max: int = Field(
+        default=10_000_000, ge=1, description="SQLite and Redis only: maximum number of live sessions."
+    )
+    durable_bytes_max: int = Field(
+        default=64 << 30, ge=1 << 16, description="SQLite and Redis only: maximum size of all sessions, in bytes."
+    )
+    owner_count_max: int | None = Field(
+        default=None, ge=1, description="Maximum number of live sessions of one owner. Without it, there is no limit."
+    )
+    owner_bytes_max: int | None = Field(
+        default=None,
+        ge=1 << 16,
+        description="Maximum size of the sessions of one owner, in bytes. Without it, there is no limit.",
+    )
     when_full: Literal["refuse", "evict", "spill"] = Field(
         default="refuse",
         description="Memory only: what happens when the store is full. refuse: new sessions fail with STORE_FULL. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -145,3 +146,20 @@ asyncio.run(main())
 def test_spilling_bounds_the_memory() -> None:
     done = subprocess.run([sys.executable, "-c", SPILLING], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 30
+
+
+@pytest.mark.parametrize("step_s", [7200.0, -7200.0])
+async def test_setting_the_clock_of_the_system_neither_ends_nor_prolongs_a_session(
+    step_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore(count_max=10, bytes_max=1 << 20, when_full="refuse", grace_s=100.0)
+    before_s = time.time()
+    record, _ = await store.create(a_record(ttl_s=3600.0))
+    assert before_s <= record.created_s <= time.time()
+    monkeypatch.setattr(time, "time", lambda: before_s + step_s)
+    assert await store.read(record.key) == record
+    assert await store.sweep() == 0
+    touched = await store.touch(record.key, None)
+    assert touched is not None
+    assert abs(touched.expires_s - record.expires_s) < 600
+    await store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ from seqserve.server.errors import ServeError
 GROUP_MAX = 256  # changes in one transaction
 
 ResultT = TypeVar("ResultT")
+Work = tuple[Callable[[], Any], asyncio.Future[Any], bool]  # the last: within a transaction
 Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
@@ -32,7 +34,7 @@ class GroupCommit:
         self._check = check
         self._loop = asyncio.get_running_loop()
         self._closed = False
-        self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="session-commits", daemon=True)
         self._thread.start()
 
@@ -51,10 +53,17 @@ class GroupCommit:
             ServeError: What the change raises.
             sqlite3.Error: The transaction failed, or this object is closed.
         """
+        return await self._run(change, in_transaction=True)
+
+    async def run_alone(self, work: Callable[[], ResultT]) -> ResultT:
+        """Runs some work on the thread outside of a transaction, in the order of the calls. As `run` otherwise."""
+        return await self._run(work, in_transaction=False)
+
+    async def _run(self, work: Callable[[], ResultT], *, in_transaction: bool) -> ResultT:
         if self._closed:  # the outcome would never come
             raise sqlite3.ProgrammingError("the session store is closed")
         outcome: asyncio.Future[ResultT] = self._loop.create_future()
-        self._waiting.put((change, outcome))
+        self._waiting.put((work, outcome, in_transaction))
         try:
             return await asyncio.shield(outcome)
         except asyncio.CancelledError:
@@ -74,15 +83,17 @@ class GroupCommit:
             while len(group) < GROUP_MAX and not self._waiting.empty():
                 group.append(self._waiting.get())
             closing = group[-1] is None
-            outcomes = self._commit([each for each in group if each is not None])
-            self._loop.call_soon_threadsafe(_deliver, outcomes)
+            parts = itertools.groupby((each for each in group if each is not None), key=lambda work: work[2])
+            for in_transaction, works in parts:
+                outcomes = self._commit(list(works)) if in_transaction else list(map(_do, works))
+                self._loop.call_soon_threadsafe(_deliver, outcomes)
 
-    def _commit(self, group: list[tuple[Callable[[], Any], asyncio.Future[Any]]]) -> list[Outcome]:
+    def _commit(self, group: list[Work]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         try:
             self._check()
             self._connection.execute("BEGIN IMMEDIATE")
-            for change, outcome in group:
+            for change, outcome, _ in group:
                 try:
                     outcomes.append((outcome, change(), None))
                 except ServeError as error:
@@ -92,8 +103,16 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 - whatever failed, it is the outcome of all changes of the transaction
             with contextlib.suppress(sqlite3.Error):  # some failures have already rolled back
                 self._connection.execute("ROLLBACK")
-            return [(outcome, None, error) for _, outcome in group]
+            return [(outcome, None, error) for _, outcome, _ in group]
         return outcomes
+
+
+def _do(work: Work) -> Outcome:
+    call, outcome, _ = work
+    try:
+        return outcome, call(), None
+    except Exception as error:  # noqa: BLE001 - the caller gets it
+        return outcome, None, error
 
 
 def _deliver(outcomes: list[Outcome]) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable
 from typing import Literal
 
 from seqserve.server.errors import StoreFullError
+from seqserve.server.stores.clock import SteadyClock
 from seqserve.server.stores.leases import LocalLeases, LocallyLeased
+from seqserve.server.stores.limits import StoreLimits
 from seqserve.server.stores.records import Records
 from seqserve.server.stores.session_rules import SessionRules
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
@@ -45,7 +46,7 @@ class BoundedTable:
                 "", isolation_level=None
             )  # no name: deleted even if the process is killed
             self._connection.execute("PRAGMA journal_mode = MEMORY")
-            SqlTable.set_up(self._connection)
+            SqlTable.set_up(self._connection, per_owner=True)
             self.file = SqlTable(self._connection)
 
     def get(self, key: SessionKey) -> Record | None:
@@ -109,6 +110,12 @@ class BoundedTable:
         file = self.file.usage() if self.file is not None else Usage(0, 0)
         return Usage(memory.sessions + file.sessions, memory.bytes + file.bytes, self.evicted)
 
+    def usage_of(self, owner: str) -> Usage:
+        """See Table.usage_of."""
+        memory = self.memory.usage_of(owner)
+        file = self.file.usage_of(owner) if self.file is not None else Usage(0, 0)
+        return Usage(memory.sessions + file.sessions, memory.bytes + file.bytes)
+
     def close(self) -> None:
         """Deletes the file."""
         if self.file is not None:
@@ -160,7 +167,9 @@ class MemoryStore(LocallyLeased):
         bytes_max: int,
         when_full: WhenFull,
         grace_s: float,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
+        owner_count_max: int | None = None,
+        owner_bytes_max: int | None = None,
     ) -> None:
         """Opens an empty store.
 
@@ -169,11 +178,15 @@ class MemoryStore(LocallyLeased):
             bytes_max: Maximum size of their bodies, in bytes.
             when_full: What happens when the store is full.
             grace_s: How long expired sessions are known as expired, in seconds.
-            now: Returns the unix time in seconds.
+            now: Returns the unix time in seconds. Default: a clock that does not jump when the system's clock is set.
+            owner_count_max: Maximum number of sessions of one owner. None: no limit.
+            owner_bytes_max: Maximum size of the bodies of one owner's sessions, in bytes. None: no limit.
         """
+        now = now or SteadyClock()
+        limits = StoreLimits(owner_count_max=owner_count_max, owner_bytes_max=owner_bytes_max)
         super().__init__(LocalLeases(now))
         self._table = BoundedTable(count_max=count_max, bytes_max=bytes_max, when_full=when_full, leases=self.leases)
-        self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now)
+        self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now, limits=limits)
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""

@@ -22,6 +22,7 @@ class Records:
         self._due: list[tuple[float, SessionKey]] = []  # a heap; outdated entries are skipped
         self._of_digest: Counter[str] = Counter()
         self._bytes = 0
+        self._owner_bytes: Counter[str] = Counter()
 
     def get(self, key: SessionKey) -> Record | None:
         """See Table.get. Counts as a use of the record."""
@@ -45,6 +46,7 @@ class Records:
         bisect.insort(self._ids.setdefault(record.key.owner, []), record.key.id)
         self._of_digest[record.digest] += 1
         self._bytes += len(record.body)
+        self._owner_bytes[record.key.owner] += len(record.body)
         heapq.heappush(self._due, (record.expires_s, record.key))
         if len(self._due) > 2 * len(self._live) + 64:
             self._due = [(each.expires_s, each.key) for each in self._live.values()]
@@ -64,6 +66,9 @@ class Records:
         if not self._of_digest[record.digest]:
             del self._of_digest[record.digest]
         self._bytes -= len(record.body)
+        self._owner_bytes[record.key.owner] -= len(record.body)
+        if not self._owner_bytes[record.key.owner]:
+            del self._owner_bytes[record.key.owner]
 
     def least_recent(self) -> Iterator[Record]:
         """Returns live records, least recently used first."""
@@ -103,3 +108,7 @@ class Records:
     def usage(self) -> Usage:
         """See Table.usage."""
         return Usage(len(self._live), self._bytes)
+
+    def usage_of(self, owner: str) -> Usage:
+        """See Table.usage_of."""
+        return Usage(len(self._ids.get(owner, ())), self._owner_bytes[owner])

@@ -25,6 +25,7 @@ from seqserve.server.errors import (
     StoreUnavailableError,
     UnusableStoreError,
 )
+from seqserve.server.stores.limits import StoreLimits
 from seqserve.server.stores.redis_scripts import RedisScripts
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
@@ -37,6 +38,7 @@ _SLOT_WAIT_S = 5.0  # waiting for a connection
 _TIMEOUT_S = 2.0  # connecting, and waiting for an answer
 _RETRY_AFTER_S = 1.0
 _POLL_INTERVAL_S = 0.1
+_FULL = 2  # reply of the create script
 _LIST_SCAN_MAX = 512  # ids that one list script examines
 _SWEEP_MAX = 256  # sessions that one sweep script removes
 
@@ -46,13 +48,14 @@ class RedisStore:
 
     durable = True
 
-    def __init__(self, url: str, *, grace_s: float, lease_s: float) -> None:
+    def __init__(self, url: str, *, grace_s: float, lease_s: float, limits: StoreLimits | None = None) -> None:
         """Creates the client. It connects with the first call, and again after each failure.
 
         Args:
             url: redis://, rediss:// or unix://, as the package redis accepts it.
             grace_s: How long expired sessions are known as expired, in seconds.
             lease_s: How long a lease lasts that is not renewed, in seconds.
+            limits: Limits on what the store contains. Default: none.
 
         Raises:
             UnusableStoreError: The URL is not valid.
@@ -72,13 +75,22 @@ class RedisStore:
         # First come, first served. redis-py's BlockingConnectionPool (8.1) loses a wake-up if the caller it woke is
         # cancelled: the next one fails after the timeout although a connection is free, and newcomers overtake waiters.
         self._slots = asyncio.Semaphore(_CONNECTIONS_MAX)
+        self._limits = limits or StoreLimits()
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
         self._problem = ""  # the last failure of Redis; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
-        created, reply = await self._run(self._scripts.create, *_names(record.key), *_content(record))
+        limits = self._limits
+        created, reply = await self._run(
+            self._scripts.create,
+            *_names(record.key),
+            *_content(record),
+            *map(_optional, (limits.count_max, limits.bytes_max, limits.owner_count_max, limits.owner_bytes_max)),
+        )
+        if created == _FULL:
+            raise self._full(record, reply.decode())
         return _record(record.key.owner, reply), bool(created)
 
     async def read(self, key: SessionKey) -> Record | None:
@@ -120,7 +132,16 @@ class RedisStore:
         body, model, digest, position, _ = _content(record)
         ttl = "" if ttl_s is None else ttl_s
         reply = await self._run(
-            self._scripts.write, *_names(record.key), body, model, digest, position, ttl, created_s, lease.fence
+            self._scripts.write,
+            *_names(record.key),
+            body,
+            model,
+            digest,
+            position,
+            ttl,
+            created_s,
+            lease.fence,
+            *map(_optional, (self._limits.bytes_max, self._limits.owner_bytes_max)),
         )
         resource = ("session", record.key.id)
         if reply == b"gone":
@@ -129,6 +150,8 @@ class RedisStore:
             )
         if reply == b"lost":
             raise LeaseLostError(f"another request has taken session {record.key.id!r} over", resource=resource)
+        if reply == b"full":
+            raise self._full(record, "bytes_max")
         return _record(record.key.owner, reply)
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
@@ -206,6 +229,13 @@ class RedisStore:
         self._log_problem("")
         return answer
 
+    def _full(self, record: Record, limit: str) -> StoreFullError:
+        return StoreFullError(
+            f"no room for session {record.key.id!r}: the limit {limit} of the store, {getattr(self._limits, limit)}, "
+            "is reached; delete sessions, or retry later",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+
     def _log_problem(self, problem: str) -> None:
         """Logs a problem once, not for each call, and its end."""
         if problem and problem != self._problem:
@@ -227,6 +257,10 @@ async def _finish(call: asyncio.Task[Any]) -> Any:
 def _member(key: SessionKey) -> str:
     """Returns the name of a session in Redis. The length makes it unambiguous where the owner ends."""
     return f"{len(key.owner.encode())}:{key.owner}:{key.id}"
+
+
+def _optional(limit: int | None) -> int | str:
+    return "" if limit is None else limit
 
 
 def _names(key: SessionKey) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ Redis keys, where a session is named by its member, `<bytes of owner>:<owner>:<i
     seqserve:body:<member>      the body; Redis deletes it when the session expires
     seqserve:lease:<member>     hash: holder and fence; Redis deletes it when the lease runs out
     seqserve:owner:<owner>      sorted set: ids, in the order of their bytes
+    seqserve:owner-bytes:<owner>  bytes of an owner's bodies, if there is a limit on them
     seqserve:digest:<digest>    set: members
     seqserve:expiry             sorted set: members by expiry, unix time in milliseconds
     seqserve:bytes              bytes of all bodies

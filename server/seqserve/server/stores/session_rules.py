@@ -11,8 +11,10 @@ from typing import Protocol
 
 from seqserve.server.errors import LeaseLostError, SessionNotFoundError
 from seqserve.server.stores.leases import LocalLeases
+from seqserve.server.stores.limits import StoreLimits
 from seqserve.server.stores.store import Lease, Record, SessionKey, Usage
 
+_NO_LIMITS = StoreLimits()
 SWEEP_MAX = 256  # number of sessions in one pass of a sweep
 
 
@@ -51,12 +53,25 @@ class Table(Protocol):
         """Returns the number of live records and the size of their bodies."""
         ...
 
+    def usage_of(self, owner: str) -> Usage:
+        """Returns the number of live records of an owner and the size of their bodies."""
+        ...
+
 
 class SessionRules:
     """Applies the rules to a table."""
 
-    def __init__(self, table: Table, leases: LocalLeases, *, grace_s: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        leases: LocalLeases,
+        *,
+        grace_s: float,
+        now: Callable[[], float],
+        limits: StoreLimits = _NO_LIMITS,
+    ) -> None:
         self.table = table
+        self._limits = limits
         self._leases = leases
         self._grace_s = grace_s
         self._now = now
@@ -66,6 +81,7 @@ class SessionRules:
         existing = self.read(record.key)
         if existing is not None and existing.body:
             return existing, False
+        self._check_room(record.key, 1, len(record.body))
         now_s = self._now()
         return self._put(replace(record, created_s=now_s, updated_s=now_s), now_s), True
 
@@ -88,6 +104,7 @@ class SessionRules:
             raise LeaseLostError(
                 f"another request has taken session {record.key.id!r} over", resource=("session", record.key.id)
             )
+        self._check_room(record.key, 0, len(record.body) - len(existing.body))
         now_s = self._now()
         return self._put(replace(record, ttl_s=existing.ttl_s if ttl_s is None else ttl_s, updated_s=now_s), now_s)
 
@@ -117,10 +134,17 @@ class SessionRules:
             after = page[-1].key.id
         return records
 
-    def sweep(self) -> tuple[int, bool]:
-        """Runs one pass of a sweep. Returns how many sessions expired, and whether there may be more to do."""
+    def sweep(self, limit: int = SWEEP_MAX) -> tuple[int, bool]:
+        """Runs one pass of a sweep.
+
+        Args:
+            limit: Maximum number of sessions, and of tombstones.
+
+        Returns:
+            How many sessions expired, and whether there may be more to do.
+        """
         now_s = self._now()
-        due = self.table.due(now_s, SWEEP_MAX)
+        due = self.table.due(now_s, limit)
         expired = 0
         for record in due:
             if self._lives(record):
@@ -128,8 +152,18 @@ class SessionRules:
             else:
                 self.table.put(replace(record, body=b""))
                 expired += 1
-        purged = self.table.purge(now_s - self._grace_s, SWEEP_MAX)
-        return expired, SWEEP_MAX in (len(due), purged)
+        purged = self.table.purge(now_s - self._grace_s, limit)
+        return expired, limit in (len(due), purged)
+
+    def _check_room(self, key: SessionKey, count: int, size: int) -> None:
+        """Raises StoreFullError if the store or the owner has no room for more sessions or bytes."""
+        if count <= 0 and size <= 0:  # a store above a limit that was lowered still gets smaller
+            return
+        usage = self.table.usage()
+        self._limits.check_total(key, Usage(usage.sessions + count, usage.bytes + size))
+        if self._limits.per_owner:
+            usage = self.table.usage_of(key.owner)
+            self._limits.check_owner(key, Usage(usage.sessions + count, usage.bytes + size))
 
     def _lives(self, record: Record) -> bool:
         return min(self._now(), self._leases.since_s(record.key)) < record.expires_s

@@ -54,14 +54,25 @@ class SqlTable:
         self._connection = connection
 
     @classmethod
-    def set_up(cls, connection: sqlite3.Connection) -> None:
-        """Creates the tables of a new database. Raises: UnusableStoreError if its format is unknown; sqlite3.Error."""
+    def set_up(cls, connection: sqlite3.Connection, *, per_owner: bool = False) -> None:
+        """Creates the tables of a new database.
+
+        Args:
+            connection: The database.
+            per_owner: Whether `usage_of` is called often, so that it needs an index.
+
+        Raises:
+            UnusableStoreError: The format of the database is unknown.
+            sqlite3.Error: The database failed.
+        """
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.executescript(f"BEGIN; PRAGMA user_version = {FORMAT}; {_SCHEMA} COMMIT;")
         elif version != FORMAT:
             raise UnusableStoreError(f"its format must be {FORMAT}, got {version}")
+        if per_owner:
+            connection.execute("CREATE INDEX IF NOT EXISTS session_usage ON session (owner, size) WHERE size > 0")
 
     def get(self, key: SessionKey) -> Record | None:
         """See Table.get."""
@@ -117,6 +128,12 @@ class SqlTable:
         """See Table.usage."""
         query = "SELECT coalesce(sum(sessions), 0), coalesce(sum(bytes), 0) FROM total"
         sessions, size = self._connection.execute(query).fetchone()
+        return Usage(sessions, size)
+
+    def usage_of(self, owner: str) -> Usage:
+        """See Table.usage_of."""
+        query = "SELECT count(*), coalesce(sum(size), 0) FROM session WHERE owner = ? AND size > 0"
+        sessions, size = self._connection.execute(query, (owner,)).fetchone()
         return Usage(sessions, size)
 
     def _rows(self, where: str, *values: Any) -> list[Record]:

@@ -8,6 +8,43 @@ local now_ms = math.floor(now_s * 1000)
 -- Formats a unix time in seconds.
 local function stamp(s) return string.format('%.6f', s) end
 
+-- Returns the bytes of an owner's bodies. Data that an earlier version wrote has no such count: it is made here.
+local function owner_bytes(owner)
+    local bytes = redis.call('GET', key('owner-bytes', owner))
+    if bytes then return tonumber(bytes) end
+    bytes = 0
+    local prefix = string.len(owner) .. ':' .. owner .. ':'
+    for _, id in ipairs(redis.call('ZRANGE', key('owner', owner), 0, -1)) do
+        bytes = bytes + tonumber(redis.call('HGET', key('session', prefix .. id), 'size') or 0)
+    end
+    redis.call('SET', key('owner-bytes', owner), bytes)
+    return bytes
+end
+
+-- Returns the limit that a session would exceed which adds to the store, or false. '' is no limit.
+local function exceeded(owner, count, bytes, count_max, bytes_max, owner_count_max, owner_bytes_max)
+    if count <= 0 and bytes <= 0 then return false end
+    if count_max ~= '' and redis.call('ZCARD', 'seqserve:expiry') + count > tonumber(count_max) then
+        return 'count_max'
+    end
+    if bytes_max ~= '' and tonumber(redis.call('GET', 'seqserve:bytes') or 0) + bytes > tonumber(bytes_max) then
+        return 'bytes_max'
+    end
+    if owner_count_max ~= '' and redis.call('ZCARD', key('owner', owner)) + count > tonumber(owner_count_max) then
+        return 'owner_count_max'
+    end
+    if owner_bytes_max ~= '' and owner_bytes(owner) + bytes > tonumber(owner_bytes_max) then
+        return 'owner_bytes_max'
+    end
+    return false
+end
+
+-- Adds to the bytes of an owner, if they are counted.
+local function count_owner_bytes(owner, bytes)
+    if redis.call('EXISTS', key('owner-bytes', owner)) == 0 then return end
+    if redis.call('INCRBY', key('owner-bytes', owner), bytes) <= 0 then redis.call('DEL', key('owner-bytes', owner)) end
+end
+
 -- Removes a session from the indices.
 local function unindex(member)
     if redis.call('ZREM', 'seqserve:expiry', member) == 0 then return end
@@ -15,6 +52,7 @@ local function unindex(member)
     redis.call('ZREM', key('owner', fields[1]), fields[2])
     redis.call('SREM', key('digest', fields[3]), member)
     redis.call('DECRBY', 'seqserve:bytes', fields[4])
+    count_owner_bytes(fields[1], -fields[4])
 end
 
 -- Sets when a session expires, in milliseconds from now.
@@ -34,6 +72,7 @@ local function save(member, owner, id, body, model, digest, position, ttl_s, cre
     redis.call('ZADD', key('owner', owner), 0, id)
     redis.call('SADD', key('digest', digest), member)
     redis.call('INCRBY', 'seqserve:bytes', #body)
+    count_owner_bytes(owner, #body)
     expire(member, math.max(1, math.floor(tonumber(ttl_s) * 1000)))
 end
 
