@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness import machine
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import StepOutputs
-from seqserve.server.engine.output_stream import OutputStream, StreamChunk, StreamOutput
+from seqserve.server.engine.output_stream import OutputStream, StepOutputs, StreamChunk, StreamOutput
 from seqserve.server.engine.requests import StepStreamRequest
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import Servable, ServableId
@@ -138,7 +137,7 @@ def tags(model: Servable, folder: Path, sentences: Sequence[Sentence], lookahead
     def publish(published: StepOutputs) -> None:
         for stream, item in published:
             if isinstance(item, StreamOutput):
-                answers[stream] += [steps for steps in item.answers if isinstance(steps, StreamChunk) and len(steps)]
+                answers[stream] += [steps for steps in item.items if isinstance(steps, StreamChunk) and len(steps)]
 
     engine = Engine(model, [], BatchSettings(open_streams_max=len(sentences)), publish)
     tokenization = Tokenization(model.manifest, folder)

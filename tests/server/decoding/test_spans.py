@@ -75,6 +75,6 @@ def test_a_span_is_told_when_nothing_can_lengthen_it() -> None:
 
 
 @pytest.mark.parametrize("scheme", [pb.LABEL_SCHEME_NONE, pb.LABEL_SCHEME_UNSPECIFIED])
-def test_labels_that_write_no_spans_are_refused(scheme: pb.LabelScheme) -> None:
-    with pytest.raises(TaskMismatchError, match=r"NOUN.*neither BIO nor BIOES"):
+def test_labels_that_are_neither_bio_nor_bioes_are_refused(scheme: pb.LabelScheme) -> None:
+    with pytest.raises(TaskMismatchError, match=r"BIO or BIOES.*NOUN"):
         SpanReader(pb.Labels(names=["NOUN", "VERB"], scheme=scheme))

@@ -12,8 +12,7 @@ import pytest
 
 from seqserve.server.decoding.logprobs import StepReport
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import StepOutputs
-from seqserve.server.engine.output_stream import OutputStream, Result, SampleOutputs, SampleResult
+from seqserve.server.engine.output_stream import OutputStream, Result, SampleOutputs, SampleResult, StepOutputs
 from seqserve.server.engine.requests import Admission, GenerationRequest, Request
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.errors import ServeError

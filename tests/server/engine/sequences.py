@@ -15,10 +15,10 @@ from seqserve.server.engine.requests import (
     BeamSpec,
     GenerationRequest,
     Received,
-    StepStreamRequest,
     StoppingSpec,
 )
 from seqserve.server.engine.scheduler import Scheduler
+from seqserve.server.engine.sequence import SequenceContext
 from seqserve.server.engine.steps import DecodeStep, Step, StreamStep
 from seqserve.server.engine.streaming import StepStreamSequence, StreamingSequence
 from seqserve.server.model.inputs import token_inputs
@@ -75,16 +75,15 @@ def a_generation(
     request = generation_request(
         [0] * prompt_length, max_tokens=max_tokens, samples=samples, beam_width=beam_width, received=received
     )
-    stream = OutputStream(samples=samples)
-    return GenerationSequence(request, TABLE, (), stream, Admission(caller, priority, deadline_s), 0.0)
+    context = SequenceContext((), OutputStream(samples=samples), Admission(caller, priority, deadline_s), 0.0)
+    return GenerationSequence(context, request, TABLE)
 
 
 def a_stream(*, caller: str = "", deadline_s: float | None = None) -> StepStreamSequence:
     """Returns a streaming sequence before it is opened."""
     state = (np.zeros((1, 1, 1), np.float32),)
-    return StepStreamSequence(
-        StepStreamRequest(), state, state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0
-    )
+    context = SequenceContext(state, OutputStream(), Admission(caller, deadline_s=deadline_s), 0.0)
+    return StepStreamSequence(context, state, SequenceState.new())
 
 
 def carry_out(scheduler: Scheduler, step: Step) -> int:
@@ -108,7 +107,7 @@ def carry_out(scheduler: Scheduler, step: Step) -> int:
     for sequence, count in step.rows:
         sequence.take(count, 0.0)
         if isinstance(sequence, GenerationSequence) and sequence.generated:
-            sequence.recall(np.repeat(_NO_LOGITS[None], count, axis=0), 0.0)
+            sequence.replay(np.repeat(_NO_LOGITS[None], count, axis=0), 0.0)
         elif isinstance(sequence, GenerationSequence) and not sequence.remaining:
             _begin(scheduler, sequence)
         elif not sequence.remaining:
@@ -120,11 +119,11 @@ def carry_out(scheduler: Scheduler, step: Step) -> int:
 def _answer(feed: StreamingSequence, count: int) -> None:
     if count:
         feed.take(count)
-        feed.read(np.repeat(_NO_LOGITS[None], count, axis=0))
-    if (answers := feed.settle()) is not None:
+        feed.record(np.repeat(_NO_LOGITS[None], count, axis=0))
+    if (answers := feed.collect()) is not None:
         feed.stream.put(answers)
     if feed.done:
-        feed.stream.put(feed.end(0.0))
+        feed.stream.put(feed.result(0.0))
 
 
 def _begin(scheduler: Scheduler, sequence: GenerationSequence) -> None:
@@ -132,10 +131,10 @@ def _begin(scheduler: Scheduler, sequence: GenerationSequence) -> None:
         while len(sequence.family) < sequence.beams.width:
             sequence.fork(len(sequence.family))
     else:
-        scheduler.fork(sequence, sequence.request.samples)
+        scheduler.fork(sequence)
     for member in list(sequence.family):
-        if member.recalls:
-            member.recall(_NO_LOGITS[None], 0.0)
+        if member.replays:
+            member.replay(_NO_LOGITS[None], 0.0)
         else:
             _grow(member)
 

@@ -62,7 +62,7 @@ class Feeder:
         """Takes the available outputs."""
         stream = self.stream.output
         try:
-            while stream._answers or (stream._error and not self.error):
+            while stream._items or (stream._error and not self.error):
                 if isinstance(self.request, ScoreStreamRequest):
                     self.reports += at_once(stream.take_reports())
                 else:

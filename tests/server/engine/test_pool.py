@@ -2,8 +2,7 @@
 
 import pytest
 
-from seqserve.server.engine.output_dispatcher import StepOutputs
-from seqserve.server.engine.output_stream import TokenOutput
+from seqserve.server.engine.output_stream import StepOutputs, TokenOutput
 from seqserve.server.engine.pool import EnginePool
 from seqserve.server.engine.requests import Admission
 from seqserve.server.errors import QueueFullError

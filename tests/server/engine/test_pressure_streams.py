@@ -67,8 +67,8 @@ async def test_a_caller_that_does_not_read_is_read_no_further(root: Path) -> Non
         stalled = await begun(channel, top_logprobs=20)  # heavy messages fill what lies between soon
         (feed,) = engine._scheduler.open_streams
         written, most, fed = 0, 0, -1
-        while feed.fed > fed:  # until nothing more fits between it and its reader
-            fed = feed.fed
+        while feed.pushed > fed:  # until nothing more fits between it and its reader
+            fed = feed.pushed
             for _ in range(20):
                 await stalled.write(PIECE)
                 written += 1

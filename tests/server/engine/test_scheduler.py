@@ -5,17 +5,23 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from seqserve.server.engine.forward import ForwardSequence
 from seqserve.server.engine.generation import GenerationSequence
 from seqserve.server.engine.output_stream import OutputStream
 from seqserve.server.engine.requests import Admission, ForwardRequest, ScoringRequest
 from seqserve.server.engine.scheduler import Scheduler
-from seqserve.server.engine.sequence import ForwardSequence, ScoringSequence
+from seqserve.server.engine.scoring import ScoringSequence
+from seqserve.server.engine.sequence import SequenceContext
 from seqserve.server.engine.steps import DecodeStep, PrefillStep
 from seqserve.server.errors import QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
 from seqserve.server.testing import ManualClock
 from tests.server.engine.sequences import ENDLESS, a_generation, carry_out, decode_steps, one_step, scheduler_of
+
+
+def _context() -> SequenceContext:
+    return SequenceContext((), OutputStream(), Admission(), 0.0)
 
 
 def test_nothing_to_do_is_no_step() -> None:
@@ -242,7 +248,7 @@ def test_beams_are_never_parted() -> None:
 def test_what_cannot_be_cut_is_read_whole() -> None:
     scheduler = Scheduler(BatchSettings(prefill_length_max=4, prefill_tokens_max=100), cuts=False)
     sequences = [
-        ForwardSequence(ForwardRequest(token_inputs([0] * length)), (), OutputStream(), Admission(), 0.0)
+        ForwardSequence(_context(), ForwardRequest(token_inputs([0] * length)))
         for length in (300, 20, 21, 25, 11, 50, 300)
     ]
     for sequence in sequences:
@@ -261,7 +267,7 @@ def test_scores_are_read_beside_generations() -> None:
     stream = a_generation()
     scheduler.add(stream)
     decode_steps(scheduler, 1)
-    scoring = ScoringSequence(ScoringRequest(token_inputs(np.zeros(5, np.int32))), (), OutputStream(), Admission(), 0.0)
+    scoring = ScoringSequence(_context(), ScoringRequest(token_inputs(np.zeros(5, np.int32))))
     scheduler.add(scoring)
     assert one_step(scheduler) == PrefillStep([(scoring, 5)])
     assert one_step(scheduler) == DecodeStep([stream])

@@ -324,7 +324,7 @@ def test_what_was_answered_is_not_kept(tiny: LoadedModel) -> None:
     for feeder in feeders:
         held = [value for value in vars(feeder.stream.sequence).values() if hasattr(value, "__len__")]
         assert max(map(len, held), default=0) <= 32  # its state, of 2 x 8 units
-        assert feeder.stream.sequence.fed == 5000
+        assert feeder.stream.sequence.pushed == 5000
 
 
 def test_flushes_are_answered_in_the_order_in_which_they_were_asked_for(tiny: LoadedModel) -> None:

@@ -1,7 +1,7 @@
-"""Beam search over the forks of one sequence. Pure: scores in, choices out; whoever runs the steps moves the states.
+"""Beam search over the forks of one sequence. Pure: scores in, choices out; the runner moves the states.
 
-Each step keeps the ``width`` likeliest continuations of all beams. A continuation that ends leaves the beams for the
-list of results. The search ends when ``width`` results are there, or at the limit of tokens.
+Each step keeps the ``width`` most likely continuations of all beams. A continuation that ends leaves the beams for the
+list of results. The search ends when there are ``width`` results, or at the maximum number of tokens.
 
 Axes: R beams running now (1 at the start, then ``width``), V vocabulary.
 """
@@ -16,20 +16,31 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A text that the search found: its tokens, the sum of their log-probabilities in nats, and what ended it."""
+    """A text that the search found.
+
+    Attributes:
+        tokens: Its tokens.
+        logprob: Sum of their log-probabilities, in nats.
+        end_token: The token that ended it; None: the maximum number of tokens.
+    """
 
     tokens: tuple[int, ...]
     logprob: float
     end_token: int | None
 
     def score(self, length_penalty: float) -> float:
-        """Sum of log-probabilities over length ** length_penalty (Wu et al. 2016, without the constants)."""
+        """Returns logprob / length ** length_penalty (Wu et al. 2016, without the constants)."""
         return float(self.logprob / len(self.tokens) ** length_penalty)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which beams go on: for each its parent's row and the token it is fed next."""
+    """Which beams continue.
+
+    Attributes:
+        parents: The row that each beam continues.
+        tokens: The token that each beam is fed next.
+    """
 
     parents: list[int]
     tokens: list[int]
@@ -39,7 +50,14 @@ class BeamSearch:
     """One search in progress."""
 
     def __init__(self, width: int, max_tokens: int, ends: frozenset[int], length_penalty: float) -> None:
-        """Args: width: beams, at least 2, at most half the vocabulary; ends: tokens that end a text."""
+        """Begins a search.
+
+        Args:
+            width: Number of beams, at least 2 and at most half the vocabulary.
+            max_tokens: Maximum number of tokens of a text.
+            ends: Tokens that end a text.
+            length_penalty: Exponent of the length in `Hypothesis.score`.
+        """
         self.width = width
         self._max_tokens = max_tokens
         self._ends = ends
@@ -48,10 +66,13 @@ class BeamSearch:
         self._results: list[Hypothesis] = []
 
     def advance(self, logprobs_RV: npt.NDArray[np.float64]) -> Choice | None:
-        """Take one step; None when the search is over.
+        """Takes one step.
 
         Args:
-            logprobs_RV: log-probabilities after each running beam, float64. Ties go to the lower row, then token.
+            logprobs_RV: Log-probabilities after each running beam, float64. Ties go to the lower row, then token.
+
+        Returns:
+            Which beams continue; None when the search has ended.
         """
         sums_RV = logprobs_RV + np.array([beam.logprob for beam in self._running])[:, None]
         best = np.argsort(-sums_RV, axis=None, kind="stable")[: self.width + len(self._ends) * len(self._running)]
@@ -60,14 +81,14 @@ class BeamSearch:
         for rank, flat in enumerate(best):
             row, token = divmod(int(flat), logprobs_RV.shape[1])
             ended = token in self._ends
-            grown = Hypothesis(
+            continued = Hypothesis(
                 (*self._running[row].tokens, token), float(sums_RV[row, token]), token if ended else None
             )
             if ended:
-                if rank < self.width:  # one that would not have stayed a beam is no result either
-                    self._results.append(grown)
+                if rank < self.width:  # one that would not have been kept as a beam is no result either
+                    self._results.append(continued)
             elif len(running) < self.width:
-                running.append(grown)
+                running.append(continued)
                 chosen.parents.append(row)
                 chosen.tokens.append(token)
         self._running = running
@@ -76,6 +97,6 @@ class BeamSearch:
         return chosen
 
     def results(self, count: int) -> list[Hypothesis]:
-        """The best texts, best first: those that ended, and those that the limit cut off."""
-        found = [*self._results, *self._running]
-        return sorted(found, key=lambda hypothesis: -hypothesis.score(self._length_penalty))[:count]
+        """Returns the best texts, best first: those that ended, and those cut off by the maximum number of tokens."""
+        hypotheses = [*self._results, *self._running]
+        return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score(self._length_penalty))[:count]

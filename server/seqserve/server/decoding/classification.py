@@ -1,4 +1,4 @@
-"""What a classifier gives for sequences, as probabilities of labels, and which of them hold.
+"""Label probabilities of a classifier's outputs, and the labels that apply.
 
 Axes: B sequences, L labels.
 """
@@ -17,7 +17,16 @@ _THRESHOLD_DEFAULT = 0.5
 
 
 def label_probabilities(logits_BL: FloatArray, labels: manifest_pb2.Labels) -> DoubleArray:
-    """The probability of each label, float64 (B, L): over all labels (softmax) or, with several, of each by itself."""
+    """Computes the probability of each label.
+
+    Args:
+        logits_BL: The classifier's outputs.
+        labels: The manifest's labels. With ``multiple`` each label has its own probability (sigmoid), else they add up
+            to 1 (softmax).
+
+    Returns:
+        float64 (B, L).
+    """
     wide_BL = logits_BL.astype(np.float64)
     if labels.multiple:
         probabilities_BL: DoubleArray = np.exp(-np.logaddexp(0.0, -wide_BL))  # 1 / (1 + exp(-x)), at any x
@@ -28,7 +37,16 @@ def label_probabilities(logits_BL: FloatArray, labels: manifest_pb2.Labels) -> D
 
 
 def chosen_labels(probabilities_L: DoubleArray, labels: manifest_pb2.Labels) -> list[int]:
-    """The labels that hold: the likeliest; with several, those at the model's threshold or over it, in order."""
+    """Chooses the labels that apply to a sequence.
+
+    Args:
+        probabilities_L: The probability of each label.
+        labels: The manifest's labels. With ``multiple`` those with at least the model's threshold apply, else the most
+            likely one does.
+
+    Returns:
+        Indexes of the labels, ascending.
+    """
     if not labels.multiple:
         return [int(probabilities_L.argmax())]
     return np.flatnonzero(probabilities_L >= (labels.threshold or _THRESHOLD_DEFAULT)).tolist()

@@ -1,4 +1,4 @@
-"""What may stand in a blank, out of an infilling model's logits: the likeliest tokens that can stand in a text.
+"""Candidates for blanks, from an infilling model's logits: the most likely tokens that can be part of a text.
 
 Axes: N blanks, V vocabulary.
 """
@@ -11,15 +11,18 @@ from seqserve.v1 import manifest_pb2
 
 
 def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabulary) -> list[list[Candidate]]:
-    """For each blank its likeliest tokens, best first; ties go to the lower id.
+    """Returns the most likely tokens of each blank, best first; ties go to the lower ID.
 
-    The tokens for unknown words and for blanks are never an answer, but they have their probability and their rank, so
-    ranks may have gaps.
+    The tokens for unknown words and for blanks are never candidates, but they have a probability and a rank, so ranks
+    may have gaps.
 
-    Args: top: how many tokens; fewer if the vocabulary has no more.
+    Args:
+        logits_NV: The model's outputs at the blanks.
+        top: Maximum number of candidates of a blank. The vocabulary may have fewer.
+        vocabulary: The manifest's vocabulary.
     """
     logprobs_NV = log_softmax(logits_NV)
-    barred = _no_words(vocabulary)
+    barred = _placeholder_ids(vocabulary)
     order_NK = likeliest(logprobs_NV, top + len(barred))
     return [
         [
@@ -31,6 +34,6 @@ def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabul
     ]
 
 
-def _no_words(vocabulary: manifest_pb2.Vocabulary) -> set[int]:
-    """Ids that stand for no token of a text."""
+def _placeholder_ids(vocabulary: manifest_pb2.Vocabulary) -> set[int]:
+    """Returns the IDs that stand for no token of a text."""
     return {getattr(vocabulary, name) for name in ("unknown_token", "mask_token") if vocabulary.HasField(name)}

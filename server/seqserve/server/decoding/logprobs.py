@@ -1,4 +1,7 @@
-"""How likely the model itself (temperature 1, no filters) finds tokens. Axes: T steps, V vocabulary."""
+"""Log-probabilities of tokens under the model itself: temperature 1, no filters.
+
+Axes: T steps, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,18 @@ import numpy.typing as npt
 
 from seqserve.server.model.state import FloatArray
 
-_SORTED_MAX = 512  # tokens of a vocabulary that are sorted sooner than searched
-_SUMMED_AT = 1024  # terms of a sum that gather before they become few
+_SORTED_MAX = 512  # below this size of the vocabulary, sorting all tokens is faster than searching
+_SUMMED_AT = 1024  # terms of a sum before they are reduced to a few
 
 
 class Candidate(NamedTuple):
-    """A token, its natural log-probability in nats, and its rank (the likeliest has 1)."""
+    """A token and its log-probability.
+
+    Attributes:
+        token: The token's ID.
+        logprob: Its natural log-probability, in nats.
+        rank: Its rank; the most likely token has 1.
+    """
 
     token: int
     logprob: float
@@ -25,14 +34,19 @@ class Candidate(NamedTuple):
 
 
 class StepReport(NamedTuple):
-    """One step's token, and the likeliest ones there, best first."""
+    """The log-probabilities of one step.
+
+    Attributes:
+        chosen: The step's token.
+        top: The most likely tokens of the step, best first.
+    """
 
     chosen: Candidate
     top: tuple[Candidate, ...]
 
 
 def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
-    """Log-probabilities over the last axis, in float64; each row by itself, to the last bit."""
+    """Computes log-probabilities over the last axis, in float64. The bits of a row depend on that row alone."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=-1, keepdims=True)
     sums = np.cumsum(np.exp(scores), axis=-1)  # in order, so that a row's sum does not depend on the shape
@@ -41,7 +55,16 @@ def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[StepReport]:
-    """How likely each step's token was, and the ``top`` likeliest ones there; ties go to the lower id."""
+    """Computes the log-probability of each step's token.
+
+    Args:
+        logits_TV: The model's outputs.
+        tokens: The token of each step.
+        top: How many of the most likely tokens to report at each step; ties go to the lower ID.
+
+    Returns:
+        One report per step.
+    """
     scores_TV = log_softmax(logits_TV)
     chosen_T = scores_TV[np.arange(len(tokens)), np.asarray(tokens, np.intp)]
     ranks_T = (scores_TV > chosen_T[:, None]).sum(axis=1) + 1
@@ -57,22 +80,22 @@ def reports(logits_TV: FloatArray, tokens: Sequence[int], top: int) -> list[Step
 
 
 def likeliest(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.intp]:
-    """The ``top`` highest of each row, highest first, of equals the lower id: intp (T, top), fewer if V is less."""
+    """Returns the IDs of each row's highest scores: intp (T, min(top, V)), best first; ties go to the lower ID."""
     if (size := scores_TV.shape[1]) < _SORTED_MAX:
         return np.argsort(-scores_TV, axis=1, kind="stable")[:, :top]
     least_T = np.partition(scores_TV, size - top, axis=1)[:, size - top]
     best_TK = np.empty((len(scores_TV), top), np.intp)
     for row, (scores_V, least) in enumerate(zip(scores_TV, least_T, strict=True)):
-        found = np.flatnonzero(scores_V >= least)
-        best_TK[row] = found[np.argsort(-scores_V[found], kind="stable")[:top]]
+        high = np.flatnonzero(scores_V >= least)
+        best_TK[row] = high[np.argsort(-scores_V[high], kind="stable")[:top]]
     return best_TK
 
 
 class ExactSum:
-    """A sum that comes over time, rounded once: math.fsum over all terms, whatever their number.
+    """The exact sum of terms that arrive over time, rounded once: math.fsum over all terms.
 
-    When many have gathered they become a few whose sum is the same: its rounded value, the rounded value of what that
-    leaves, and so on until nothing is left.
+    When many terms have gathered they are reduced to a few with the same sum: the rounded sum, the rounded remainder,
+    and so on until nothing remains.
     """
 
     def __init__(self) -> None:
@@ -84,12 +107,12 @@ class ExactSum:
         return math.fsum(self._terms)
 
     def add(self, terms: Sequence[float]) -> None:
-        """Add terms."""
+        """Adds terms."""
         self._terms += terms
         if len(self._terms) >= _SUMMED_AT:
             left, self._terms = self._terms, []
             while part := math.fsum(left):
                 self._terms.append(part)
-                if not math.isfinite(part):  # nothing can be taken from it, and nothing added changes it
+                if not math.isfinite(part):  # the remainder is undefined, and further terms change nothing
                     break
                 left.append(-part)

@@ -1,9 +1,9 @@
-"""Viterbi as scores come: a label is decided once the later ones cannot change it, or when it has waited long enough.
+"""Online Viterbi: a label is decided once later ones cannot change it, or once it has waited for the maximum lag.
 
-The likeliest rows of labels, one for each label of the last step, come together some steps back: what is before that is
+The best paths of labels, one for each label of the last step, join some steps back: what is before that point is
 decided (Šrámek, Brejová, Vinař 2007, "On-line Viterbi algorithm and its relationship to random walks"). So without a
-greatest lag the labels are those of `tagging.viterbi`. With one, the label of a step that has waited so long is that of
-the best row so far, and rows with another label there are dropped.
+maximum lag the labels are those of `tagging.viterbi`. With one, the label of a step that has waited that long is that
+of the best path so far, and paths with another label at that step are dropped.
 
 Axes: P steps that are not decided, T steps, L labels.
 """
@@ -14,39 +14,48 @@ from copy import deepcopy
 
 import numpy as np
 
-from seqserve.server.decoding.tagging import Chain, DoubleArray, LabelChoices, log_sum, told
+from seqserve.server.decoding.tagging import Chain, DoubleArray, LabelChoices, log_sum, make_choices
 from seqserve.server.model.state import FloatArray
 
 
 class OnlineViterbi:
-    """The labels of one sentence after another. Holds what is not decided, and nothing of what is.
+    """Labels one sentence after another. Holds the undecided steps only.
 
-    The probability of a label is its marginal one, given all that had been seen when it was decided; so it does not
-    depend on how the steps are pushed.
+    The probability of a label is marginal, given all steps seen when it was decided. So it does not depend on how the
+    steps are divided into pushes.
+
+    Attributes:
+        last_label: Label of the last decided step; None at the beginning of a sentence.
     """
 
     def __init__(self, chain: Chain, lag_max: int | None = None, top: int = 0, last_label: int | None = None) -> None:
-        """Begin a sentence, or go on with one.
+        """Begins a sentence, or continues one.
 
         Args:
             chain: The model's CRF.
-            lag_max: Most steps that a label waits for, at least 0. None: until it cannot change.
-            top: How many of the likeliest labels to tell.
-            last_label: The label before the first step, if a sentence goes on.
+            lag_max: Maximum number of steps that a label waits for, at least 0. None: until it cannot change.
+            top: How many of the most likely labels to report.
+            last_label: The label before the first step, if a sentence is continued.
         """
         self._chain = chain
         self._lag_max = lag_max
         self._top = top
         self.last_label = last_label
-        """Of the last step that was decided; None at a sentence's beginning."""
         self._clear()
 
     def __len__(self) -> int:
-        """Steps that are not decided."""
+        """Number of steps that are not decided."""
         return len(self._scores)
 
     def push(self, scores_TL: FloatArray) -> LabelChoices:
-        """See further steps' scores, before the CRF. Returns: What is decided with them, in order."""
+        """Adds steps.
+
+        Args:
+            scores_TL: Their scores, before the CRF.
+
+        Returns:
+            The labels that are decided with them, in order.
+        """
         decided = LabelChoices([], [], [])
         for scores_L in scores_TL.astype(np.float64):
             self._step(scores_L)
@@ -55,14 +64,22 @@ class OnlineViterbi:
         return decided
 
     def provisional(self, scores_TL: FloatArray) -> LabelChoices:
-        """For the steps that are not decided, and these after them: the best row so far. Later steps may change it."""
+        """Labels the undecided steps and further ones by the best path so far, which later steps may change.
+
+        Args:
+            scores_TL: Scores of the further steps, before the CRF.
+        """
         ahead = deepcopy(self, {id(self._chain): self._chain})  # the chain is shared: nothing writes to it
-        guessed = ahead.push(scores_TL)
-        guessed.extend(ahead.end(sentence=False))
-        return guessed
+        labels = ahead.push(scores_TL)
+        labels.extend(ahead.end(sentence=False))
+        return labels
 
     def end(self, *, sentence: bool = True) -> LabelChoices:
-        """Decide the rest. Args: sentence: whether the sentence ends too, or is to go on after `last_label`."""
+        """Decides the rest.
+
+        Args:
+            sentence: Whether the sentence ends too, or is continued after `last_label`.
+        """
         rest = self._best(self._chain.end_L if sentence else np.zeros_like(self._chain.end_L))
         if sentence:
             self.last_label = None
@@ -72,19 +89,19 @@ class OnlineViterbi:
         return rest
 
     def _best(self, end_L: DoubleArray) -> LabelChoices:
-        """The best row of what is not decided, with these scores of what its last label is followed by."""
+        """Labels the undecided steps by the best path, given the score of what follows each last label."""
         if not self._scores:
             return LabelChoices([], [], [])
         labels_P = self._paths_PL[:, (self._best_L + end_L).argmax()]
-        return told(labels_P, self._marginals(len(labels_P), end_L), self._top)
+        return make_choices(labels_P, self._marginals(len(labels_P), end_L), self._top)
 
     def _clear(self) -> None:
         count = len(self._chain.start_L)
-        self._paths_PL = np.empty((0, count), np.intp)  # for each label of the last step: the row that leads to it
+        self._paths_PL = np.empty((0, count), np.intp)  # for each label of the last step: the best path to it
         self._scores: list[DoubleArray] = []
-        self._before: list[DoubleArray] = []  # log of the sums over all rows up to a step; shifted to keep them small
+        self._before: list[DoubleArray] = []  # log of the sums over all paths up to a step, shifted to stay small
         self._before_L: DoubleArray = np.empty(0)  # the last of them
-        self._best_L: DoubleArray = np.empty(0)  # the score of the best row that leads to each label; -inf: dropped
+        self._best_L: DoubleArray = np.empty(0)  # the score of the best path to each label; -inf: dropped
 
     def _step(self, scores_L: DoubleArray) -> None:
         if len(self._best_L):
@@ -102,7 +119,7 @@ class OnlineViterbi:
         self._before.append(self._before_L)
 
     def _settle(self) -> int:
-        """How many steps can be decided, or have to be; rows that then disagree are dropped."""
+        """Returns how many steps can or must be decided. Drops the paths that disagree with a forced decision."""
         alive_PL = self._paths_PL[:, self._best_L > -np.inf]
         count = int((alive_PL == alive_PL[:, :1]).all(axis=1).sum())  # once rows agree, they agree on all before
         late = 0 if self._lag_max is None else len(self._scores) - self._lag_max
@@ -113,16 +130,16 @@ class OnlineViterbi:
         return late
 
     def _take(self, count: int) -> LabelChoices:
-        """Decide the first ``count`` steps."""
+        """Decides the first ``count`` steps."""
         labels_P = self._paths_PL[:count, self._best_L.argmax()]
-        decided = told(labels_P, self._marginals(count, np.zeros_like(self._best_L)), self._top)
+        decided = make_choices(labels_P, self._marginals(count, np.zeros_like(self._best_L)), self._top)
         self.last_label = decided.labels[-1]
         self._paths_PL = self._paths_PL[count:]
         del self._scores[:count], self._before[:count]
         return decided
 
     def _marginals(self, count: int, end_L: DoubleArray) -> DoubleArray:
-        """Probability of each label at the first ``count`` undecided steps, given all steps so far (count, L)."""
+        """Returns the probability of each label at the first ``count`` undecided steps, given all steps: (count, L)."""
         after_L = end_L
         together_TL = np.empty((count, len(self._best_L)))
         for step in range(len(self._scores) - 1, -1, -1):

@@ -1,8 +1,8 @@
 """Logits to tokens, for all sequences of a step at once. The one place where sampling is defined.
 
-The order is that of SamplingParams in the contract: penalties, bias, allowed and banned tokens; temperature, top_k,
-top_p, min_p; then the surviving probabilities, in order of token id and in float64, are summed until the sum exceeds u
-times the total. Each row's token depends on its own logits, settings, history and u alone, to the last bit.
+The order of SamplingParams in the contract: penalties, bias, allowed and banned tokens; temperature, top_k, top_p,
+min_p. Then the remaining probabilities, in order of token ID and in float64, are summed until the sum exceeds u times
+the total. The token of a row depends on its own logits, settings, history and u alone, to the last bit.
 
 Axes: B sequences of the batch, R rows of it that need something, V vocabulary.
 """
@@ -24,10 +24,21 @@ IdArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class SamplingSpec:
-    """How one sequence's tokens are drawn; validated, nothing absent. Names and meanings as in SamplingParams.
+    """How one sequence's tokens are drawn. Validated; names and meanings as in SamplingParams.
 
-    temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 keep all tokens. logprobs: how many likeliest tokens to report
-    besides the chosen one, None for no report at all.
+    Attributes:
+        seed: Key of the random numbers.
+        temperature: Divisor of the logits; 0: greedy.
+        top_k: Number of most likely tokens that are kept; 0: all.
+        top_p: Share of probability of the most likely tokens that are kept; 1: all.
+        min_p: Minimum probability of a token, relative to the most likely one; 0: all are kept.
+        repetition_penalty: Penalty of tokens that occurred; 1: none.
+        presence_penalty: Penalty of tokens that were generated; 0: none.
+        frequency_penalty: Penalty of tokens per time they were generated; 0: none.
+        logit_bias: What is added to the logits of tokens.
+        allowed: The only tokens that may be drawn; empty: all.
+        banned: Tokens that are never drawn.
+        logprobs: How many of the most likely tokens to report besides the drawn one; None: no report.
     """
 
     seed: int
@@ -50,10 +61,23 @@ class SamplingSpec:
 
 
 class History:
-    """What one sequence's sampling depends on besides the logits: which tokens came before, which may not come now."""
+    """What one sequence's sampling depends on besides the logits: earlier tokens, and bias.
+
+    Attributes:
+        generated_V: How often each token was generated, float64 (V,); empty without penalties.
+        seen_V: Whether each token occurred, bool (V,); empty without penalties.
+        bias_V: What is added to the logits at every step, float64 (V,); None: nothing.
+    """
 
     def __init__(self, spec: SamplingSpec, vocabulary: int, prompt: npt.NDArray[np.int32], counts: TokenCounts) -> None:
-        """Args: vocabulary: its size V. prompt: token ids int32 (T,). counts: of the tokens before the prompt."""
+        """Makes the history of a sequence after its prompt.
+
+        Args:
+            spec: How tokens are drawn.
+            vocabulary: Size of the vocabulary.
+            prompt: Token IDs, int32 (T,).
+            counts: Counts of the tokens before the prompt.
+        """
         self.generated_V = np.zeros(vocabulary if spec.penalises else 0, np.float64)
         self.seen_V = np.zeros(vocabulary if spec.penalises else 0, np.bool_)
         if spec.penalises:
@@ -62,20 +86,20 @@ class History:
         self.bias_V = _bias(spec, vocabulary)
 
     def copy(self) -> History:
-        """For a fork: what follows in one does not show in the other."""
+        """Copies the history for a fork."""
         twin = object.__new__(History)
         twin.generated_V, twin.seen_V, twin.bias_V = self.generated_V.copy(), self.seen_V.copy(), self.bias_V
         return twin
 
     def add(self, token: int) -> None:
-        """Take note of a token that was generated."""
+        """Adds a generated token."""
         if len(self.seen_V):
             self.generated_V[token] += 1
             self.seen_V[token] = True
 
 
 def _bias(spec: SamplingSpec, vocabulary: int) -> DoubleArray | None:
-    """What is added to the logits at every step, float64 (V,); None if nothing is."""
+    """Returns what is added to the logits at every step, float64 (V,); None: nothing."""
     if not (spec.logit_bias or spec.allowed or spec.banned):
         return None
     bias_V = np.full(vocabulary, -np.inf if spec.allowed else 0.0)
@@ -87,10 +111,15 @@ def _bias(spec: SamplingSpec, vocabulary: int) -> DoubleArray | None:
 
 
 class Sampler:
-    """Draws one token for each sequence of a batch; built anew when the batch's members change."""
+    """Draws one token for each sequence of a batch. A change of the members needs a new sampler."""
 
     def __init__(self, specs: Sequence[SamplingSpec], histories: Sequence[History]) -> None:
-        """Args: specs, histories: one a row; a history is read at each draw, so it has to be kept up by its owner."""
+        """Makes a sampler.
+
+        Args:
+            specs: How the tokens of each row are drawn.
+            histories: The history of each row, which its owner keeps up to date: each draw reads it.
+        """
         self._histories = histories
         temperature_B = np.array([spec.temperature for spec in specs])
         self._greedy_B = temperature_B == 0
@@ -111,13 +140,15 @@ class Sampler:
         self._frequency_R1 = np.array([spec.frequency_penalty for spec in chosen])[:, None]
 
     def draw(self, logits_BV: FloatArray, u_B: DoubleArray, barred: Sequence[tuple[int, IdArray]] = ()) -> IdArray:
-        """Draw a token for each row.
+        """Draws a token for each row.
 
         Args:
-            logits_BV: float32, as the model gave them; left as they are.
-            u_B: float64 in [0, 1), one a row; not read where a row is greedy.
-            barred: Rows and token ids (K,) that may not come at this step.
-        Returns: Token ids (B,).
+            logits_BV: float32, as the model gave them. Not changed.
+            u_B: float64 in [0, 1), one a row. Not read for greedy rows.
+            barred: Rows and token IDs (K,) that may not be drawn at this step.
+
+        Returns:
+            Token IDs (B,).
         """
         adjusts = bool(self._penalised or self._biased or barred)
         if self._all_greedy and not adjusts:
@@ -144,7 +175,7 @@ class Sampler:
         return tokens_B if greedy_B is None else np.where(self._greedy_B, greedy_B, tokens_B)
 
     def _adjust(self, scores_BV: DoubleArray, barred: Sequence[tuple[int, IdArray]]) -> None:
-        """Apply penalties (Keskar et al., "CTRL", 2019, section 4.1, and OpenAI's), bias and bars, in place."""
+        """Applies penalties (Keskar et al., "CTRL", 2019, section 4.1, and OpenAI's), bias and bars, in place."""
         if self._penalised:
             seen_RV = np.array([self._histories[row].seen_V for row in self._penalised])
             generated_RV = np.array([self._histories[row].generated_V for row in self._penalised])
@@ -166,13 +197,13 @@ def _likeliest(scores_BV: FloatArray | DoubleArray) -> IdArray:
 
 
 def _keep_top_k(scores_V: DoubleArray, k: int) -> None:
-    """Set all scores below the k-th largest to minus infinity, in place."""
+    """Sets all scores below the k-th largest to minus infinity, in place."""
     if k < len(scores_V):
         scores_V[scores_V < np.partition(scores_V, -k)[-k]] = -np.inf
 
 
 def _keep_top_p(weights_V: DoubleArray, p: float) -> None:
-    """Set all weights to 0 but the fewest largest that add up to p of the total, in place; ties: the lower id stays."""
+    """Keeps the fewest largest weights that add up to p of the total, sets others to 0. Ties: the lower ID is kept."""
     order: IdArray = np.argsort(-weights_V, kind="stable")
     sums: DoubleArray = np.cumsum(weights_V[order])
     kept = 1 + int((sums < p * sums[-1]).sum())

@@ -1,7 +1,8 @@
-"""Spans out of labels that write them, BIO or BIOES, of a whole sentence or as labels come.
+"""Spans from BIO or BIOES labels, of a whole sentence or as labels arrive.
 
-Read strictly: what no B- or S- begins is no span, nor, in BIOES, what no E- ends. These are the rules by which training
-counts its span F1 (`seqserve.training.data.labels`), and those of seqeval's strict mode (schemes IOB2 and IOBES).
+The labels are read strictly: a span begins with B or S and, in BIOES, ends with E or S; other labels are not part of a
+span. Training counts its span F1 by the same rules (`seqserve.training.data.labels`), which are those of seqeval's
+strict mode (schemes IOB2 and IOBES).
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from seqserve.v1 import manifest_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Several tokens that are one thing: positions of first and last, what it is, the mean score of its tokens."""
+    """Tokens that form one entity.
+
+    Attributes:
+        first: Position of its first token.
+        last: Position of its last token.
+        kind: Its type.
+        score: The mean score of its tokens.
+    """
 
     first: int
     last: int
@@ -25,7 +33,13 @@ class Span:
 
 @dataclass(slots=True)
 class _Open:
-    """A span that has begun: position of its first token, its kind, the sum of the scores so far."""
+    """A span that has begun.
+
+    Attributes:
+        first: Position of its first token.
+        kind: Its type.
+        total: Sum of the scores so far.
+    """
 
     first: int
     kind: str
@@ -33,17 +47,24 @@ class _Open:
 
 
 class SpanReader:
-    """Reads the labels of one sentence after another. Holds a few numbers, whatever the length.
+    """Reads the labels of one sentence after another, in constant memory.
 
     Positions count all labels that were pushed, from 0.
     """
 
     def __init__(self, labels: pb.Labels) -> None:
-        """Args: labels: a manifest's. Raises: TaskMismatchError if they write no spans."""
+        """Makes a reader.
+
+        Args:
+            labels: A manifest's labels.
+
+        Raises:
+            TaskMismatchError: The labels are neither BIO nor BIOES.
+        """
         if labels.scheme not in (pb.LABEL_SCHEME_BIO, pb.LABEL_SCHEME_BIOES):
             raise TaskMismatchError(
-                f"the labels of this model ({', '.join(labels.names[:3])}, …) write no spans, they are neither BIO nor "
-                "BIOES; ask for tags without spans"
+                f"labels of this model must be BIO or BIOES for spans, got {', '.join(labels.names[:3])}, …; request "
+                "tags without spans"
             )
         self._ends_by_itself = labels.scheme == pb.LABEL_SCHEME_BIO
         self._parts = [(name[0], name[2:]) for name in labels.names]
@@ -52,36 +73,41 @@ class SpanReader:
 
     @property
     def first_open(self) -> int:
-        """Position of the first label that a later span may still have: of the open span, or of the next label."""
+        """Position of the first label that a later span may include: of the open span, or of the next label."""
         return self._position if self._open is None else self._open.first
 
     def push(self, labels: Iterable[int], scores: Iterable[float]) -> list[Span]:
-        """The spans that are known to be whole with these further labels, in order.
+        """Adds labels.
 
-        Args: labels: their indexes; scores: the probability of each.
+        Args:
+            labels: Their indexes.
+            scores: The probability of each.
+
+        Returns:
+            The spans that are complete with these labels, in order.
         """
-        found: list[Span] = []
+        complete: list[Span] = []
         for label, score in zip(labels, scores, strict=True):
             prefix, kind = self._parts[label]
             if self._open is not None and prefix in "IE" and kind == self._open.kind:
                 self._open.total += score
                 if prefix == "E":
-                    found.append(self._closed(self._open, self._position))
+                    complete.append(self._closed(self._open, self._position))
             else:
-                found += self._cut()
+                complete += self._end_span()
                 if prefix == "B":
                     self._open = _Open(self._position, kind, score)
                 elif prefix == "S":
-                    found.append(Span(self._position, self._position, kind, score))
+                    complete.append(Span(self._position, self._position, kind, score))
             self._position += 1
-        return found
+        return complete
 
     def end(self) -> list[Span]:
-        """The sentence ends: the span that ends with it, if one does."""
-        return self._cut()
+        """Ends the sentence. Returns the span that ends with it, if any."""
+        return self._end_span()
 
-    def _cut(self) -> list[Span]:
-        """What is open goes on no further: a span in BIO, none in BIOES."""
+    def _end_span(self) -> list[Span]:
+        """Ends the open span, which is complete in BIO and discarded in BIOES."""
         if self._open is not None and self._ends_by_itself:
             return [self._closed(self._open, self._position - 1)]
         self._open = None
@@ -93,9 +119,15 @@ class SpanReader:
 
 
 def spans_of(labels: Iterable[int], scores: Iterable[float], names: pb.Labels) -> list[Span]:
-    """The spans of a whole sentence, in order. Args: as for `SpanReader.push`; names: a manifest's labels.
+    """Returns the spans of a whole sentence, in order.
 
-    Raises: TaskMismatchError if the labels write no spans.
+    Args:
+        labels: The label of each token, by index.
+        scores: The probability of each.
+        names: A manifest's labels.
+
+    Raises:
+        TaskMismatchError: The labels are neither BIO nor BIOES.
     """
     reader = SpanReader(names)
     return [*reader.push(labels, scores), *reader.end()]

@@ -1,4 +1,4 @@
-"""The labels of a stream of tags whose model has a CRF: what is final, and what may still change.
+"""Labels of a tag stream whose model has a CRF: final ones, and provisional ones.
 
 Axes: T steps, L labels.
 """
@@ -15,48 +15,68 @@ from seqserve.server.model.state import FloatArray
 
 
 class StreamLabeler(Protocol):
-    """Makes labels of scores that come over time and are final themselves."""
+    """Makes labels from scores that arrive over time and are final themselves."""
 
     @property
     def last_label(self) -> int | None:
-        """The label that the next one follows; None at a sentence's beginning."""
+        """The label before the next one; None at the beginning of a sentence."""
         ...
 
     def push(self, scores_TL: FloatArray) -> LabelChoices:
-        """See further steps' scores. Returns: what is final with them, in order."""
+        """Adds steps.
+
+        Args:
+            scores_TL: Their scores, before the CRF.
+
+        Returns:
+            The labels that are final with them, in order.
+        """
         ...
 
     def provisional(self, scores_TL: FloatArray) -> LabelChoices:
-        """For the steps that are not final, and these after them, whose scores are not final either."""
+        """Labels the steps that are not final, and further ones whose scores are not final either.
+
+        Args:
+            scores_TL: Scores of the further steps.
+        """
         ...
 
     def end(self, *, sentence: bool = True) -> LabelChoices:
-        """The rest, which is final. Args: sentence: whether the sentence ends too."""
+        """Returns the labels of the rest, which are final.
+
+        Args:
+            sentence: Whether the sentence ends too.
+        """
         ...
 
 
 class SentenceLabeler:
-    """Of sentences that are seen whole."""
+    """Labels whole sentences."""
 
     last_label: int | None = None
 
     def __init__(self, chain: Chain, top: int) -> None:
-        """Args: chain: the CRF. top: how many of the likeliest labels to tell."""
+        """Makes a labeler.
+
+        Args:
+            chain: The model's CRF.
+            top: How many of the most likely labels to report.
+        """
         self._chain = chain
         self._top = top
         self._parts: list[FloatArray] = []
 
     def push(self, scores_TL: FloatArray) -> LabelChoices:
-        """Nothing: the sentence goes on."""
+        """Adds steps. No label is final before the sentence ends."""
         self._parts.append(scores_TL)
         return LabelChoices([], [], [])
 
     def provisional(self, scores_TL: FloatArray) -> LabelChoices:
-        """The labels of the sentence, if it ended here."""
+        """Labels the sentence as if it ended here."""
         return choose_labels([np.concatenate([*self._parts, scores_TL])], self._top, self._chain)[0]
 
-    def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - what ends the stream ends the sentence
-        """The labels of the sentence."""
+    def end(self, *, sentence: bool = True) -> LabelChoices:  # noqa: ARG002 - the end of the stream ends the sentence
+        """Labels the sentence."""
         parts, self._parts = self._parts, []
         if not parts:
             return LabelChoices([], [], [])
@@ -64,13 +84,13 @@ class SentenceLabeler:
 
 
 def stream_labeler(chain: Chain, top: int, *, whole: bool, lag_max: int, last_label: int | None) -> StreamLabeler:
-    """What makes the labels of a stream.
+    """Makes the labeler of a stream.
 
     Args:
         chain: The model's CRF.
-        top: How many of the likeliest labels to tell.
-        whole: The scores of a sentence become final together, at its end.
-        lag_max: Otherwise: most steps that a label waits for.
-        last_label: The label before the first step, if a sentence goes on.
+        top: How many of the most likely labels to report.
+        whole: Whether the scores of a sentence become final together, at its end.
+        lag_max: Otherwise: maximum number of steps that a label waits for.
+        last_label: The label before the first step, if a sentence is continued.
     """
     return SentenceLabeler(chain, top) if whole else OnlineViterbi(chain, lag_max, top, last_label)

@@ -1,6 +1,6 @@
-"""Label scores to labels: each on its own, or the likeliest row of them where the model has a CRF.
+"""Labels from label scores: the most likely label of each step, or the best path where the model has a CRF.
 
-Several texts are worked on at once, step by step.
+Several texts are decoded at once, step by step.
 
 Axes: B texts, T steps of one, P steps of all, L labels.
 """
@@ -23,7 +23,13 @@ IndexArray = npt.NDArray[np.intp]
 
 @dataclass(slots=True)
 class LabelChoices:
-    """The label of each step of a text, its probability, and the likeliest labels with theirs, best first."""
+    """The labels of a text's steps.
+
+    Attributes:
+        labels: The label of each step, by index.
+        scores: Its probability.
+        top: The most likely labels of each step with their probabilities, best first.
+    """
 
     labels: list[int]
     scores: list[float]
@@ -33,21 +39,24 @@ class LabelChoices:
         return len(self.labels)
 
     def extend(self, more: LabelChoices) -> None:
-        """Add the choices of further steps."""
+        """Adds the choices of further steps."""
         self.labels.extend(more.labels)
         self.scores.extend(more.scores)
         self.top.extend(more.top)
 
     def cut(self, start: int, end: int) -> LabelChoices:
-        """Those of the steps in [start, end)."""
+        """Returns the choices of the steps in [start, end)."""
         return LabelChoices(self.labels[start:end], self.scores[start:end], self.top[start:end])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
-    """What a linear-chain CRF adds to the scores of a row of labels, in float64.
+    """What a linear-chain CRF adds to the scores of a path of labels, in float64.
 
-    start_L: for the first label. transitions_LL: for each label (from) and the one after it (to). end_L: for the last.
+    Attributes:
+        start_L: Score of each label at the first step.
+        transitions_LL: Score of each pair of a label (from) and the next one (to).
+        end_L: Score of each label at the last step.
     """
 
     start_L: DoubleArray
@@ -56,7 +65,7 @@ class Chain:
 
 
 def chain_of(labels: manifest_pb2.Labels) -> Chain | None:
-    """The CRF of a manifest; None if it has none."""
+    """Returns the CRF of a manifest; None if it has none."""
     if not labels.transitions:
         return None
     count = len(labels.names)
@@ -67,49 +76,49 @@ def chain_of(labels: manifest_pb2.Labels) -> Chain | None:
 
 
 def choose_labels(texts: Sequence[FloatArray], top: int = 0, chain: Chain | None = None) -> list[LabelChoices]:
-    """The labels of several texts, one a step.
+    """Labels several texts, one label per step.
 
-    Without a chain a step's label is the likeliest on its own (softmax). With one it is that of the likeliest row of
-    labels, and probabilities are marginal: over all rows that have the label at that step. So a label in ``top`` may be
-    likelier than the one that was chosen.
+    Without a chain the label of a step is its most likely one (softmax). With a chain it is that of the best path, and
+    probabilities are marginal: over all paths with the label at that step. So a label in ``top`` may be more likely
+    than the chosen one.
 
     Args:
         texts: Scores before softmax or CRF, float32 (T, L) each; T may be 0.
-        top: How many of the likeliest labels to tell; ties go to the lower index.
+        top: How many of the most likely labels to report; ties go to the lower index.
         chain: The model's CRF.
     """
     lengths = [len(scores_TL) for scores_TL in texts]
     if not any(lengths):
         return [LabelChoices([], [], []) for _ in texts]
     scores_PL = np.concatenate(texts) if len(texts) > 1 else texts[0]
-    chosen = labels_alone(scores_PL, top) if chain is None else _labels_in_rows(scores_PL, lengths, top, chain)
+    chosen = labels_alone(scores_PL, top) if chain is None else _best_paths(scores_PL, lengths, top, chain)
     ends = list(itertools.accumulate(lengths))
     return [chosen.cut(end - length, end) for length, end in zip(lengths, ends, strict=True)]
 
 
 def labels_alone(scores_PL: FloatArray, top: int) -> LabelChoices:
-    """Each step's likeliest label on its own; each step by itself, to the last bit."""
+    """Returns each step's most likely label. The bits of a step depend on that step alone."""
     wide_PL = scores_PL.astype(np.float64)
     weights_PL = np.exp(wide_PL - wide_PL.max(axis=1, keepdims=True))
     sums_P = np.cumsum(weights_PL, axis=1)[:, -1]  # in order, so that a step's sum does not depend on the shape
     best_P = wide_PL.argmax(axis=1)
     if top:
-        return told(best_P, weights_PL / sums_P[:, np.newaxis], top)
+        return make_choices(best_P, weights_PL / sums_P[:, np.newaxis], top)
     return LabelChoices(best_P.tolist(), (1 / sums_P).tolist(), [[] for _ in best_P])  # the greatest weight is 1
 
 
-def _labels_in_rows(scores_PL: FloatArray, lengths: Sequence[int], top: int, chain: Chain) -> LabelChoices:
-    """The labels of the likeliest row of each text. Args: lengths: of the texts."""
+def _best_paths(scores_PL: FloatArray, lengths: Sequence[int], top: int, chain: Chain) -> LabelChoices:
+    """Returns the labels of the best path of each text."""
     wide_PL = scores_PL.astype(np.float64)
     index_P, steps = by_step(lengths)
     probabilities_PL, best_P = np.empty_like(wide_PL), np.empty(len(wide_PL), np.intp)
     probabilities_PL[index_P] = marginals(wide_PL[index_P], steps, chain)
     best_P[index_P] = viterbi(wide_PL[index_P], steps, chain)
-    return told(best_P, probabilities_PL, top)
+    return make_choices(best_P, probabilities_PL, top)
 
 
-def told(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> LabelChoices:
-    """Labels with their probabilities, and the likeliest ones of each step; ties go to the lower index."""
+def make_choices(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> LabelChoices:
+    """Returns labels with their probabilities, and the most likely ones of each step; ties go to the lower index."""
     scores: list[float] = probabilities_PL[np.arange(len(labels_P)), labels_P].tolist()
     if not top:
         return LabelChoices(labels_P.tolist(), scores, [[] for _ in scores])
@@ -120,11 +129,14 @@ def told(labels_P: IndexArray, probabilities_PL: DoubleArray, top: int) -> Label
 
 
 def by_step(lengths: Sequence[int]) -> tuple[IndexArray, list[slice]]:
-    """The steps of texts that stand one after the other, put so that the same step of all stands together.
+    """Reorders the concatenated steps of several texts so that the same step of all texts is contiguous.
 
-    Args: lengths: of the texts.
-    Returns: Where each step comes from, (P): the first steps of all texts, longest text first, then their second ones,
-        and so on; and for each step its place therein. Texts that have ended are missing at the end of later ones.
+    Args:
+        lengths: Lengths of the texts.
+
+    Returns:
+        Where each step comes from, (P): the first steps of all texts, longest text first, then their second ones, and
+        so on; and for each step its slice of these. Texts that have ended are missing at the end of later slices.
     """
     lengths_B = np.asarray(lengths)
     starts_B = np.cumsum(lengths_B) - lengths_B
@@ -136,10 +148,15 @@ def by_step(lengths: Sequence[int]) -> tuple[IndexArray, list[slice]]:
 
 
 def viterbi(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> IndexArray:
-    """The row of labels with the highest score, for each text; ties go to the lower label (Rabiner 1989, III.B).
+    """Returns the best path of each text; ties go to the lower label (Rabiner 1989, III.B).
 
-    Args: scores_PL, steps: of several texts, as `by_step` puts them.
-    Returns: (P), in the same order.
+    Args:
+        scores_PL: Scores of several texts, as `by_step` orders them.
+        steps: The slice of each step.
+        chain: The model's CRF.
+
+    Returns:
+        The label of each step, (P), in the same order.
     """
     best_BL = chain.start_L + scores_PL[steps[0]]
     origins_PL = np.zeros(scores_PL.shape, np.intp)
@@ -157,10 +174,15 @@ def viterbi(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> Ind
 
 
 def marginals(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> DoubleArray:
-    """The probability of each label at each step over all rows of labels: forward and backward sums, in log space.
+    """Computes the probability of each label at each step over all paths: forward and backward sums, in log space.
 
-    Args: scores_PL, steps: of several texts, as `by_step` puts them.
-    Returns: (P, L), in the same order.
+    Args:
+        scores_PL: Scores of several texts, as `by_step` orders them.
+        steps: The slice of each step.
+        chain: The model's CRF.
+
+    Returns:
+        float64 (P, L), in the same order.
     """
     before_PL = np.empty_like(scores_PL)
     before_PL[steps[0]] = chain.start_L + scores_PL[steps[0]]
@@ -178,12 +200,12 @@ def marginals(scores_PL: DoubleArray, steps: Sequence[slice], chain: Chain) -> D
 
 
 def _count(step: slice) -> int:
-    """Texts that have a step."""
+    """Returns the number of texts that have a step."""
     return int(step.stop - step.start)
 
 
 def log_sum(values: DoubleArray, axis: int) -> DoubleArray:
-    """Log of the sum of exp(values) along an axis."""
+    """Returns the log of the sum of exp(values) along an axis."""
     greatest = values.max(axis=axis, keepdims=True)
     total: DoubleArray = np.log(np.exp(values - greatest).sum(axis=axis)) + greatest.squeeze(axis)
     return total

@@ -1,10 +1,8 @@
-"""The loop of one servable: schedule, run, sample, update, publish.
+"""The loop of one engine: schedule, run, sample, update, publish.
 
-The engine has a thread of its own, so that the event loop never waits for a graph. The two meet at two places only: the
-scheduler, under a lock that is held for microseconds, and the courier, which takes what a step gave. One pass is one
-batch; a cancel takes effect between passes.
-
-Axes: B sequences, T steps, V vocabulary or labels.
+Each engine has its own thread, so that the event loop never waits for a graph. The two meet at two places only: the
+scheduler, under a lock that is held for microseconds, and the output dispatcher, which takes the outputs of a step. One
+pass is one batch; a cancellation takes effect between passes.
 """
 
 from __future__ import annotations
@@ -15,46 +13,19 @@ from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from dataclasses import replace
 
-from seqserve.server.engine.feedrun import run
-from seqserve.server.engine.generation import GenerationSequence
-from seqserve.server.engine.lookahead import step_stream_sequence
-from seqserve.server.engine.output_dispatcher import StepOutputs
-from seqserve.server.engine.output_stream import OutputStream
+from seqserve.server.engine.output_stream import OutputStream, StepOutputs
 from seqserve.server.engine.prefix_cache import PrefixCache
-from seqserve.server.engine.requests import (
-    Admission,
-    BeamSpec,
-    ForwardRequest,
-    GenerationRequest,
-    Request,
-    StepStreamRequest,
-    StreamRequest,
-)
+from seqserve.server.engine.requests import Admission, Request, StreamRequest
 from seqserve.server.engine.runner import Runner
 from seqserve.server.engine.scheduler import Scheduler
-from seqserve.server.engine.scoring import ScoreStreamSequence
-from seqserve.server.engine.sequence import (
-    ForwardSequence,
-    PrefillOnlySequence,
-    PrefillSequence,
-    ScoringSequence,
-    Sequence,
-)
+from seqserve.server.engine.sequence import PrefillSequence, Sequence, SequenceContext
 from seqserve.server.engine.stats import EngineStats
-from seqserve.server.engine.steps import DecodeStep, PrefillStep, Step
+from seqserve.server.engine.steps import DecodeStep, PrefillStep, Step, StreamStep
 from seqserve.server.engine.stream_handle import StreamHandle
-from seqserve.server.engine.streaming import StreamingSequence
-from seqserve.server.errors import (
-    DeadlineError,
-    DrainingError,
-    InternalError,
-    InvalidFieldError,
-    QueueFullError,
-)
+from seqserve.server.errors import DeadlineError, DrainingError, InternalError, QueueFullError, ServeError
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.settings import BatchSettings
-from seqserve.v1 import manifest_pb2 as pb
 
 
 class Engine:
@@ -69,15 +40,15 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         prefixes: PrefixCache | None = None,
     ) -> None:
-        """Make an engine at rest.
+        """Makes an engine that does not run yet.
 
         Args:
             servable: What the engine runs.
             table: The bytes of each token, for generation.
             settings: How batches are formed.
-            publish: Takes what a step gave; called on the thread that runs the step.
-            clock: Seconds, monotonic.
-            prefixes: A cache that is shared with others; None: one of its own.
+            publish: Takes the outputs of a step; called on the thread that runs the step.
+            clock: A monotonic clock, in seconds.
+            prefixes: A cache shared with other engines; None: the engine makes one.
         """
         self.servable = servable
         self.clock = clock
@@ -86,22 +57,22 @@ class Engine:
         self._table = table
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=not servable.sees_future)
-        self._runner = Runner(servable, self.prefixes, self._fork, self._stats, clock)
+        self._runner = Runner(servable, self.prefixes, self._stats, clock, self._fork)
         self._lock = threading.RLock()  # guards the scheduler and _closing
         self._awake = threading.Condition(self._lock)
         self._closing = False
         name = f"engine {servable.id.model}/{servable.id.version}"
-        # A daemon: when something else crashes, the process ends.
+        # A daemon thread, so that the process ends when something else crashes.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     @property
     def waiting(self) -> int:
-        """Sequences in line."""
+        """Number of queued sequences."""
         return len(self._scheduler.waiting)
 
     @property
     def load(self) -> int:
-        """Sequences in line and running, and open feeds."""
+        """Number of queued and running sequences and of open streams."""
         scheduler = self._scheduler
         return (
             len(scheduler.waiting) + len(scheduler.prefilling) + len(scheduler.decoding) + len(scheduler.open_streams)
@@ -109,15 +80,15 @@ class Engine:
 
     @property
     def open_streams(self) -> int:
-        """Open feeds."""
+        """Number of open streams."""
         return len(self._scheduler.open_streams)
 
     def start(self) -> None:
-        """Start the engine's thread."""
+        """Starts the engine's thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the step in progress; what has not ended fails with DrainingError. Waits for the thread."""
+        """Stops after the current step and waits for the thread. What has not ended fails with DrainingError."""
         with self._lock:
             self._closing = True
             self._awake.notify()
@@ -128,39 +99,29 @@ class Engine:
         self._publish([(sequence.stream, _draining()) for sequence in left])
 
     def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
-        """Admit a request whose inputs are known.
+        """Admits a request whose inputs are known.
 
-        Returns: The sequence; its outputs come through its stream.
-        Raises: QueueFullError, DrainingError; DeadlineError if the deadline has passed already; InvalidFieldError for
-            more beams than there are rows in a batch, or tokens to begin with.
+        Args:
+            request: What to compute.
+            admission: The terms on which it waits.
+
+        Returns:
+            The sequence; its outputs come through its stream.
+
+        Raises:
+            QueueFullError: The queue is at its limit.
+            DrainingError: The engine is stopping.
+            DeadlineError: The deadline has passed already.
+            InvalidFieldError: The request does not fit the batch or the model.
         """
-        now_s = self.clock()
-        if admission.deadline_s is not None and admission.deadline_s <= now_s:
-            raise _too_late()
-        if isinstance(request, GenerationRequest) and request.beams is not None:
-            self._check_beams(request, request.beams)
-        samples = request.samples if isinstance(request, GenerationRequest) else 1
-        stream = OutputStream(self._room_again, samples)
-        start = SequenceState.new() if isinstance(request, ForwardRequest) else request.start
-        state = self.servable.initial_state() if start.state is None else start.state
-        common = state, stream, admission, now_s
-        sequence: PrefillSequence
-        if isinstance(request, GenerationRequest):
-            sequence = GenerationSequence(request, self._table, *common)
-        elif isinstance(request, ForwardRequest):
-            sequence = ForwardSequence(request, *common)
-        else:
-            sequence = ScoringSequence(request, *common)
+        request.check(self._scheduler.settings.size_max, len(self._table))
+        context = self._context(OutputStream(self._room_again, request.samples), request.start, admission)
+        sequence: PrefillSequence = request.sequence(context, self.servable, self._table)
         with self._lock:
-            if self._closing:
-                raise _draining()
-            if isinstance(sequence, GenerationSequence) and _may_skip(sequence.request):
-                sequence.prefix_keys = self.prefixes.keys(sequence.request.inputs.arrays[pb.TENSOR_ROLE_TOKENS])
-                length, state = self.prefixes.find(sequence.prefix_keys, sequence.remaining)
-                if length:
-                    sequence.skip(length, state)
-            if isinstance(sequence, PrefillOnlySequence) and not sequence.remaining:  # its state trails a single token
-                self._publish([(stream, sequence.finish(now_s))])
+            self._check_open()
+            sequence.skip_cached_prefix(self.prefixes)
+            if (result := sequence.early_result(context.admitted_s)) is not None:
+                self._publish([(sequence.stream, result)])
                 return sequence
             try:
                 self._scheduler.add(sequence)
@@ -193,27 +154,38 @@ class Engine:
             DeadlineError: The deadline has passed already.
             TaskMismatchError: The model was exported without what the look-ahead needs.
         """
-        now_s = self.clock()
-        if admission.deadline_s is not None and admission.deadline_s <= now_s:
-            raise _too_late()
-        state = self.servable.initial_state() if request.start.state is None else request.start.state
-        common = state, OutputStream(), admission, now_s
-        feed: StreamingSequence
-        if isinstance(request, StepStreamRequest):
-            feed = step_stream_sequence(request, self.servable, *common)
-        else:
-            feed = ScoreStreamSequence(request, *common)
+        sequence = request.sequence(self._context(OutputStream(), request.start, admission), self.servable)
         with self._lock:
-            if self._closing:
-                raise _draining()
+            self._check_open()
             try:
-                self._scheduler.open(feed)
+                self._scheduler.open(sequence)
             except QueueFullError:
                 self._stats.refused += 1
                 raise
             self._stats.requests += 1
             self._awake.notify()
-        return StreamHandle(feed, self._scheduler, self._lock, wake or self.wake)
+        return StreamHandle(sequence, self._scheduler, self._lock, wake or self.wake)
+
+    def _context(self, stream: OutputStream, start: SequenceState, admission: Admission) -> SequenceContext:
+        """Makes the context of a new sequence.
+
+        Raises:
+            DeadlineError: The deadline has passed already.
+        """
+        now_s = self.clock()
+        if admission.deadline_s is not None and admission.deadline_s <= now_s:
+            raise _too_late()
+        state = self.servable.initial_state() if start.state is None else start.state
+        return SequenceContext(state, stream, admission, now_s)
+
+    def _check_open(self) -> None:
+        """Checks, under the lock, that the engine takes requests.
+
+        Raises:
+            DrainingError: The engine is stopping.
+        """
+        if self._closing:
+            raise _draining()
 
     def wake(self) -> None:
         """Lets the thread look at what was pushed."""
@@ -221,13 +193,13 @@ class Engine:
             self._awake.notify()
 
     def cancel(self, sequence: Sequence) -> None:
-        """Take a sequence out, forks and all: it runs in no later step. Harmless if it has ended."""
+        """Removes a sequence and its forks: they take part in no later step. Does nothing if they have ended."""
         if not all(member.ended for member in sequence.members):
             with self._lock:
                 self._scheduler.remove(sequence)
 
     def stats(self) -> EngineStats:
-        """What it has done, and what it holds. From any thread."""
+        """Returns what it has done and what it holds. From any thread."""
         with self._lock:
             return replace(
                 self._stats,
@@ -242,7 +214,7 @@ class Engine:
             )
 
     def step(self) -> bool:
-        """One pass: run one batch, if there is one. Returns whether there was."""
+        """Makes one pass: runs one batch, if there is one. Returns whether there was."""
         with self._lock:
             late = self._scheduler.expired(self.clock())
             step = self._scheduler.schedule()
@@ -251,13 +223,13 @@ class Engine:
         if step is None:
             return False
         try:
-            published = self._run(step)
+            outputs = self._run(step)
         except Exception as error:  # noqa: BLE001 - a defect in one step ends its sequences, not the engine
-            published = self._fail(step, error)
+            outputs = self._fail(step, error)
         with self._lock:
             self._scheduler.update(step)
-        if published:
-            self._publish(published)
+        if outputs:
+            self._publish(outputs)
         return True
 
     def _loop(self) -> None:
@@ -270,23 +242,13 @@ class Engine:
                     self._awake.wait()
 
     def _run(self, step: Step) -> StepOutputs:
-        if isinstance(step, DecodeStep):
-            return self._runner.decode(step.sequences)
-        counts = [count for _, count in step.rows if count]  # 0: only the end of a sentence, or of a feed
-        self._stats.prefill_steps += bool(counts)
-        self._stats.prefill_tokens += sum(counts)
-        self._stats.prefill_padded_tokens += len(counts) * max(counts, default=0)
-        return (
-            self._runner.read(step.rows) if isinstance(step, PrefillStep) else run(self.servable, step.rows, self.clock)
-        )
-
-    def _check_beams(self, request: GenerationRequest, beams: BeamSpec) -> None:
-        most = min(self._scheduler.settings.size_max, len(self._table) - len(request.stopping.ends))
-        if beams.width > most:
-            raise InvalidFieldError(
-                f"sampling.beam_width is {beams.width}; with this model and these stop tokens at most {most} fit",
-                field="sampling.beam_width",
-            )
+        match step:
+            case DecodeStep(sequences):
+                return self._runner.decode(sequences)
+            case PrefillStep(rows):
+                return self._runner.prefill(rows)
+            case StreamStep(rows):
+                return self._runner.feed(rows)
 
     def _fail(self, step: Step, error: Exception) -> StepOutputs:
         self._stats.failed_steps += 1
@@ -294,26 +256,19 @@ class Engine:
         with self._lock:
             for sequence in failed:
                 self._scheduler.remove(sequence)
-        if isinstance(step, DecodeStep):
-            self._runner.forget()  # the state of its batch is unknown now
-        told = InternalError.logged(f"a step of {self._thread.name}", error)
-        return [(sequence.stream, told) for sequence in failed]
+        reply: ServeError = InternalError.logged(f"a step of {self._thread.name}", error)
+        return [(sequence.stream, reply) for sequence in failed]
 
-    def _fork(self, sequence: GenerationSequence) -> None:
-        """Put the further samples of a prompt in line."""
+    def _fork(self, sequence: PrefillSequence) -> None:
+        """Makes the further samples of a prompt and queues them."""
         with self._lock:
-            self._scheduler.fork(sequence, sequence.request.samples)
+            self._scheduler.fork(sequence)
 
     def _room_again(self) -> None:
-        """A reader has taken something: a paused sequence may go on."""
+        """Called when a reader has taken something: a paused sequence may continue."""
         if self._scheduler.paused:
             with self._lock:
                 self._awake.notify()
-
-
-def _may_skip(request: GenerationRequest) -> bool:
-    """Whether its prompt may begin with what is known: it begins the sequence, and is not reported."""
-    return request.start.last_token is None and request.prompt_logprobs is None
 
 
 def _too_late() -> DeadlineError:

@@ -1,4 +1,4 @@
-"""The waiting line of one engine: higher priority first, callers in turn, each caller's own in order of arrival."""
+"""The queue of one engine: higher priority first, callers in turn, each caller's requests in order of arrival."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class FairQueue(Generic[Item]):
-    """Who waits. One caller with many items does not keep another with one from its turn."""
+    """Items that wait. A caller with many items does not delay another caller's only item."""
 
     def __init__(self) -> None:
         self._levels: dict[int, OrderedDict[str, deque[Item]]] = {}
@@ -25,31 +25,33 @@ class FairQueue(Generic[Item]):
                 yield from items
 
     def add(self, item: Item, caller: str, priority: int) -> None:
-        """Put an item at the end of its caller's queue."""
+        """Adds an item after the others of its caller and priority."""
         self._levels.setdefault(priority, OrderedDict()).setdefault(caller, deque()).append(item)
         self._size += 1
 
     def first_priority(self) -> int | None:
-        """The priority of the item whose turn it is; None if the line is empty."""
+        """Returns the priority of the next item; None if the queue is empty."""
         return max(self._levels, default=None)
 
     def first(self) -> Item:
-        """The item whose turn it is.
+        """Returns the next item.
 
-        Raises: IndexError if the line is empty.
+        Raises:
+            IndexError: The queue is empty.
         """
         if not self._levels:
-            raise IndexError("the line is empty")
+            raise IndexError("the queue is empty")
         callers = self._levels[max(self._levels)]
         return next(iter(callers.values()))[0]
 
     def pop(self) -> Item:
-        """Take out the item whose turn it is; its caller goes to the end of the round.
+        """Removes and returns the next item; its caller goes to the end of the round.
 
-        Raises: IndexError if the line is empty.
+        Raises:
+            IndexError: The queue is empty.
         """
         if not self._levels:
-            raise IndexError("the line is empty")
+            raise IndexError("the queue is empty")
         priority = max(self._levels)
         callers = self._levels[priority]
         caller, items = callers.popitem(last=False)
@@ -61,12 +63,12 @@ class FairQueue(Generic[Item]):
         self._size -= 1
         return item
 
-    def remove(self, item: Item) -> bool:
-        """Take an item out wherever it is. Returns whether it was there."""
+    def remove(self, item: object) -> bool:
+        """Removes an item wherever it is. Returns whether it was in the queue."""
         for priority, callers in self._levels.items():
             for caller, items in callers.items():
                 if item in items:
-                    items.remove(item)
+                    items.remove(item)  # type: ignore[arg-type]  # it is one of them
                     self._size -= 1
                     if not items:
                         del callers[caller]

@@ -1,47 +1,183 @@
-"""Generations in progress: a prompt to be read, and texts that grow from it."""
+"""Generations in progress: a prompt to consume, and samples that continue it.
+
+A generation carries its state one token behind its text: the last token is consumed first in the next step. So it can
+stop anywhere, fork, and be resumed later without an extra step.
+
+Axes: B sequences, R beams of a search, T steps, V vocabulary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from seqserve.server.decoding.beam_search import BeamSearch
-from seqserve.server.decoding.logprobs import StepReport, reports
+from seqserve.server.decoding.logprobs import StepReport, log_softmax, reports
 from seqserve.server.decoding.randomness import Uniforms
-from seqserve.server.decoding.sampling import History, IdArray
-from seqserve.server.engine.output_stream import BeamResult, FinishReason, OutputStream, SampleResult, TokenOutput
-from seqserve.server.engine.requests import Admission, GenerationRequest, with_pending
-from seqserve.server.engine.sequence import InputScorer, PrefillSequence
-from seqserve.server.model.inputs import IntArray, token_inputs
-from seqserve.server.model.state import FloatArray, State
+from seqserve.server.decoding.sampling import DoubleArray, History, IdArray, Sampler, SamplingSpec
+from seqserve.server.engine.output_stream import (
+    BeamResult,
+    FinishReason,
+    SampleResult,
+    StepOutputs,
+    TokenOutput,
+)
+from seqserve.server.engine.prefix_cache import PrefixCache
+from seqserve.server.engine.scoring import InputScorer
+from seqserve.server.engine.sequence import PrefillHost, PrefillSequence, SequenceContext, with_pending
+from seqserve.server.errors import InvalidFieldError
+from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
+from seqserve.server.model.sequence_state import SequenceState
+from seqserve.server.model.servable import Servable
+from seqserve.server.model.state import FloatArray
 from seqserve.server.text.detokenization import StopMatcher
 from seqserve.v1 import manifest_pb2 as pb
 
+_NEW = SequenceState.new()
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingSpec:
+    """When a generation ends.
+
+    Attributes:
+        max_tokens: Maximum number of generated tokens.
+        min_tokens: Number of tokens before which nothing but the maximum ends the text.
+        stop: Strings that end the text.
+        stop_tokens: Tokens that end the text.
+        end_token: The model's end token; None to ignore it.
+        include_stop: Whether a stop string is part of the text.
+    """
+
+    max_tokens: int
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_tokens: frozenset[int] = frozenset()
+    end_token: int | None = None
+    include_stop: bool = False
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """All tokens that end a text."""
+        return self.stop_tokens if self.end_token is None else self.stop_tokens | {self.end_token}
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSpec:
+    """A beam search in place of sampling.
+
+    Attributes:
+        width: Number of beams.
+        length_penalty: Exponent of the length by which the sum of log-probabilities is divided.
+    """
+
+    width: int
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the caller of a resumed generation already has of one sample.
+
+    Attributes:
+        tokens: The sample's first tokens. Only the last of them may end the text.
+        held_bytes: Bytes at the end of their text that the caller does not have.
+    """
+
+    tokens: tuple[int, ...]
+    held_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """Generates text.
+
+    Attributes:
+        inputs: The prompt; at least one step, unless the sequence is continued.
+        sampling: How tokens are drawn.
+        stopping: When the text ends.
+        samples: Number of texts from the prompt.
+        beams: A beam search in place of sampling; None: sampling.
+        prompt_logprobs: How many of the most likely tokens to report at each step of the prompt; None: no report.
+        start: Where the sequence begins.
+        received: What the caller already has, one a sample, to resume a generation; empty: a new generation.
+        keeps_state: Whether the final state is wanted.
+    """
+
+    inputs: Inputs
+    sampling: SamplingSpec
+    stopping: StoppingSpec
+    samples: int = 1
+    beams: BeamSpec | None = None
+    prompt_logprobs: int | None = None
+    start: SequenceState = _NEW
+    received: tuple[Received, ...] = ()
+    keeps_state: bool = False
+
+    @property
+    def position(self) -> int:
+        """Position of the first generated token: number of tokens in the sequence before it."""
+        return self.start.position + len(self.inputs)
+
+    def check(self, rows_max: int, vocabulary: int) -> None:
+        """Checks the request against the batch and the model.
+
+        Args:
+            rows_max: Maximum number of sequences in a batch.
+            vocabulary: Number of tokens.
+
+        Raises:
+            InvalidFieldError: More beams than there are rows in a batch, or tokens to begin with.
+        """
+        limit = min(rows_max, vocabulary - len(self.stopping.ends))
+        if self.beams is not None and self.beams.width > limit:
+            raise InvalidFieldError(
+                f"sampling.beam_width must be at most {limit} with this model and these stop tokens, "
+                f"got {self.beams.width}",
+                field="sampling.beam_width",
+            )
+
+    def sequence(self, context: SequenceContext, servable: Servable, table: Listed[bytes]) -> GenerationSequence:
+        """Makes the sequence of sample 0; the further ones are forked from it after the prompt.
+
+        Args:
+            context: What the engine gives it.
+            servable: The model.
+            table: The bytes of each token.
+        """
+        del servable
+        return GenerationSequence(context, self, table)
+
 
 class GenerationSequence(PrefillSequence):
-    """One sample: first it reads the prompt, then it grows. Further samples are forked from the first."""
+    """One sample: first it consumes the prompt, then it generates.
 
-    def __init__(
-        self,
-        request: GenerationRequest,
-        table: Listed[bytes],
-        state: State,
-        stream: OutputStream,
-        admission: Admission,
-        admitted_s: float,
-    ) -> None:
-        """Args: table: the bytes of each token."""
+    Attributes:
+        request: What to generate.
+        sample: Which of the request's samples it is.
+        family: All samples, or beams, of the request.
+        beams: The beam search, which all beams share.
+        parents: Sample 0 of a search: which beam each beam continues.
+        prefix_keys: Keys of the prompt's prefixes in the cache.
+        last_token: The token that is consumed next.
+        generated: Number of tokens generated so far, received ones included.
+        cached: Number of prompt tokens that were not consumed again.
+    """
+
+    block_aligned = True
+
+    def __init__(self, context: SequenceContext, request: GenerationRequest, table: Listed[bytes]) -> None:
         known = with_pending(request.start, request.inputs)
-        super().__init__(known, state, stream, admission, admitted_s)
+        super().__init__(context, known)
         self.request = request
         self.sample = 0
         self.family: list[GenerationSequence] = [self]
         self.beams: BeamSearch | None = None
-        self.parents: list[int] = []  # of a search's beams: which beam each goes on from
+        self.parents: list[int] = []
         self.prefix_keys: list[bytes] = []
         self.last_token = -1
         self.generated = 0
@@ -64,7 +200,7 @@ class GenerationSequence(PrefillSequence):
             self._prompt = InputScorer(known, len(known) - len(request.inputs), request.prompt_logprobs)
         if request.received:
             self._received = request.received[0].tokens
-            stream.taken = [len(received.tokens) for received in request.received]
+            self.stream.taken = [len(received.tokens) for received in request.received]
         if request.beams is not None:
             stopping = request.stopping
             self.beams = BeamSearch(request.beams.width, stopping.max_tokens, self._ends, request.beams.length_penalty)
@@ -72,42 +208,57 @@ class GenerationSequence(PrefillSequence):
 
     @property
     def members(self) -> list[GenerationSequence]:
-        """It and its forks, by sample."""
+        """The sequence and its forks, by sample."""
         return self.family
 
     @property
-    def recalls(self) -> bool:
+    def replays(self) -> bool:
         """Whether its next token is one that the caller has received already."""
         return self.generated < len(self._received)
 
     @property
     def position(self) -> int:
-        """Tokens in the sequence so far."""
+        """Number of tokens in the sequence so far."""
         return self._start + self.generated
 
     @property
     def backlog(self) -> int:
-        """Tokens generated that the reader has not taken; a beam search tells nothing before its end."""
+        """Number of generated tokens that the reader has not taken; 0 for a beam search, which has only a result."""
         return 0 if self.beams is not None else self.generated - self.stream.taken[self.sample]
 
     def next_uniforms(self, steps: int) -> npt.NDArray[np.float64]:
-        """The random number of each of the next steps, float64 (steps,), 0 where the next token is known."""
+        """Returns the random number of each of the next steps, float64 (steps,); 0 where the next token is known."""
         known = max(0, min(self.remaining - 1, steps))
         drawn = self.uniforms.run(self.position, steps - known)
         return drawn if not known else np.concatenate([np.zeros(known), drawn])
 
     @property
     def barred(self) -> IdArray | None:
-        """Tokens that may not come next: what ends the text, before its least length. None: no such token."""
+        """Tokens that may not come next: those that end the text, before its minimum length. None: no such token."""
         return self._barred if self.generated < self.request.stopping.min_tokens and len(self._barred) else None
 
-    def skip(self, count: int, state: State) -> None:
-        """Begin after the first inputs: the state there was known."""
-        self.consumed = self.cached = count
-        self.state = state
+    def can_decode(self, inline_max: int) -> bool:
+        """Whether it can join the decode batch now, with at most ``inline_max`` known tokens left to consume there.
+
+        A prompt that forks, or whose caller has received tokens already, is consumed by prefill runs: the received
+        tokens are appended to the text, not only consumed.
+        """
+        request = self.request
+        alone = request.samples == 1 and request.beams is None and not request.received
+        return not self.remaining or (alone and self.remaining <= inline_max)
+
+    def skip_cached_prefix(self, prefixes: PrefixCache) -> None:
+        """Skips the tokens whose state is in the cache, if the prompt begins the sequence and is not reported."""
+        if self.request.start.last_token is not None or self.request.prompt_logprobs is not None:
+            return
+        self.prefix_keys = prefixes.keys(self.request.inputs.arrays[pb.TENSOR_ROLE_TOKENS])
+        length, state = prefixes.find(self.prefix_keys, self.remaining)
+        if length:
+            self.consumed = self.cached = length
+            self.state = state
 
     def fork(self, sample: int) -> Self:
-        """Another sample from the same prompt. Its state is the same arrays: whoever steps it copies them."""
+        """Makes another sample of the same prompt. Its state is the same arrays: whoever steps it copies them."""
         twin: Self = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.sample = sample
@@ -120,38 +271,75 @@ class GenerationSequence(PrefillSequence):
         self.family.append(twin)
         return twin
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """Report a piece of the prompt, if that was asked for."""
+    def make_forks(self) -> list[GenerationSequence]:
+        """Makes the request's further samples."""
+        return [self.fork(sample) for sample in range(1, self.request.samples)]
+
+    def record(self, outputs: Listed[FloatArray]) -> None:
+        """Reports a piece of the prompt, if that was requested."""
         if self._prompt is not None and not self.generated:
-            self._prompt.read(outputs[0])
+            self._prompt.record(outputs[0])
 
-    def recall(self, logits_TV: FloatArray, now_s: float) -> TokenOutput | None:
-        """Append tokens that the caller has received already: the ones after each of the steps that were just read.
+    def prefilled(self, outputs: Listed[FloatArray], host: PrefillHost) -> StepOutputs:
+        """Continues after a prefill run: with the rest of the prompt, with received tokens, or with first tokens."""
+        if self.generated:
+            return self.replay(outputs[0], host.now_s())
+        self.record(outputs)
+        host.prefixes.keep(self.prefix_keys, self.consumed, self.state)
+        return [] if self.remaining else self._begin(outputs[0][-1:], host)
 
-        Once its first is there, all of them but the last are known inputs; the last is fed in the decoding batch.
-        Returns: The end of the text, if they complete it; else nothing is to be told.
+    def _begin(self, logits_1V: FloatArray, host: PrefillHost) -> StepOutputs:
+        """Appends the first token of each sample, drawn or received before, or the first beams."""
+        if self.beams is not None:
+            while len(self.family) < self.beams.width:
+                self.fork(len(self.family))
+            return advance_search(self.beams, self.family, logits_1V, host.now_s())
+        host.fork(self)
+        outputs: StepOutputs = []
+        for member in self.family:
+            if member.replays:
+                outputs += member.replay(logits_1V, host.now_s())
+        drawing = [member for member in self.family if not member.generated]
+        if not drawing:
+            return outputs
+        logits_BV = np.repeat(logits_1V, len(drawing), axis=0)
+        barred = barred_rows(list(enumerate(drawing)))
+        tokens_B = sampler_of(drawing).draw(logits_BV, uniforms(drawing, 1)[:, 0], barred)
+        first = accept_tokens(drawing, tokens_B.tolist(), logits_BV, host.now_s())
+        host.stats.generated_tokens += len(first)
+        return outputs + first
+
+    def replay(self, logits_TV: FloatArray, now_s: float) -> StepOutputs:
+        """Appends tokens that the caller has received already: those after each of the steps just taken.
+
+        Once the first one is appended, all others but the last are known inputs; the last one is consumed in the decode
+        batch.
+
+        Returns:
+            The end of the text, if the tokens complete it; else nothing, because the caller has the tokens.
         """
         begins, output = self.generated == 0, None
         for logits_V in logits_TV:
             output = self.accept(self._received[self.generated], logits_V, now_s)
         if isinstance(output, TokenOutput) and output.end is not None:
-            return replace(output, token=None, report=None)
+            return [(self.stream, replace(output, token=None, report=None))]
         if begins:
             self._inputs, self.consumed, self.prefix_keys = token_inputs(self._received[:-1]), 0, []
             self._length = len(self._inputs)
-        return None
+        return []
 
     def accept(self, token: int, logits_V: FloatArray, now_s: float) -> int | TokenOutput:
-        """Append a token that was drawn, and see whether it ends the text.
+        """Appends a token and checks whether it ends the text.
 
-        Returns: The token alone where there is nothing else to tell: most sequences, most steps.
+        Returns:
+            The token alone where there is nothing else to publish: most sequences, most steps.
         """
         self.last_token = token
         self.generated += 1
         request, stopping = self.request, self.request.stopping
         if self._plain and 1 < self.generated < stopping.max_tokens and token not in self._ends:
             return token
-        self.first_output(now_s)
+        self.mark_first_output(now_s)
         self.history.add(token)
         report: StepReport | None = None
         if request.sampling.logprobs is not None:
@@ -177,8 +365,8 @@ class GenerationSequence(PrefillSequence):
         return TokenOutput(self.sample, token, held, report, prompt=prompt)
 
     def search_result(self, search: BeamSearch, now_s: float) -> BeamResult:
-        """What its beam search found."""
-        self.first_output(now_s)
+        """Returns the result of its beam search."""
+        self.mark_first_output(now_s)
         return BeamResult(search.results(self.request.samples), self._start, self.times(now_s))
 
     def _last(
@@ -206,3 +394,66 @@ class GenerationSequence(PrefillSequence):
             self._logprob,
         )
         return TokenOutput(self.sample, token, held, report, end, prompt)
+
+
+def accept_tokens(
+    sequences: Listed[GenerationSequence], tokens: Listed[int], logits_BV: FloatArray, now_s: float
+) -> StepOutputs:
+    """Appends a token to each sequence that is not cancelled and has consumed its prompt.
+
+    Args:
+        sequences: B sequences.
+        tokens: The token of each.
+        logits_BV: The logits that the tokens were drawn from.
+        now_s: The time on the engine's clock.
+
+    Returns:
+        What each of these sequences publishes.
+    """
+    return [
+        (sequence.stream, sequence.accept(token, logits, now_s))
+        for sequence, token, logits in zip(sequences, tokens, logits_BV, strict=True)
+        if not (sequence.ended or sequence.remaining)  # cancelled during the step; still consuming its prompt
+    ]
+
+
+def advance_search(
+    search: BeamSearch, family: list[GenerationSequence], logits_RV: FloatArray, now_s: float
+) -> StepOutputs:
+    """Takes one step of a beam search: chooses which beams continue, from which rows.
+
+    Args:
+        search: The search.
+        family: Its beams.
+        logits_RV: The logits after each beam.
+        now_s: The time on the engine's clock.
+
+    Returns:
+        The result of the search, if it has ended.
+    """
+    first = family[0]
+    choice = search.advance(log_softmax(logits_RV))
+    if choice is None:
+        for member in family:
+            member.ended = True
+        return [(first.stream, first.search_result(search, now_s))]
+    first.parents = choice.parents
+    for member, token in zip(family, choice.tokens, strict=True):
+        member.last_token = token
+        member.generated += 1
+    return []
+
+
+def sampler_of(sequences: list[GenerationSequence]) -> Sampler:
+    """Makes a sampler that draws the sequences' next tokens, one a row."""
+    return Sampler([sequence.request.sampling for sequence in sequences], [sequence.history for sequence in sequences])
+
+
+def uniforms(sequences: list[GenerationSequence], steps: int) -> DoubleArray:
+    """Returns the random numbers of each sequence's next steps: float64 (B, steps)."""
+    return np.array([sequence.next_uniforms(steps) for sequence in sequences])
+
+
+def barred_rows(rows: list[tuple[int, GenerationSequence]]) -> list[tuple[int, IdArray]]:
+    """Returns the rows in which some tokens may not come next, and these tokens."""
+    return [(row, tokens) for row, sequence in rows if (tokens := sequence.barred) is not None]

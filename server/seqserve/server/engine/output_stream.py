@@ -1,7 +1,9 @@
-"""The way from an engine to one caller: what has gathered since the caller last looked is taken in one piece.
+"""The outputs of one request on their way to its reader, who takes all that has gathered at once.
 
-`put` and `fail` run on the event loop; `taken` may be read from any thread. Nothing here waits for the engine, and the
-engine waits for nothing here: a reader that stalls shows as a growing backlog, and the scheduler pauses its sequence.
+`put` and `wake` run on the event loop; `taken` may be read from any thread. Neither side waits for the other: the
+backlog of a reader that stalls grows, and the scheduler pauses its sequence.
+
+Axes: T steps, V vocabulary or labels.
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Moments of one sequence on the engine's clock, in seconds."""
+    """Moments of one sequence on the engine's clock, in seconds.
+
+    Attributes:
+        admitted_s: When the request was admitted.
+        started_s: When its first step began.
+        first_output_s: When its first output was ready.
+        ended_s: When it ended.
+    """
 
     admitted_s: float
     started_s: float
@@ -40,10 +49,18 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """How a generation ended.
+    """How one sample of a generation ended.
 
-    dropped_bytes: bytes at the end of its text that are not part of the answer (a stop string, a stop token).
-    logprob: sum of its tokens' log-probabilities in nats, if they are reported.
+    Attributes:
+        reason: Why it ended.
+        times: When it began and ended.
+        tokens: Number of generated tokens, received ones included.
+        position: Number of tokens in the sequence.
+        cached_tokens: Number of prompt tokens that were not consumed again.
+        matched_stop: The stop string that ended it; None: another reason.
+        matched_token: The stop token that ended it; None: another reason.
+        dropped_bytes: Bytes at the end of its text that are not part of the answer: a stop string, a stop token.
+        logprob: Sum of its tokens' log-probabilities in nats, if they are reported.
     """
 
     reason: FinishReason
@@ -59,10 +76,12 @@ class SampleResult:
 
 @dataclass(frozen=True, slots=True)
 class ForwardResult:
-    """What the graph gave for a whole input, or for the steps that were asked about.
+    """What the graph gave for a whole input, or for the requested steps of it.
 
-    arrays: its outputs in the manifest's order, (T, V) each; of a classifier, which answers at the end of each run of
-    the graph, (runs, V): the last row is the answer.
+    Attributes:
+        arrays: The graph's outputs in the manifest's order, (T, V) each. A classifier answers at the end of each run of
+            the graph: (runs, V), of which the last row is the answer.
+        times: When the request began and ended.
     """
 
     arrays: tuple[FloatArray, ...]
@@ -71,9 +90,12 @@ class ForwardResult:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """How likely each token of an input was, but a new sequence's first, which has no probability.
+    """The log-probability of each token of an input.
 
-    state: after all tokens of the sequence but the last, arrays (D, 1, H), if that is wanted.
+    Attributes:
+        reports: One a token, except a new sequence's first token, which has no probability.
+        times: When the request began and ended.
+        state: The state after all tokens of the sequence but the last, arrays (D, 1, H); None if it was not requested.
     """
 
     reports: list[StepReport]
@@ -83,21 +105,48 @@ class ScoreResult:
 
 @dataclass(frozen=True, slots=True)
 class BeamResult:
-    """What a beam search found, best first. position: tokens before the first one found."""
+    """The result of a beam search.
+
+    Attributes:
+        hypotheses: The texts, best first.
+        position: Number of tokens in the sequence before the first generated one.
+        times: When the request began and ended.
+    """
 
     hypotheses: list[Hypothesis]
     position: int
     times: Times
 
 
-# One of each is made for each message; frozen ones would cost three times as much.
+@dataclass(frozen=True, slots=True)
+class StreamResult:
+    """How a stream ended: all pushed steps have been answered.
+
+    Attributes:
+        steps: Number of steps that were pushed.
+        times: When the stream began and ended.
+        state: The state after these steps, arrays (D, 1, H); None if it was not requested. The state of a language
+            model trails by one token.
+    """
+
+    steps: int
+    times: Times
+    state: State | None = None
+
+
+# One of each of the next two is made for each message; frozen dataclasses would cost three times as much.
 @dataclass(slots=True, eq=False)
 class StreamChunk:
-    """What the graph gave for some steps of a feed, in order.
+    """What the graph gave for consecutive steps of a stream.
 
-    first: index of the first of them, counted from the feed's beginning. scores: (T, V). labels: in their place, if the
-    feed wants them. Neither where the end of a sentence, or that a flush is answered, alone is news. provisional: the
-    same steps come again, until they are final. ends_sentence: the last step so far was its sentence's last.
+    Without scores and labels it only says that a sentence ended, or that a flush is answered.
+
+    Attributes:
+        first: Index of its first step, counted from the beginning of the stream.
+        scores: float32 (T, V); None: labels in their place, or nothing.
+        labels: The steps' labels, if the stream requested them.
+        provisional: Whether the same steps come again until they are final.
+        ends_sentence: Whether the last step so far was the last one of its sentence.
     """
 
     first: int
@@ -107,40 +156,38 @@ class StreamChunk:
     ends_sentence: bool = False
 
     def __len__(self) -> int:
-        told = self.labels if self.scores is None else self.scores
-        return 0 if told is None else len(told)
+        steps = self.labels if self.scores is None else self.scores
+        return 0 if steps is None else len(steps)
 
 
 @dataclass(slots=True, eq=False)
 class StreamOutput:
-    """What one step gave a feed. rests: nothing is left to be read now, so the reader need not wait for more."""
+    """What one step gave a stream.
 
-    answers: list[StreamChunk] | list[StepReport]
-    count: int  # of steps that are answered for good
-    rests: bool
-    shown: int = 0  # steps that are told, and not for good
-
-
-@dataclass(frozen=True, slots=True)
-class StreamResult:
-    """How a feed ended: everything that was fed has been answered.
-
-    steps: that were fed. state: after them, arrays (D, 1, H), if that is wanted; that of a language model trails by one
-    token.
+    Attributes:
+        items: Its chunks, or its reports.
+        count: Number of steps that are answered for good.
+        rests: Whether nothing is left to consume now, so that the reader need not wait for more.
+        shown: Number of steps that are shown and come again.
     """
 
-    steps: int
-    times: Times
-    state: State | None = None
+    items: list[StreamChunk] | list[StepReport]
+    count: int
+    rests: bool
+    shown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenOutput:
-    """What one step gave one sequence.
+    """What one step gave one sample.
 
-    sample: which of the request's samples. token: None if the reader has it already, and only the end is news.
-    held_bytes: bytes at the end of the sample's text so far that may not be told yet. end: set with the sample's last
-    token. prompt: how likely the prompt was, with the first output, if asked.
+    Attributes:
+        sample: Which of the request's samples it is.
+        token: The token; None if the reader has it already and only the result is new.
+        held_bytes: Bytes at the end of the sample's text so far that may not be released yet.
+        report: The token's log-probability, if requested.
+        end: The sample's result, with its last token.
+        prompt: The log-probabilities of the prompt, with the first output, if requested.
     """
 
     sample: int
@@ -153,7 +200,14 @@ class TokenOutput:
 
 @dataclass(slots=True)
 class SampleOutputs:
-    """One sample's outputs since the last look, in order."""
+    """The outputs of one sample since the reader last took some, in order.
+
+    Attributes:
+        tokens: The tokens.
+        reports: Their log-probabilities, if requested.
+        held_bytes: Bytes at the end of the sample's text so far that may not be released yet.
+        end: The sample's result, if it has ended.
+    """
 
     tokens: list[int] = field(default_factory=list[int])
     reports: list[StepReport] = field(default_factory=list[StepReport])
@@ -167,35 +221,51 @@ Item = int | TokenOutput | StreamOutput | Result | ServeError
 
 
 class OutputStream:
-    """The outputs of one request, for one reader."""
+    """The outputs of one request, for one reader.
+
+    Attributes:
+        taken: Number of tokens of each sample, or of steps of a stream, that the reader has taken.
+        gathered: Number of tokens, or answered steps, that wait for the reader.
+        shown: Number of provisional steps that wait for the reader besides these.
+        result: The request's result, once it is there.
+        prompt: The log-probabilities of the prompt, once they are there.
+        begun: Whether its first output is there.
+        woken_s: When its reader was last woken, on the event loop's clock.
+    """
 
     def __init__(self, on_take: Callable[[], None] = lambda: None, samples: int = 1) -> None:
-        """Args: on_take: called after the reader has taken something; samples: how many the request has."""
+        """Makes an empty stream.
+
+        Args:
+            on_take: Called after the reader has taken something.
+            samples: Number of the request's samples.
+        """
         self.taken = [0] * samples
-        self.gathered = 0  # tokens that wait for the reader
-        self.shown = 0  # steps that wait for it beside these, and come again
+        self.gathered = 0
+        self.shown = 0
         self.result: Result | None = None
         self.prompt: list[StepReport] = []
-        self.begun = False  # its first output is there
-        self.woken_s = -math.inf  # when its reader was last told to look, on the event loop's clock
+        self.begun = False
+        self.woken_s = -math.inf
         self._on_take = on_take
         self._gathered: dict[int, SampleOutputs] = {}
-        self._answers: list[Any] = []  # Steps, or StepReports
+        self._items: list[Any] = []  # StreamChunks, or StepReports
         self._error: ServeError | None = None
-        self._due = False  # the reader was told to look at tokens
+        self._due = False  # the reader was woken for tokens
         self._reader: asyncio.Future[None] | None = None
-        self._feeder: asyncio.Future[None] | None = None
+        self._pusher: asyncio.Future[None] | None = None
 
     def put(self, output: Item) -> bool:
-        """Add an output; the reader sees it once `wake` is called. An int is a token of sample 0 and nothing else.
+        """Adds an output, which the reader sees once `wake` is called. An int is a token of sample 0 and nothing else.
 
-        Returns: Whether the reader should not be kept waiting: for a first token, an end, a result or an error.
+        Returns:
+            Whether the reader should be woken at once: for a first token, an end, a result or an error.
         """
         if isinstance(output, ServeError):
             self._error = output
             return True
         if isinstance(output, StreamOutput):
-            self._answers += output.answers
+            self._items += output.items
             self.gathered += output.count
             self.shown += output.shown
             return output.rests
@@ -221,27 +291,36 @@ class OutputStream:
         return first or output.end is not None
 
     def wake(self) -> None:
-        """Let the reader look."""
+        """Wakes the reader."""
         self._due = True
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     async def take_result(self, kind: type[ResultT]) -> ResultT:
-        """Wait for the result of a request that gives nothing before its end.
+        """Waits for the result of a request that gives nothing before its end.
 
-        Raises: ServeError if the sequence failed; TypeError if the result is of another kind.
+        Args:
+            kind: The expected kind of result.
+
+        Raises:
+            ServeError: The sequence failed.
+            TypeError: The result is of another kind.
         """
         await self.take()
         if not isinstance(self.result, kind):
-            raise TypeError(f"a {kind.__name__} was expected, not {self.result!r}")
+            raise TypeError(f"result must be a {kind.__name__}, got {self.result!r}")
         return self.result
 
     async def take(self) -> dict[int, SampleOutputs]:
-        """Wait until told to look, and take all that there is: by sample. Empty if there is a result instead.
+        """Waits until woken, and takes all outputs that have gathered.
 
-        Raises: ServeError once the sequence failed and everything before was taken.
+        Returns:
+            The outputs by sample. Empty if there is a result instead.
+
+        Raises:
+            ServeError: The sequence failed, and everything before was taken.
         """
-        await self._something()
+        await self._wait()
         gathered, self._gathered = self._gathered, {}
         self.gathered = 0
         self._due = False  # tokens that come while it writes gather
@@ -251,41 +330,53 @@ class OutputStream:
         return gathered
 
     def take_chunks(self) -> Coroutine[None, None, list[StreamChunk]]:
-        """Wait for what a feed gives, and take all of it. Empty once it has ended: then the result is its StreamResult.
+        """Waits for chunks of a stream, and takes all of them.
 
-        Raises: ServeError once the feed failed and everything before was taken.
+        Returns:
+            The chunks. Empty once the stream has ended: then there is a StreamResult.
+
+        Raises:
+            ServeError: The stream failed, and everything before was taken.
         """
-        return self._take_answers()
+        return self._take_items()
 
     def take_reports(self) -> Coroutine[None, None, list[StepReport]]:
-        """As take_chunks, of a feed that is scored."""
-        return self._take_answers()
+        """As take_chunks, for a stream that is scored."""
+        return self._take_items()
 
     async def until_taken(self) -> None:
-        """Wait until the reader takes something."""
-        if self._feeder is None or self._feeder.done():
-            self._feeder = asyncio.get_running_loop().create_future()
-        await self._feeder
+        """Waits until the reader takes something."""
+        if self._pusher is None or self._pusher.done():
+            self._pusher = asyncio.get_running_loop().create_future()
+        await self._pusher
 
-    async def _take_answers(self) -> list[Any]:
-        if not self._answers:
-            await self._something()
-        answers, self._answers = self._answers, []
+    async def _take_items(self) -> list[Any]:
+        if not self._items:
+            await self._wait()
+        items, self._items = self._items, []
         self.taken[0] += self.gathered
         self.gathered = self.shown = 0
-        if self._feeder is not None:
-            if not self._feeder.done():
-                self._feeder.set_result(None)
-            self._feeder = None
-        return answers
+        if self._pusher is not None:
+            if not self._pusher.done():
+                self._pusher.set_result(None)
+            self._pusher = None
+        return items
 
-    async def _something(self) -> None:
-        """Wait until there is something to take, tokens once they are due. Raises: the error, if nothing else is."""
-        while not ((self._due and self._gathered) or self._answers or self.result or self._error):
+    async def _wait(self) -> None:
+        """Waits until there is something to take; tokens count once they are due.
+
+        Raises:
+            ServeError: The sequence failed, and there is nothing else to take.
+        """
+        while not ((self._due and self._gathered) or self._items or self.result or self._error):
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        if self._error is not None and not (self._gathered or self._answers):
+        if self._error is not None and not (self._gathered or self._items):
             raise self._error
+
+
+StepOutputs = list[tuple[OutputStream, Item]]
+"""What one step gave: an output for each sequence that has one."""

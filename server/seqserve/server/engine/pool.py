@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from functools import partial
 
 from seqserve.server.engine.engine import Engine
-from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.requests import Admission, Request, StreamRequest
 from seqserve.server.engine.scheduler import queue_full, too_many_streams
@@ -25,11 +25,11 @@ from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.model.servable import Servable, processors
 from seqserve.server.settings import BatchSettings
 
-_ENGINES_MAX = 4  # what `0` may choose
+_ENGINES_MAX = 4  # if the setting is 0
 
 
 class EnginePool:
-    """Runs the sequences of one servable; a new one goes where the fewest are, a feed where other feeds are."""
+    """Runs the sequences of one servable: each on the least loaded engine, streams on one engine if it holds them."""
 
     def __init__(
         self,
@@ -39,39 +39,42 @@ class EnginePool:
         publish: Callable[[StepOutputs], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """As Engine; ``settings.size_max`` rows are shared out among the engines."""
+        """Makes engines that do not run yet. Arguments as for Engine; they share ``settings.size_max`` rows."""
         self.servable = servable
         self.clock = clock
         wanted = settings.engines or (min(processors(), _ENGINES_MAX) if servable.on_cpu else 1)
         count = min(wanted, settings.size_max)
         self._settings = settings
-        self._refused = 0  # before a index was chosen
+        self._refused = 0  # before an engine was chosen
         self._prefixes = PrefixCache(settings.prefix_cache_bytes_max, settings.prefill_length_max)
-        self._to_wake: set[int] = set()  # engines whose feeds were told something in this turn of the event loop
-        self._rows = -(-settings.size_max // count)  # of a index's batch
+        self._to_wake: set[int] = set()  # engines that got inputs in this turn of the event loop
+        self._rows = -(-settings.size_max // count)  # of one engine's batch
         each = settings.model_copy(update={"size_max": self._rows})
         self.engines = [Engine(servable, table, each, publish, clock, self._prefixes) for _ in range(count)]
 
     def start(self) -> None:
-        """Start the threads."""
+        """Starts the threads."""
         for engine in self.engines:
             engine.start()
 
     def close(self) -> None:
-        """Stop; see Engine."""
+        """Stops the engines; see Engine."""
         for engine in self.engines:
             engine.close()
 
     @property
     def room(self) -> int:
-        """How many more may wait."""
+        """How many more sequences may wait."""
         return self._settings.queue_depth_max - sum(engine.waiting for engine in self.engines)
 
     def submit(self, request: Request, admission: Admission = Admission()) -> Sequence:  # noqa: B008 - frozen
-        """Admit a request: see Engine.
+        """Admits a request; see Engine.
 
-        Raises: QueueFullError if as many wait in all engines together as may; DrainingError, DeadlineError,
-            InvalidFieldError.
+        Raises:
+            QueueFullError: The engines together are at the limit of the queue.
+            DrainingError: The engine is stopping.
+            DeadlineError: The deadline has passed already.
+            InvalidFieldError: The request does not fit the batch or the model.
         """
         if self.room <= 0:
             self._refused += 1
@@ -82,17 +85,20 @@ class EnginePool:
         return sequence
 
     def open(self, request: StreamRequest, admission: Admission = Admission()) -> StreamHandle:  # noqa: B008 - frozen
-        """Admit a request whose inputs come over time: see Engine.
+        """Opens a stream; see Engine.
 
-        Raises: QueueFullError if as many are open in all engines together as may; DrainingError, DeadlineError,
-            TaskMismatchError.
+        Raises:
+            QueueFullError: The engines together are at the limit of open streams.
+            DrainingError: The engine is stopping.
+            DeadlineError: The deadline has passed already.
+            TaskMismatchError: The model was exported without what the look-ahead needs.
         """
-        feeds = [engine.open_streams for engine in self.engines]
-        if sum(feeds) >= self._settings.open_streams_max:
+        open_streams = [engine.open_streams for engine in self.engines]
+        if sum(open_streams) >= self._settings.open_streams_max:
             self._refused += 1
-            raise too_many_streams(sum(feeds), self._settings)
-        # Together as long as one batch holds them: each has a step at a time, and a run of many costs little more.
-        index = min(range(len(feeds)), key=lambda each: feeds[each] // self._rows)
+            raise too_many_streams(sum(open_streams), self._settings)
+        # Streams share an engine as long as one batch holds them: a run of many costs little more than one.
+        index = min(range(len(open_streams)), key=lambda each: open_streams[each] // self._rows)
         return self.engines[index].open(request, admission, partial(self._wake_soon, index))
 
     def _wake_soon(self, index: int) -> None:
@@ -106,16 +112,16 @@ class EnginePool:
         self.engines[index].wake()
 
     def cancel(self, sequence: Sequence) -> None:
-        """Take a sequence out: see Engine."""
+        """Removes a sequence; see Engine."""
         self.engines[sequence.engine_index].cancel(sequence)
 
     def stats(self) -> EngineStats:
-        """What all engines have done, and what they hold."""
-        each = [engine.stats() for engine in self.engines]
+        """Returns what all engines have done and what they hold."""
+        stats = [engine.stats() for engine in self.engines]
         total = EngineStats(
-            **{field.name: sum(getattr(counts, field.name) for counts in each) for field in fields(EngineStats)}
+            **{field.name: sum(getattr(each, field.name) for each in stats) for field in fields(EngineStats)}
         )
-        shared = self._prefixes  # each index told of all its hits
+        shared = self._prefixes  # each engine counts all its hits
         return replace(
             total,
             refused=total.refused + self._refused,

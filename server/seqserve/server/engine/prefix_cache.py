@@ -1,6 +1,7 @@
 """A bounded cache of states by prompt prefix, for one servable.
 
-A prompt that begins like an earlier one is not read again. Exact: a cached state has the bits that reading would give.
+A prompt that begins like an earlier one does not consume that beginning again. Exact: a cached state has the bits that
+consuming the prefix would give.
 """
 
 from __future__ import annotations
@@ -14,10 +15,22 @@ from seqserve.server.model.state import State
 
 
 class PrefixCache:
-    """States after whole blocks of a prompt, least recently used first to go. For any number of threads."""
+    """States after whole blocks of a prompt. Evicts the least recently used. Thread-safe.
+
+    Attributes:
+        block: Prefixes are multiples of this many tokens.
+        hits: Number of prompts whose beginning was in the cache.
+        misses: Number of prompts whose beginning was not.
+        hit_tokens: Number of prompt tokens that were not consumed again.
+    """
 
     def __init__(self, bytes_max: int, block: int) -> None:
-        """Args: bytes_max: bytes of states kept, 0 for none; block: prefixes are multiples of this many tokens."""
+        """Makes an empty cache.
+
+        Args:
+            bytes_max: Maximum size of the cached states, in bytes; 0: no cache.
+            block: Prefixes are multiples of this many tokens.
+        """
         self.block = block
         self.hits = 0
         self.misses = 0
@@ -28,7 +41,7 @@ class PrefixCache:
         self._lock = threading.Lock()
 
     def keys(self, tokens: Array) -> list[bytes]:
-        """Digests of the prefixes of a prompt, one a whole block, each chained to the one before."""
+        """Returns digests of a prompt's prefixes, one per whole block, each chained to the one before."""
         keys: list[bytes] = []
         digest = b""
         for end in range(self.block, len(tokens) + 1, self.block) if self._bytes_max else ():
@@ -37,9 +50,14 @@ class PrefixCache:
         return keys
 
     def find(self, keys: list[bytes], tokens: int) -> tuple[int, State]:
-        """The longest known prefix of a prompt of so many ``tokens`` that leaves at least one to read.
+        """Finds the longest cached prefix that leaves at least one token of the prompt to consume.
 
-        Returns: Its length and its state; 0 and the empty state if none is known.
+        Args:
+            keys: The keys of the prompt's prefixes.
+            tokens: Length of the prompt.
+
+        Returns:
+            Length and state of the prefix; 0 and the empty state if none is cached.
         """
         known = keys[: (tokens - 1) // self.block]
         with self._lock:
@@ -53,7 +71,13 @@ class PrefixCache:
             return 0, ()
 
     def keep(self, keys: list[bytes], length: int, state: State) -> None:
-        """Remember the state after the first ``length`` tokens, if that is a whole number of blocks."""
+        """Caches the state after the first ``length`` tokens, if that is a whole number of blocks.
+
+        Args:
+            keys: The keys of the prompt's prefixes.
+            length: Number of tokens that the state has consumed.
+            state: Arrays (D, 1, H), which nobody writes to any more.
+        """
         size = sum(tensor.nbytes for tensor in state)
         if not keys or length % self.block or size > self._bytes_max:
             return

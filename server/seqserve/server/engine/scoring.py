@@ -1,84 +1,98 @@
-"""Tokens that are scored as they come.
+"""Requests for the log-probabilities of a given text, and of a prompt.
 
-Axes: T steps, N steps of several feeds, V vocabulary.
+Axes: T steps, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from seqserve.server.decoding.logprobs import StepReport, reports
-from seqserve.server.engine.output_stream import OutputStream, StreamOutput
-from seqserve.server.engine.requests import Admission, ScoreStreamRequest
-from seqserve.server.engine.streaming import StreamingSequence
-from seqserve.server.model.inputs import Inputs, token_inputs
-from seqserve.server.model.state import FloatArray, State
+from seqserve.server.engine.output_stream import ScoreResult
+from seqserve.server.engine.sequence import PrefillOnlySequence, SequenceContext, with_pending
+from seqserve.server.model.inputs import Inputs, IntArray
+from seqserve.server.model.sequence_state import SequenceState
+from seqserve.server.model.servable import Servable
+from seqserve.server.model.state import FloatArray
 from seqserve.v1 import manifest_pb2 as pb
 
-
-class ScoreStreamSequence(StreamingSequence):
-    """Tells how likely each token is. Its state trails by one token, which is read when the next one comes."""
-
-    def __init__(
-        self, request: ScoreStreamRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
-        super().__init__(request, state, stream, admission, admitted_s)
-        self.top = request.top
-        self.targets: list[int] = []  # of the steps just taken: the token after each
-        self.logits: FloatArray | None = None  # (T, V), of the same
-        self.reports: list[StepReport] = []  # the same
-        lead: list[int] = request.start.pending.tolist()
-        self._last = lead[0] if lead else -1  # the token that is read next
-        self._tokens = deque(lead[1:])  # those after it
-        self._begun = bool(lead)
-        self._unscored = 0 if lead else 1  # a new sequence's first token, which has no probability
-        self._untold = len(self._tokens)
-
-    @property
-    def ready(self) -> int:
-        """Tokens that can be answered now: all but a new sequence's first."""
-        return len(self._tokens)
-
-    @property
-    def answerable(self) -> int:
-        """Tokens fed so far that have a score."""
-        return max(0, self.fed - self._unscored)
-
-    def push(self, inputs: Inputs) -> None:
-        """Add tokens."""
-        tokens: list[int] = inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
-        self.fed += len(tokens)
-        if not self._begun:
-            self._begun, self._last = True, tokens.pop(0)
-        self._tokens.extend(tokens)
-
-    def take(self, count: int) -> Inputs:
-        """The last token and all but the last of the next ones."""
-        self.targets = [self._tokens.popleft() for _ in range(count)]
-        inputs = token_inputs([self._last, *self.targets[:-1]])
-        self._last = self.targets[-1]
-        return inputs
-
-    def read(self, scores_TV: FloatArray) -> None:
-        """Keep the logits until all of the step are scored."""
-        self.logits = scores_TV
-
-    def settle(self) -> StreamOutput | None:
-        """The reports, but for those of the lead."""
-        told, self.reports, self.logits = self.reports[self._untold :], [], None
-        self._untold -= min(self._untold, len(self.targets))
-        self.targets = []
-        return StreamOutput(told, len(told), not self._tokens) if told else None
+_NEW = SequenceState.new()
 
 
-def score(feeds: list[ScoreStreamSequence]) -> None:
-    """Report the steps just read, those of all feeds together that want as many alternatives."""
-    for top in {feed.top for feed in feeds}:
-        alike = [feed for feed in feeds if feed.top == top]
-        logits_NV = np.concatenate([feed.logits for feed in alike if feed.logits is not None])
-        found = iter(reports(logits_NV, [token for feed in alike for token in feed.targets], top))
-        for feed in alike:
-            feed.reports = list(islice(found, len(feed.targets)))
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """Computes the log-probability of each token of an input.
+
+    Attributes:
+        inputs: The tokens; at least one.
+        top: How many of the most likely tokens to report at each step.
+        start: Where the sequence begins.
+        keeps_state: Whether the final state is wanted. It trails the input by one token.
+    """
+
+    inputs: Inputs
+    top: int = 0
+    start: SequenceState = _NEW
+    keeps_state: bool = False
+    samples: ClassVar[int] = 1
+
+    def check(self, rows_max: int, vocabulary: int) -> None:
+        """Accepts any batch and vocabulary."""
+
+    def sequence(self, context: SequenceContext, servable: Servable, table: Listed[bytes]) -> ScoringSequence:
+        """Makes the sequence that answers the request."""
+        del servable, table
+        return ScoringSequence(context, self)
+
+
+class ScoringSequence(PrefillOnlySequence):
+    """Computes the log-probabilities of its input."""
+
+    def __init__(self, context: SequenceContext, request: ScoringRequest) -> None:
+        known = with_pending(request.start, request.inputs)
+        consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
+        super().__init__(context, consumed)
+        self._keeps_state = request.keeps_state
+        self._scorer = InputScorer(known, len(known) - len(request.inputs), request.top)
+
+    def record(self, outputs: Listed[FloatArray]) -> None:
+        """Scores the tokens after the steps just taken."""
+        self._scorer.record(outputs[0])
+
+    def finish(self, now_s: float) -> ScoreResult:
+        """Ends the sequence and returns all scores."""
+        self.ended = True
+        return ScoreResult(self._scorer.reports, self.times(now_s), self.state if self._keeps_state else None)
+
+
+class InputScorer:
+    """Scores the model's own input, run by run: the logits of a step are about the token after it.
+
+    Attributes:
+        reports: One for each scored token so far.
+    """
+
+    def __init__(self, inputs: Inputs, first: int, top: int) -> None:
+        """Prepares to score an input.
+
+        Args:
+            inputs: All tokens that the model consumes, and the last one.
+            first: Index of the first token to score. The very first token has no probability.
+            top: How many of the most likely tokens to report at each step.
+        """
+        self.reports: list[StepReport] = []
+        self._tokens: IntArray = inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        self._first = max(first, 1)
+        self._consumed = 0
+        self._top = top
+
+    def record(self, logits_TV: FloatArray) -> None:
+        """Scores the tokens after the next T steps."""
+        start, self._consumed = self._consumed, self._consumed + len(logits_TV)
+        skipped = max(0, self._first - 1 - start)
+        targets = self._tokens[start + 1 + skipped : self._consumed + 1]
+        self.reports += reports(logits_TV[skipped : skipped + len(targets)], targets.tolist(), self._top)

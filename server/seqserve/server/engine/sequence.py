@@ -1,170 +1,209 @@
-"""One request in progress: inputs that are to be consumed, and the state after those that are.
+"""One request in progress: its inputs, how many of them are consumed, and the state after those.
 
-A generation carries its state one token behind its text: the last token is fed first in the next step. So it can stop
-anywhere, fork, and go on later, without an extra step.
-
-Axes: T steps, V vocabulary or labels.
+Axes: T steps, U units of a packed state, V vocabulary or labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-
-from seqserve.server.decoding.logprobs import StepReport, reports
-from seqserve.server.engine.output_stream import ForwardResult, OutputStream, Result, ScoreResult, Times
-from seqserve.server.engine.requests import Admission, ForwardRequest, ScoringRequest, with_pending
-from seqserve.server.model.inputs import Inputs, IntArray
+from seqserve.server.engine.output_stream import OutputStream, Result, StepOutputs, Times
+from seqserve.server.engine.prefix_cache import PrefixCache
+from seqserve.server.engine.stats import EngineStats
+from seqserve.server.model.inputs import Inputs, token_inputs
+from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.state import FloatArray, State
 from seqserve.v1 import manifest_pb2 as pb
 
 
-class Sequence:
-    """What every sequence has. Times are moments of the engine's clock, in seconds.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The terms on which a request waits for its turn.
 
-    state: arrays (D, 1, H), the sequence's own; while it decodes, the batch has a later one. At the end, if its request
-    wants it: the final one.
+    Attributes:
+        caller: Who sent the request. Callers take turns.
+        priority: Requests with a higher priority go first.
+        deadline_s: Moment on the engine's clock by which the request has to be done, in seconds; None: no limit.
     """
 
-    def __init__(self, state: State, stream: OutputStream, admission: Admission, admitted_s: float) -> None:
-        self.state = state
-        self.stream = stream
-        self.admission = admission
+    caller: str = ""
+    priority: int = 0
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceContext:
+    """What an engine gives a new sequence.
+
+    Attributes:
+        state: The state that the sequence begins from, arrays (D, 1, H).
+        stream: Where its outputs go.
+        admission: The terms on which it was admitted.
+        admitted_s: When it was admitted, on the engine's clock, in seconds.
+    """
+
+    state: State
+    stream: OutputStream
+    admission: Admission
+    admitted_s: float
+
+
+class Sequence:
+    """The base of all sequences. Times are moments of the engine's clock, in seconds.
+
+    Attributes:
+        state: The sequence's state, arrays (D, 1, H). While the sequence decodes, the batch has a later one. At the
+            end, if the request wants it: the final state.
+        stream: Where its outputs go.
+        admission: The terms on which it was admitted.
+        ended: Whether it takes part in no later step.
+        engine_index: Index of its engine in the pool.
+    """
+
+    def __init__(self, context: SequenceContext) -> None:
+        self.state = context.state
+        self.stream = context.stream
+        self.admission = context.admission
         self.ended = False
-        self.engine_index = 0  # which engine of its servable runs it
-        self._admitted_s = admitted_s
+        self.engine_index = 0
+        self._admitted_s = context.admitted_s
         self._started_s: float | None = None
         self._first_output_s: float | None = None
 
     @property
     def members(self) -> Listed[Sequence]:
-        """It and its forks, by sample."""
+        """The sequence and its forks, by sample."""
         return (self,)
 
     @property
     def backlog(self) -> int:
-        """What its reader has not taken: tokens generated, or steps of a feed that can be answered."""
+        """Number of outputs that its reader has not taken: generated tokens, or steps that can be answered."""
         return 0
 
-    def started(self, now_s: float) -> None:
-        """Note when the first step began."""
+    def mark_started(self, now_s: float) -> None:
+        """Records when its first step began."""
         if self._started_s is None:
             self._started_s = now_s
 
+    def mark_first_output(self, now_s: float) -> None:
+        """Records when its first output was ready."""
+        if self._first_output_s is None:
+            self._first_output_s = now_s
+
     def times(self, now_s: float) -> Times:
-        """Its moments, if it ends now."""
+        """Returns its times, given that it ends now."""
         started_s = now_s if self._started_s is None else self._started_s
         first_s = now_s if self._first_output_s is None else self._first_output_s
         return Times(self._admitted_s, started_s, first_s, now_s)
 
-    def first_output(self, now_s: float) -> None:
-        """Note when the first output was there."""
-        if self._first_output_s is None:
-            self._first_output_s = now_s
+
+class PrefillHost(Protocol):
+    """What a sequence may use after its prefill. Implemented by the runner, on the engine's thread."""
+
+    @property
+    def prefixes(self) -> PrefixCache:
+        """The cache of states by prompt prefix."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's counters; the engine's thread alone writes to those that count tokens and steps."""
+        ...
+
+    def now_s(self) -> float:
+        """Returns the time on the engine's clock, in seconds."""
+        ...
+
+    def fork(self, sequence: PrefillSequence) -> None:
+        """Makes the sequence's forks and queues them, under the engine's lock."""
+        ...
 
 
 class PrefillSequence(Sequence):
-    """A sequence whose inputs are known when it begins."""
+    """A sequence whose input is known when it is admitted, and is consumed first.
 
-    rows_needed = 1  # rows of a batch that it takes once its inputs are read
+    Attributes:
+        rows_needed: Rows of the decode batch that the sequence takes once its input is consumed.
+        block_aligned: Whether its prefill runs end at multiples of the prefix cache's block where they can.
+        consumed: Number of input steps that were consumed.
+    """
 
-    def __init__(
-        self, inputs: Inputs, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
-        super().__init__(state, stream, admission, admitted_s)
+    rows_needed = 1
+    block_aligned = False
+
+    def __init__(self, context: SequenceContext, inputs: Inputs) -> None:
+        super().__init__(context)
         self.consumed = 0
         self._inputs = inputs
         self._length = len(inputs)
 
     @property
     def remaining(self) -> int:
-        """Known steps that are not consumed yet."""
+        """Number of known steps that are not consumed yet."""
         return self._length - self.consumed
 
     def take(self, count: int, now_s: float) -> Inputs:
-        """The next ``count`` known steps; from now on they count as consumed."""
-        self.started(now_s)
+        """Returns the next ``count`` known steps, which count as consumed from now on."""
+        self.mark_started(now_s)
         start, self.consumed = self.consumed, self.consumed + count
         return self._inputs.cut(start, self.consumed)
 
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """See what the graph gave for the steps just taken: (T, V) each. They are copied if they are kept."""
+    def record(self, outputs: Listed[FloatArray]) -> None:
+        """Records what the graph gave for the steps just taken: arrays (T, V), which are copied if they are kept."""
+
+    def prefilled(self, outputs: Listed[FloatArray], host: PrefillHost) -> StepOutputs:
+        """Continues after a prefill run.
+
+        Args:
+            outputs: What the graph gave for the steps just taken: arrays (T, V).
+            host: What the sequence may use.
+
+        Returns:
+            What there is to publish.
+        """
+        raise NotImplementedError
+
+    def skip_cached_prefix(self, prefixes: PrefixCache) -> None:
+        """Skips the inputs whose state is in the cache, if the sequence may."""
+
+    def early_result(self, now_s: float) -> Result | None:
+        """Returns the result of a sequence that has no step to run; None if it has one."""
+        del now_s
+        return None
+
+    def make_forks(self) -> Listed[PrefillSequence]:
+        """Makes the further samples of its input."""
+        return ()
 
 
 class PrefillOnlySequence(PrefillSequence):
-    """A sequence that ends with a result once its inputs are read."""
+    """A sequence that ends with a result once its input is consumed."""
 
     rows_needed = 0
 
+    def prefilled(self, outputs: Listed[FloatArray], host: PrefillHost) -> StepOutputs:
+        """Records the outputs, and ends after the last of them."""
+        self.record(outputs)
+        return [] if self.remaining else [(self.stream, self.finish(host.now_s()))]
+
+    def early_result(self, now_s: float) -> Result | None:
+        """Returns the result of a sequence whose only token is not consumed: its state trails by one token."""
+        return None if self.remaining else self.finish(now_s)
+
     def finish(self, now_s: float) -> Result:
-        """Its result."""
+        """Ends the sequence and returns its result."""
         raise NotImplementedError
 
 
-class ForwardSequence(PrefillOnlySequence):
-    """Gives the graph's outputs for its whole input."""
+def with_pending(start: SequenceState, inputs: Inputs) -> Inputs:
+    """Returns what the model consumes: the tokens that the state has not consumed, and the request's own.
 
-    def __init__(
-        self, request: ForwardRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
-        super().__init__(request.inputs, state, stream, admission, admitted_s)
-        self._steps = request.steps
-        self._pieces: list[list[FloatArray]] = []
-
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """Keep a piece's outputs, as far as they are wanted."""
-        if self._steps is None:
-            self._pieces.append([output.copy() for output in outputs])
-        else:
-            start = self.consumed - len(outputs[0])
-            places = [step - start for step in self._steps if start <= step < self.consumed]
-            self._pieces.append([output[places] for output in outputs])
-
-    def finish(self, now_s: float) -> ForwardResult:
-        """All pieces as one."""
-        self.ended = True
-        return ForwardResult(
-            tuple(np.concatenate(parts) for parts in zip(*self._pieces, strict=True)), self.times(now_s)
-        )
-
-
-class InputScorer:
-    """How likely the model finds its own input, piece by piece: a step's logits speak of the token after it."""
-
-    def __init__(self, inputs: Inputs, first: int, top: int) -> None:
-        """Args: inputs: all that is fed; first: index of the first token to report, if it is not the very first."""
-        self.reports: list[StepReport] = []
-        self._tokens: IntArray = inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
-        self._first = max(first, 1)
-        self._consumed = 0
-        self._top = top
-
-    def read(self, logits_TV: FloatArray) -> None:
-        """Take the next steps' logits."""
-        start, self._consumed = self._consumed, self._consumed + len(logits_TV)
-        skipped = max(0, self._first - 1 - start)
-        targets = self._tokens[start + 1 + skipped : self._consumed + 1]
-        self.reports += reports(logits_TV[skipped : skipped + len(targets)], targets.tolist(), self._top)
-
-
-class ScoringSequence(PrefillOnlySequence):
-    """Tells how likely its input is."""
-
-    def __init__(
-        self, request: ScoringRequest, state: State, stream: OutputStream, admission: Admission, admitted_s: float
-    ) -> None:
-        known = with_pending(request.start, request.inputs)
-        consumed = known.cut(0, len(known) - 1) if request.keeps_state else known  # the state trails by one token
-        super().__init__(consumed, state, stream, admission, admitted_s)
-        self._keeps_state = request.keeps_state
-        self._scored = InputScorer(known, len(known) - len(request.inputs), request.top)
-
-    def read(self, outputs: Listed[FloatArray]) -> None:
-        """Score a piece."""
-        self._scored.read(outputs[0])
-
-    def finish(self, now_s: float) -> ScoreResult:
-        """All scores."""
-        self.ended = True
-        return ScoreResult(self._scored.reports, self.times(now_s), self.state if self._keeps_state else None)
+    Args:
+        start: Where the sequence begins.
+        inputs: The request's inputs.
+    """
+    if not len(start.pending):
+        return inputs
+    return token_inputs([*start.pending.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])

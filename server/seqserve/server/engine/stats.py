@@ -7,7 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class EngineStats:
-    """What an engine has done so far, and what it holds now; see `metrics` for the meanings."""
+    """What an engine has done since it was made, and what it holds now.
+
+    The event loop's thread counts requests, under the engine's lock; the engine's thread counts steps and tokens.
+
+    Attributes:
+        requests: Requests admitted.
+        refused: Requests refused because the queue or the streams were at their limit.
+        decode_steps: Runs of the graph that gave one token a row.
+        prefill_steps: Runs of the graph over known or pushed inputs.
+        generated_tokens: Tokens generated.
+        prefill_tokens: Input steps consumed in prefill steps.
+        prefill_padded_tokens: Steps times rows of prefill steps: the excess over prefill_tokens is padding.
+        failed_steps: Runs of the graph that failed.
+        prefix_hits: Prompts whose beginning was in the prefix cache.
+        prefix_misses: Prompts whose beginning was not.
+        prefix_hit_tokens: Prompt tokens that were not consumed again.
+        waiting: Queued sequences.
+        prefilling: Sequences whose inputs are being consumed.
+        decoding: Sequences in the decode batch.
+        paused: Sequences whose readers lag behind.
+        open_streams: Open streams, resting ones included.
+    """
 
     requests: int = 0
     refused: int = 0

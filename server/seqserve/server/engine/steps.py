@@ -12,37 +12,49 @@ from seqserve.server.engine.streaming import StreamingSequence
 
 @dataclass(frozen=True, slots=True)
 class PrefillStep:
-    """Consume known inputs: each row a sequence and how many of its steps."""
+    """Consumes known inputs.
+
+    Attributes:
+        rows: Each a sequence and how many of its steps to consume.
+    """
 
     rows: list[tuple[PrefillSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """Who takes part."""
+        """The sequences that take part."""
         return [sequence for sequence, _ in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStep:
-    """Consume what was fed: each row a feed and how many of its steps, 0 if it has nothing but an end to tell."""
+    """Consumes inputs that were pushed.
+
+    Attributes:
+        rows: Each a sequence and how many of its steps to consume; 0: it has only an end to publish.
+    """
 
     rows: list[tuple[StreamingSequence, int]]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """Who takes part."""
-        return [feed for feed, _ in self.rows]
+        """The sequences that take part."""
+        return [sequence for sequence, _ in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeStep:
-    """One token for each sequence, the next known one or the last drawn. The same list object: the same members."""
+    """Consumes one token of each sequence, the next known one or the last drawn.
+
+    Attributes:
+        sequences: The sequences. The same list object means the same members.
+    """
 
     sequences: list[GenerationSequence]
 
     @property
     def members(self) -> Listed[Sequence]:
-        """Who takes part."""
+        """The sequences that take part."""
         return self.sequences
 
 

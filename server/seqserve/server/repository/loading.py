@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.engine.pool import EnginePool
 from seqserve.server.errors import BrokenServableError, ProviderError
 from seqserve.server.model.manifest import read_manifest

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from seqserve.server.engine.output_dispatcher import StepOutputs
+from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.errors import ModelNotFoundError, ModelNotReadyError, ProviderError, VersionNotFoundError
 from seqserve.server.model.servable import ServableId, choose_provider
 from seqserve.server.repository.loading import folders, load_version

@@ -106,7 +106,7 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
         ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
         ([config(outputs={"top_labels": 21})], "INVALID_FIELD", "config.outputs.top_labels", "is 21; it has to be in"),
         ([config(outputs={"top_labels": -1})], "INVALID_FIELD", "config.outputs.top_labels", "is -1; it has to be in"),
-        ([config(outputs={"spans": True})], "TASK_MISMATCH", "", "write no spans"),
+        ([config(outputs={"spans": True})], "TASK_MISMATCH", "", "must be BIO or BIOES"),
         (
             [config(outputs={"offset_unit": 9})],
             "INVALID_FIELD",

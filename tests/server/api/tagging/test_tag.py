@@ -150,7 +150,7 @@ async def test_the_future_matters_to_a_bidirectional_tagger(channel: grpc.aio.Ch
             asks("a", spans=True),
             "TASK_MISMATCH",
             "",
-            "the labels of this model (NOUN, VERB, DET, …) write no spans",
+            "labels of this model must be BIO or BIOES for spans, got NOUN, VERB, DET, …",
         ),
         (asks("a", model="lstm"), "TASK_MISMATCH", "", "is for language model, it has no tags; choose a tagger"),
         (asks("a", model="taggre"), "MODEL_NOT_FOUND", "", "did you mean 'tagger'?"),
