@@ -22,7 +22,7 @@ from seqserve.training.config import LanguageModelConfig
 from seqserve.training.tasks.language_model import LanguageModelLearner
 from seqserve.training.trainer.devices import prepare
 from seqserve.training.trainer.interruption import Interruption
-from seqserve.training.trainer.progress import Watchers
+from seqserve.training.trainer.progress import ProgressListeners
 from seqserve.training.trainer.trainer import Trainer
 
 OPEN = 40.0  # a bias at which the sigmoid is 1 in float32
@@ -66,7 +66,12 @@ def loss_with(data: Path, gate: str | None) -> float:
         assert isinstance(layer, nn.LSTM)
         fix_open(layer, GATES[gate])
     trainer = Trainer(learner, config)
-    trainer.fit(keep=lambda metrics: None, save=lambda: None, watch=Watchers([]), asked=Interruption())  # noqa: ARG005
+    trainer.fit(
+        save_best=lambda _: None,
+        save_state=lambda: None,
+        listener=ProgressListeners([]),
+        stop_request=Interruption(),
+    )
     return learner.final_metrics()["loss"]
 
 

@@ -66,7 +66,7 @@ def loop_tokens_s(learner: LanguageModelLearner, config: LanguageModelConfig) ->
     start_s = time.process_time()
     trainer = Trainer(learner, config)
     with bar(Console(file=StringIO(), force_terminal=True), trainer.steps) as watch:
-        trainer.fit(keep=lambda _: None, save=lambda: None, watch=watch, asked=Interruption())
+        trainer.fit(save_best=lambda _: None, save_state=lambda: None, listener=watch, stop_request=Interruption())
     return trainer.history.points[-1]["tokens_per_s"], time.process_time() - start_s
 
 

@@ -104,6 +104,6 @@ def test_every_phrase_has_its_place(generator: ModuleType) -> None:
 
 
 def test_hand_written_modules_exist_in_both_forms(generator: ModuleType) -> None:
-    for name in generator.HAND_WRITTEN:
+    for name in generator.HAND_WRITTEN - {"wrapped_stream.py"}:
         assert (generator.ASYNC / name).exists()
         assert (generator.SYNC / name).exists()

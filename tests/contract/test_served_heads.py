@@ -15,8 +15,8 @@ from seqserve.server.errors import BrokenServableError
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.testing import running_server
 from seqserve.training.data.sequences import batch_of, sequence_data
-from seqserve.training.evaluation.evaluate import chosen_labels, sequence_inputs
-from seqserve.training.int8 import quantised
+from seqserve.training.evaluation.metrics import chosen_labels, sequence_inputs
+from seqserve.training.int8 import quantized
 from seqserve.training.layers import crf
 from seqserve.training.runner import GraphRunner, initial_states
 from seqserve.training.tasks.infilling import MASK
@@ -54,7 +54,7 @@ async def test_served_rows_of_labels_are_those_of_training(tmp_path: Path, setti
                 model=common.ModelRef(name="tagger"), inputs=[tagging_pb2.TagInput(text=text) for text in TEXTS]
             )
         )
-    network = quantised(made.network) if "precision" in settings else made.network.eval()
+    network = quantized(made.network) if "precision" in settings else made.network.eval()
     cut = [[text[start:end] for start, end in word_spans(made.tokenizer, text)] for text in TEXTS]
     batch = batch_of(sequence_data(cut, made.tokenizer, word_bytes_max=9), range(len(cut)))
     lengths = long_tensor(batch.lengths)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.trainer.interruption import Interruption
-from seqserve.training.trainer.progress import Watcher, Watchers
+from seqserve.training.trainer.progress import ProgressListener, ProgressListeners
 from seqserve.training.trainer.trainer import Trainer
 
 
@@ -85,7 +85,9 @@ def fit(
     *,
     keep: Callable[[dict[str, float]], None] = ignore,
     save: Callable[[], None] = lambda: None,
-    watch: Watcher | None = None,
+    watch: ProgressListener | None = None,
     asked: Interruption | None = None,
 ) -> None:
-    trainer.fit(keep=keep, save=save, watch=watch or Watchers(), asked=asked or Interruption())
+    trainer.fit(
+        save_best=keep, save_state=save, listener=watch or ProgressListeners(), stop_request=asked or Interruption()
+    )

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from seqserve.client import CHANNEL_OPTIONS, AsyncClient, Client, DeadlineError, UnavailableError, UnreachableError
-from seqserve.client.core.channel import complete_address
+from seqserve.client.core.channel import complete_address, is_local, proxy_of
 from seqserve.client.testing import Failure, ScriptedServer, piece, score_characters, started, tag_words
 from seqserve.v1 import generation_pb2, tagging_pb2
 
@@ -190,3 +190,62 @@ async def test_a_server_that_goes_away_in_the_middle_is_an_error(
     with pytest.raises(UnavailableError, match="broke"):
         await anext(pieces)
     assert await stream.text() == "so far"
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+def test_a_proxy_is_not_used_for_this_machine(
+    variable: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    port = server.target.rpartition(":")[2]
+    for target in (server.target, f"localhost:{port}"):
+        with Client(target, resume_s=0.0) as client:
+            assert client.tag("m", "word").tags[0].token == "word"
+
+
+async def test_asyncio_a_proxy_is_not_used_for_this_machine(
+    async_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with AsyncClient(async_server.target, resume_s=0.0) as client:
+        assert (await client.tag("m", "word")).tags[0].token == "word"
+
+
+def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:9")
+    with Client("192.0.2.1:50051", resume_s=0.0) as client, pytest.raises(UnreachableError) as caught:
+        client.health()
+    assert "through the proxy http://127.0.0.1:9 (http_proxy)" in caught.value.message
+    assert "no_proxy" in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        ("localhost:50051", True),
+        ("127.0.0.1:50051", True),
+        ("127.8.9.1:1", True),
+        ("[::1]:50051", True),
+        ("ipv6:[::1]:50051", True),
+        ("ipv4:127.0.0.1:50051", True),
+        ("dns:///localhost:50051", True),
+        ("dns://8.8.8.8/localhost:50051", True),
+        ("unix:/run/seqserve.sock", True),
+        ("example.org:50051", False),
+        ("localhost.example.org:50051", False),
+        ("192.168.0.1:50051", False),
+        ("[2001:db8::1]:50051", False),
+    ],
+)
+def test_addresses_of_this_machine_are_recognized(target: str, local: bool) -> None:
+    assert is_local(target) is local
+
+
+def test_excluded_hosts_have_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    monkeypatch.setenv("no_proxy", "internal, example.org")
+    assert proxy_of("models.example.org:50051") is None
+    assert proxy_of("localhost:50051") is None
+    assert proxy_of("example.com:50051") == ("http_proxy", "http://proxy:3128")

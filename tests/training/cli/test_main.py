@@ -55,8 +55,8 @@ def test_a_language_model_is_trained_proven_and_judged_alike_in_torch_and_onnx_r
     assert manifest.parity.max_abs_error_outputs < manifest.parity.tolerance
     for model in ("runs/lm/best.pt", "models/lm/1"):
         assert main(["evaluate", model, "--data", "text.txt"]) == 0
-        judged = figures(capsys.readouterr().out)
-        assert judged["loss"] == pytest.approx(loss, abs=0.3)  # all of the text, not its last tenth
+        evaluate = figures(capsys.readouterr().out)
+        assert evaluate["loss"] == pytest.approx(loss, abs=0.3)  # all of the text, not its last tenth
     assert main(["export", "runs/lm/best.pt", "--out", "models/lm"]) == 0
     assert Path("models/lm/1/model.onnx").read_bytes() == Path("models/lm/2/model.onnx").read_bytes()
 

@@ -71,7 +71,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         ("lm", "--out models/my-model!", "models/my-model!: 'my-model!' cannot be a model's name"),
         ("lm", "--tensorboard text.txt", "--tensorboard text.txt: File exists"),
         ("lm", "--resume", "runs/x: no run to go on with: neither last.pt nor previous.pt is there and good; name its"),
-        ("lm", "--hidden-size 10000000", "the memory does not suffice"),
+        ("lm", "--hidden-size 10000000", "out of memory"),
         ("tagger", "--constraints", "constraints does nothing without crf: add that, or leave constraints out"),
         ("tagger", "--crf --constraints", "tags.txt: constraints, replaced mentions and figures of spans"),
         (

@@ -125,13 +125,13 @@ def test_less_loss_is_better_and_less_accuracy_is_worse(metric: str, values: tup
     record = manifest_pb2.QuantizationRecord(metric=metric, float32_value=values[0], quantized_value=values[1])
     if dear:
         with pytest.raises(ExportError, match=r"loss 1\.0000 in float32, 1\.2000 in int8, worse by 0\.2000"):
-            quantization.refuse_too_dear(record, 0.1)
+            quantization.refuse_quality_loss(record, 0.1)
     else:
-        quantization.refuse_too_dear(record, 0.1)
-    quantization.refuse_too_dear(record, 0.3)
+        quantization.refuse_quality_loss(record, 0.1)
+    quantization.refuse_quality_loss(record, 0.3)
     record.quantized_value = float("nan")
     with pytest.raises(ExportError):
-        quantization.refuse_too_dear(record, 0.3)
+        quantization.refuse_quality_loss(record, 0.3)
 
 
 def test_without_the_data_of_the_training_others_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,11 @@ from seqserve.training.config.network import UNBOUNDED
 from seqserve.training.errors import ExportError
 from seqserve.training.export import classifier, infilling, language_model, parity, tagger
 from seqserve.training.export import int8 as nodes
-from seqserve.training.export.bits import prove_bits, shaken
+from seqserve.training.export.bits import perturbed, prove_bits
 from seqserve.training.export.graph import GraphBuilder
 from seqserve.training.export.model import ExportedModel
 from seqserve.training.export.nodes import NodeBuilder
-from seqserve.training.int8 import Int8Linear, ProductTable, quantised
+from seqserve.training.int8 import Int8Linear, ProductTable, quantized
 from seqserve.training.int8.rounding import LEVELS, column_scales, rounded, row_scales
 from seqserve.training.networks import LanguageModel
 from seqserve.training.runner import GraphRunner
@@ -46,7 +46,7 @@ HEADS: list[tuple[Any, Any, Callable[[], Any], manifest_pb2.Vocabulary]] = [
 def prove(exporter: Any, runner: Any, network: Any, vocabulary: manifest_pb2.Vocabulary) -> manifest_pb2.ParityProof:
     """Both proofs of a network in int8."""
     model, reference = exporter.exported(network), runner(network)
-    proof = parity.prove(model, reference, vocabulary, "digest", shaken(reference))
+    proof = parity.prove(model, reference, vocabulary, "digest", perturbed(reference))
     prove_bits(model, vocabulary)
     return proof
 
@@ -62,7 +62,7 @@ def a_tabled_model(cell: CellKind = CellKind.LSTM) -> LanguageModel:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_bounded_cell_is_proven_and_keeps_its_bits(cell: CellKind) -> None:
-    proof = prove_language_model(quantised(a_language_model(cell, layers=3, residual=True)))
+    proof = prove_language_model(quantized(a_language_model(cell, layers=3, residual=True)))
     assert proof.max_abs_error_outputs <= proof.tolerance < 0.5
     assert proof.carried_cases > 0
 
@@ -70,28 +70,28 @@ def test_every_bounded_cell_is_proven_and_keeps_its_bits(cell: CellKind) -> None
 @pytest.mark.parametrize("head", range(len(HEADS)))
 def test_every_head_is_proven_and_keeps_its_bits(head: int) -> None:
     exporter, runner, network, vocabulary = HEADS[head]
-    assert prove(exporter, runner, quantised(network()), vocabulary).cases > 0
+    assert prove(exporter, runner, quantized(network()), vocabulary).cases > 0
 
 
 @pytest.mark.parametrize("cell", [CellKind.LSTM, CellKind.GRU])
 def test_few_tokens_are_a_table_of_products(cell: CellKind) -> None:
     network = a_tabled_model(cell)
-    tabled = quantised(network)
+    tabled = quantized(network)
     assert isinstance(tabled.embedding, ProductTable)
     prove_language_model(tabled)
-    assert not isinstance(quantised(a_language_model(cell)).embedding, ProductTable)  # it would be half of the servable
+    assert not isinstance(quantized(a_language_model(cell)).embedding, ProductTable)  # it would be half of the servable
 
 
 def test_a_wide_network_takes_a_quarter_of_the_bytes() -> None:
     network = a_language_model(hidden_size=128, embedding_size=128)
-    small, large = (language_model.exported(each).graph for each in (quantised(network), network))
+    small, large = (language_model.exported(each).graph for each in (quantized(network), network))
     assert len(small) < 0.3 * len(large)
 
 
 def test_the_trained_network_stays_as_it_was() -> None:
     network = a_language_model()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    quantised(network)
+    quantized(network)
     assert network.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -101,16 +101,16 @@ def test_a_cell_without_a_range_is_refused_with_the_reason(cell: CellKind) -> No
     with pytest.raises(
         ExportError, match=f"from -1 to 1. {cell} cannot be in int8: {UNBOUNDED[cell]}; export it in fp32"
     ):
-        quantised(a_language_model(cell))
+        quantized(a_language_model(cell))
 
 
 def test_a_learned_initial_state_out_of_range_is_refused() -> None:
     network = a_language_model(learned_initial_state=True)
     network.stack.initial["c0"].data.fill_(3.0)  # cells are not rounded
-    quantised(network)
+    quantized(network)
     network.stack.initial["h1"].data[0, 2] = -1.25
     with pytest.raises(ExportError, match=r"the learned initial state h1 reaches 1.25"):
-        quantised(network)
+        quantized(network)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
@@ -187,15 +187,15 @@ def edited(model: ExportedModel, name: str, change: Callable[[np.ndarray], np.nd
 
 @pytest.mark.parametrize("constant", ["layer0.forward.R.scales", "layer1.forward.from_x.scales", "logits.scales"])
 def test_a_scale_that_is_wrong_by_a_hundredth_is_caught(constant: str) -> None:
-    network = quantised(a_language_model())
+    network = quantized(a_language_model())
     reference = language_model.TorchLanguageModel(network)
     model = edited(language_model.exported(network), constant, lambda scales: scales * np.float32(1.01))
     with pytest.raises(ExportError, match="differs from the trained network"):
-        parity.prove(model, reference, CHARACTERS, "digest", shaken(reference))
+        parity.prove(model, reference, CHARACTERS, "digest", perturbed(reference))
 
 
 def test_a_weight_that_is_wrong_by_a_step_is_caught() -> None:
-    network = quantised(a_language_model())
+    network = quantized(a_language_model())
     reference = language_model.TorchLanguageModel(network)
 
     def one_more(weight: np.ndarray) -> np.ndarray:
@@ -204,7 +204,7 @@ def test_a_weight_that_is_wrong_by_a_step_is_caught() -> None:
 
     model = edited(language_model.exported(network), "layer0.forward.R", one_more)
     with pytest.raises(ExportError, match="in half of the cases"):
-        parity.prove(model, reference, CHARACTERS, "digest", shaken(reference))
+        parity.prove(model, reference, CHARACTERS, "digest", perturbed(reference))
 
 
 def test_a_graph_whose_rows_see_each_other_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,13 +215,13 @@ def test_a_graph_whose_rows_see_each_other_is_caught(monkeypatch: pytest.MonkeyP
 
     per_row = nodes._row_bytes
     monkeypatch.setattr(nodes, "_row_bytes", over_the_batch)
-    model = language_model.exported(quantised(a_language_model()))
+    model = language_model.exported(quantized(a_language_model()))
     with pytest.raises(ExportError, match=r"does not keep its bits: \w+ differs for row \d+ of \d+ by itself"):
         prove_bits(model, CHARACTERS)
 
 
 def test_bigger_vocabularies_are_bytes_too() -> None:
-    network = quantised(a_language_model())
+    network = quantized(a_language_model())
     table = next(each for each in graph_constants(language_model.exported(network)) if each.name == "embedding.table")
     values = numpy_helper.to_array(table)
     assert values.dtype == np.int8

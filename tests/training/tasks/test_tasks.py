@@ -32,7 +32,7 @@ def train(task: str, data: str, *more: str, epochs: int = 12) -> int:
     return main([task, *files, "--out", f"models/{task}", "--epochs", str(epochs), *SMALL, *QUICK, *more])
 
 
-def judged(task: str, data: str, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+def evaluate(task: str, data: str, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
     """The figures of the checkpoint, which are those of the newest servable too."""
     newest = max(Path(f"models/{task}").iterdir(), key=lambda path: int(path.name))
     figures = []
@@ -48,7 +48,7 @@ def judged(task: str, data: str, capsys: pytest.CaptureFixture[str]) -> dict[str
 @pytest.mark.parametrize("more", [(), ("--no-bidirectional",), ("--bigrams", "50", "--constraints")], ids=str)
 def test_a_crf_tagger_of_characters_finds_the_spans(more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert train("tagger", "names.bio", "--level", "character", "--crf", *more) == 0
-    figures = judged("tagger", "names.bio", capsys)
+    figures = evaluate("tagger", "names.bio", capsys)
     assert figures["span_f1"] == 1.0
     manifest = servable.read_manifest(Path("models/tagger/1"))
     assert manifest.labels.scheme == manifest_pb2.LABEL_SCHEME_BIO
@@ -65,7 +65,7 @@ def test_a_label_that_training_never_had_is_reported_and_counted_as_wrong(
     Path("new.bio").write_text("王\tB-PER\n明\tI-PER\n去\tO\n北\tB-ORG\n\n", encoding="utf-8")
     assert train("tagger", "names.bio", "--level", "character", "--crf", "--validation", "new.bio") == 0
     assert "labels of the validation data that training never had, counted as wrong: B-ORG (1)" in caplog.text
-    figures = judged("tagger", "new.bio", capsys)
+    figures = evaluate("tagger", "new.bio", capsys)
     assert figures["unseen_labels"] == 1
     assert figures["accuracy"] <= 0.75
     assert figures["span_recall"] <= 0.5
@@ -75,7 +75,7 @@ def test_a_label_that_training_never_had_is_reported_and_counted_as_wrong(
 @pytest.mark.parametrize("data", ["texts.tsv", "pos=pos.txt neg=neg.txt"])
 def test_a_classifier_learns_labels_of_columns_and_of_files(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("classifier", data) == 0
-    assert judged("classifier", data, capsys)["accuracy"] == 1.0
+    assert evaluate("classifier", data, capsys)["accuracy"] == 1.0
     manifest = servable.read_manifest(Path("models/classifier/1"))
     assert manifest.task == manifest_pb2.TASK_CLASSIFICATION
     assert manifest.labels.names == ["neg", "pos"]
@@ -89,7 +89,7 @@ def test_a_classifier_of_several_labels_finds_all_and_none(capsys: pytest.Captur
     Path("several.jsonl").write_text("\n".join(rows * 3) + "\n", encoding="utf-8")
     more = ["--multiple", "--threshold", "0.4", "--no-bidirectional", "--pooling", "mean"]
     assert train("classifier", "several.jsonl", *more, epochs=30) == 0
-    figures = judged("classifier", "several.jsonl", capsys)
+    figures = evaluate("classifier", "several.jsonl", capsys)
     assert (figures["accuracy"], figures["label_f1"]) == (1.0, 1.0)
     labels = servable.read_manifest(Path("models/classifier/1")).labels
     assert labels.multiple
@@ -107,7 +107,7 @@ def test_an_infilling_model_fills_blanks_and_says_how_well(
     more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("infilling", "lines.txt", *more, epochs=20) == 0
-    figures = judged("infilling", "lines.txt", capsys)
+    figures = evaluate("infilling", "lines.txt", capsys)
     assert figures["top_1"] > 0.5
     assert figures["top_1"] <= figures["top_5"] <= 1
     manifest = servable.read_manifest(Path("models/infilling/1"))
@@ -124,6 +124,6 @@ def test_the_future_helps(capsys: pytest.CaptureFixture[str]) -> None:
     top = {}
     for direction in ("--bidirectional", "--no-bidirectional"):
         assert train("infilling", "pairs.txt", direction, "--blank-fraction", "0.3", epochs=20) == 0
-        top[direction] = judged("infilling", "pairs.txt", capsys)["top_1"]
+        top[direction] = evaluate("infilling", "pairs.txt", capsys)["top_1"]
     assert top["--bidirectional"] == 1.0
     assert top["--no-bidirectional"] < 0.9

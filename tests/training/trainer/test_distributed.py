@@ -98,5 +98,5 @@ def test_one_process_is_its_own_first() -> None:
     assert ALONE.first
     assert ALONE.summed(1.0, 2.0) == (1.0, 2.0)
     assert ALONE.gathered("a") == ["a"]
-    assert ALONE.of_first(lambda: 3) == 3
+    assert ALONE.run_on_first(lambda: 3) == 3
     assert list(range(5))[Share(1, 2).rows] == [1, 3]

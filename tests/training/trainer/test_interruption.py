@@ -8,7 +8,7 @@ import pytest
 
 from seqserve.training.errors import InterruptedRunError
 from seqserve.training.trainer.interruption import interruption
-from seqserve.training.trainer.progress import Stepped, Validated
+from seqserve.training.trainer.progress import StepEvent, ValidationEvent
 from seqserve.training.trainer.trainer import Trainer
 from tests.training.learners import Line, config, fit
 
@@ -16,18 +16,18 @@ from tests.training.learners import Line, config, fit
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_step_end_and_the_run_save(number: signal.Signals) -> None:
     class Kill:
-        def stepped(self, event: Stepped) -> None:
+        def on_step(self, event: StepEvent) -> None:
             if event.step == 2:
                 os.kill(os.getpid(), number)
 
-        def validated(self, event: Validated) -> None:
+        def on_validation(self, event: ValidationEvent) -> None:
             del event
 
     saved = list[int]()
     trainer = Trainer(Line([2.0, 1.0, 1.5]), config())
     message = rf"stopped by {number.name} after step 3; the same command with --resume goes on"
     with interruption() as asked, pytest.raises(InterruptedRunError, match=message):
-        fit(trainer, save=lambda: saved.append(trainer.standing.step), watch=Kill(), asked=asked)
+        fit(trainer, save=lambda: saved.append(trainer.state.step), watch=Kill(), asked=asked)
     assert saved == [2, 3]
 
 

@@ -38,7 +38,7 @@ def test_a_plateau_multiplies_the_rate_when_validations_do_not_get_better() -> N
     schedule = Schedule(config(learning_rate=2.0, schedule="plateau", warmup=0, decay_epochs=2), 10)
     found = list[float]()
     for step, better in enumerate((True, False, True, False, False, False, False), start=2):
-        schedule.validated(better=better)
+        schedule.on_validation(better=better)
         found.append(schedule.rate(step))
     assert found == [2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.5]
 

@@ -16,7 +16,7 @@ from seqserve.training.config import LanguageModelConfig
 from seqserve.training.errors import CheckpointError, ConfigError, InterruptedRunError
 from seqserve.training.tasks.registry import TASKS
 from seqserve.training.trainer import checkpoint as checkpoints
-from seqserve.training.trainer.progress import Stepped, Validated, Watcher, Watchers
+from seqserve.training.trainer.progress import ProgressListener, ProgressListeners, StepEvent, ValidationEvent
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 12
 SETTINGS: dict[str, Any] = {
@@ -50,23 +50,23 @@ class At:
     def __init__(self, step: int, what: str) -> None:
         self._step, self._what = step, what
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         if event.step == self._step:
             if self._what == "plug":
                 raise PowerCutError
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         del event
 
 
 @contextmanager
-def watched(watcher: Watcher, steps: int) -> Generator[Watcher]:
+def watched(watcher: ProgressListener, steps: int) -> Generator[ProgressListener]:
     del steps
     yield watcher
 
 
-def train(folder: Path, *, watcher: Watcher | None = None, resume: bool = False, **changes: object) -> None:
+def train(folder: Path, *, watcher: ProgressListener | None = None, resume: bool = False, **changes: object) -> None:
     (folder.parent / "text.txt").write_text(TEXT, encoding="utf-8")
     config = LanguageModelConfig.model_validate(
         SETTINGS | {"data": [folder.parent / "text.txt"], "epochs": EPOCHS} | changes
@@ -77,8 +77,8 @@ def train(folder: Path, *, watcher: Watcher | None = None, resume: bool = False,
         command="seqserve-train lm",
         folder=folder,
         resume=resume,
-        watching=partial(watched, watcher or Watchers()),
-        tell=print,
+        progress=partial(watched, watcher or ProgressListeners()),
+        notify=print,
     )
 
 
@@ -159,7 +159,7 @@ def test_what_would_make_it_another_run_is_refused(tmp_path: Path) -> None:
         train(folder, resume=True)
     with pytest.raises(InterruptedRunError):
         train(folder, watcher=At(2, "signal"))
-    with pytest.raises(ConfigError, match=r"other settings: learning_rate was 0\.01 and is 0\.02 now"):
+    with pytest.raises(ConfigError, match=r"change these settings: learning_rate was 0\.01 and is 0\.02 now"):
         train(folder, resume=True, learning_rate=0.02)
     state = checkpoints.newest_state(folder, print)
     checkpoints.save_state(folder, checkpoints.RunState(state.task, state.config, ("0" * 64,), state.trainer))

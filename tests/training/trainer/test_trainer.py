@@ -2,19 +2,19 @@ import pytest
 import torch
 
 from seqserve.training.errors import DivergenceError
-from seqserve.training.trainer.progress import Stepped, Validated
+from seqserve.training.trainer.progress import StepEvent, ValidationEvent
 from seqserve.training.trainer.trainer import Trainer, better
 from tests.training.learners import Line, Pairs, config, fit
 
 
 class Notes:
     def __init__(self) -> None:
-        self.steps, self.validations = list[Stepped](), list[Validated]()
+        self.steps, self.validations = list[StepEvent](), list[ValidationEvent]()
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         self.steps.append(event)
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         self.validations.append(event)
 
 
@@ -23,8 +23,8 @@ def test_the_best_is_kept_and_not_the_last() -> None:
     trainer = Trainer(Line([2.0, 1.0, 1.5]), config())
     fit(trainer, keep=lambda metrics: kept.append(metrics["loss"]))
     assert kept == [2.0, 1.0]
-    assert trainer.standing.best["loss"] == 1.0
-    assert trainer.standing.step == trainer.steps == 6
+    assert trainer.state.best["loss"] == 1.0
+    assert trainer.state.step == trainer.steps == 6
 
 
 def test_the_figure_that_decides_is_a_setting() -> None:
@@ -90,7 +90,7 @@ def test_batches_that_are_gathered_weigh_as_their_tokens_do() -> None:
 def test_a_last_step_has_the_batches_that_are_left() -> None:
     trainer = Trainer(Pairs((2, 2, 2)), config(epochs=2, accumulate=2))
     fit(trainer)
-    assert trainer.standing.step == trainer.steps == 4
+    assert trainer.state.step == trainer.steps == 4
 
 
 def test_the_average_of_the_weights_is_kept_and_training_goes_on_with_the_weights_themselves() -> None:

@@ -38,11 +38,11 @@ class DivergenceError(TrainingError):
 class InterruptedRunError(TrainingError):
     """The run was asked to stop; where it stood is saved, and --resume goes on from there."""
 
-    def __init__(self, step: int, asked_by: signal.Signals) -> None:
+    def __init__(self, step: int, stop_signal: signal.Signals) -> None:
         """Say after which step the run stopped, and at whose request."""
-        super().__init__(f"stopped by {asked_by.name} after step {step}; the same command with --resume goes on")
+        super().__init__(f"stopped by {stop_signal.name} after step {step}; the same command with --resume goes on")
         self.step = step
-        self.asked_by = asked_by
+        self.stop_signal = stop_signal
 
 
 class CheckpointError(TrainingError):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 from google.protobuf import json_format
 from tokenizers import Tokenizer
@@ -12,22 +12,27 @@ from tokenizers import Tokenizer
 from seqserve.training.config.file import differences, write_config
 from seqserve.training.config.optimisation import Precision
 from seqserve.training.errors import CheckpointError, ConfigError, ExportError
-from seqserve.training.evaluation.evaluate import UNITS, Judgement
-from seqserve.training.evaluation.quantization import QUALITY_LOSS_MAX, price, refuse_too_dear, refuse_without_int8
+from seqserve.training.evaluation.metrics import UNITS, EvalResult
+from seqserve.training.evaluation.quantization import (
+    QUALITY_LOSS_MAX,
+    quantization_report,
+    refuse_quality_loss,
+    refuse_without_int8,
+)
 from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.export.model import Exportable
 from seqserve.training.runner import GraphRunner
-from seqserve.training.tasks.registry import TASK_NAMES, TASKS
+from seqserve.training.tasks.registry import TASKS, TASKS_BY_KIND
 from seqserve.training.tasks.task import ConfigT, Task
 from seqserve.training.trainer import checkpoint as checkpoints
 from seqserve.training.trainer import report
 from seqserve.training.trainer.checkpoint import Checkpoint, RunState
 from seqserve.training.trainer.devices import device_of, enough_memory, prepare
-from seqserve.training.trainer.diagnosis import Diagnosable, GradientWatch
+from seqserve.training.trainer.diagnosis import Diagnosable, GradientMonitor
 from seqserve.training.trainer.distributed import Processes, join_processes
 from seqserve.training.trainer.interruption import interruption
-from seqserve.training.trainer.progress import Watcher, Watchers
+from seqserve.training.trainer.progress import ProgressListener, ProgressListeners
 from seqserve.training.trainer.record import training_record
 from seqserve.training.trainer.trainer import Trainer
 from seqserve.v1 import manifest_pb2, state_pb2
@@ -36,21 +41,30 @@ MANIFEST_FORMAT = 1
 CHECKPOINT_FILE = "best.pt"
 CONFIG_FILE = "config.yaml"
 REPORT_FOLDER = "report"
-MAY_CHANGE = {"epochs", "patience", "checkpoint_every", "device", "threads", "description", "license", "data_name"}
+RESUMABLE_SETTINGS = {
+    "epochs",
+    "patience",
+    "checkpoint_every",
+    "device",
+    "threads",
+    "description",
+    "license",
+    "data_name",
+}
 """Settings that may differ when a run goes on: none of them changes what a step does."""
 
 
 @enough_memory()
 def train(
-    task: Task[ConfigT],
+    task: Task[ConfigT, Any],
     config: ConfigT,
     *,
     command: str,
     folder: Path,
     resume: bool = False,
     diagnose: bool = False,
-    watching: Callable[[int], AbstractContextManager[Watcher]],
-    tell: Callable[[str], None],
+    progress: Callable[[int], AbstractContextManager[ProgressListener]],
+    notify: Callable[[str], None],
 ) -> Path:
     """Train a model, keep the best checkpoint, and write the report.
 
@@ -61,8 +75,8 @@ def train(
         folder: where the checkpoints, the configuration and the report are written.
         resume: go on with the run in ``folder``.
         diagnose: follow the gradients back in time at every validation, and write them into the report.
-        watching: given the number of steps, shows the progress.
-        tell: hears what a person should know and is no error.
+        progress: given the number of steps, shows the progress.
+        notify: hears what a person should know and is no error.
     Returns: the best checkpoint; only the first of several processes writes it.
     Raises: ConfigError, DataError, DivergenceError, InterruptedRunError, CheckpointError.
     """
@@ -71,12 +85,20 @@ def train(
     group = join_processes(cuda=device.type == "cuda")
     run = Run(task, config, command, folder, group)
     if resume:
-        run.go_on(tell)
+        run.resume(notify)
     if group.first:
         write_config(folder / CONFIG_FILE, config)
-    extra = [run.gradient_watch(tell)] if diagnose and group.first else []
-    with interruption() as asked, watching(run.trainer.steps) if group.first else nullcontext(Watchers()) as watch:
-        run.trainer.fit(keep=run.keep, save=run.save, watch=Watchers([watch, *extra]), asked=asked)
+    extra = [run.gradient_monitor(notify)] if diagnose and group.first else []
+    with (
+        interruption() as stop_request,
+        progress(run.trainer.steps) if group.first else nullcontext(ProgressListeners()) as listener,
+    ):
+        run.trainer.fit(
+            save_best=run.save_best,
+            save_state=run.save_state,
+            listener=ProgressListeners([listener, *extra]),
+            stop_request=stop_request,
+        )
     if group.first:
         run.finish()
     return run.path
@@ -85,7 +107,9 @@ def train(
 class Run(Generic[ConfigT]):
     """A learner, the loop that trains it, and the folder that both write to."""
 
-    def __init__(self, task: Task[ConfigT], config: ConfigT, command: str, folder: Path, processes: Processes) -> None:
+    def __init__(
+        self, task: Task[ConfigT, Any], config: ConfigT, command: str, folder: Path, processes: Processes
+    ) -> None:
         self._task, self._config, self._command, self._folder = task, config, command, folder
         self._learner = task.learner(config)
         if config.batch_size < processes.share.count:
@@ -98,15 +122,15 @@ class Run(Generic[ConfigT]):
         self.trainer = Trainer(self._learner, config, processes)
         self.path = folder / CHECKPOINT_FILE
 
-    def keep(self, metrics: dict[str, float]) -> None:
+    def save_best(self, metrics: dict[str, float]) -> None:
         """Write the network as it is as the best one."""
-        standing = self.trainer.standing
+        state = self.trainer.state
         record = training_record(
             command=self._command,
             config=self._config,
             data=self._learner.sources,
-            seconds=standing.seconds,
-            steps=standing.step,
+            seconds=state.seconds,
+            steps=state.step,
             finish_time=datetime.now(UTC),
             device=str(self.trainer.device),
         )
@@ -123,38 +147,40 @@ class Run(Generic[ConfigT]):
             ),
         )
 
-    def save(self) -> None:
+    def save_state(self) -> None:
         """Write where the run stands; every process has to take part."""
         state = RunState(self._task.name, self._config.model_dump_json(), self._digests, self.trainer.state_dict())
-        self._processes.of_first(lambda: checkpoints.save_state(self._folder, state))
+        self._processes.run_on_first(lambda: checkpoints.save_state(self._folder, state))
 
-    def go_on(self, tell: Callable[[str], None]) -> None:
+    def resume(self, notify: Callable[[str], None]) -> None:
         """Go on from the newest state in the folder.
 
         Raises: CheckpointError if there is none that is good, or the data are others now; ConfigError if settings that
             a run cannot change have changed.
         """
-        state = checkpoints.newest_state(self._folder, tell)
+        state = checkpoints.newest_state(self._folder, notify)
         if state.task != self._task.name:
             raise CheckpointError(f"{self._folder}: a run of {state.task!r} and not of {self._task.name!r}")
-        if changed := differences(state.config, self._config, MAY_CHANGE):
-            told = "; ".join(changed)
-            raise ConfigError(f"--resume cannot go on with other settings: {told}. Give the first ones, or train anew")
+        if changed := differences(state.config, self._config, RESUMABLE_SETTINGS):
+            message = "; ".join(changed)
+            raise ConfigError(
+                f"--resume cannot change these settings: {message}. Restore their first values, or start a new run"
+            )
         if state.data != self._digests:
             raise CheckpointError(f"{self._folder}: the data files are not those that the run began with; train anew")
         self.trainer.load_state_dict(state.trainer)
 
-    def gradient_watch(self, tell: Callable[[str], None]) -> GradientWatch:
+    def gradient_monitor(self, notify: Callable[[str], None]) -> GradientMonitor:
         """What follows the gradients. Raises: ConfigError if the learner's cannot be followed."""
         if not isinstance(self._learner, Diagnosable):
             raise ConfigError(f"--diagnose gradients: those of {self._task.name!r} cannot be followed back in time yet")
-        return GradientWatch(self._learner, self._folder / REPORT_FOLDER, tell)
+        return GradientMonitor(self._learner, self._folder / REPORT_FOLDER, notify)
 
     def finish(self) -> None:
         """Judge the best network with care, keep its figures, and write the report."""
         self._learner.network.load_state_dict(checkpoints.load(self.path).weights)
         self._learner.network.eval()
-        self.keep(self._learner.final_metrics())
+        self.save_best(self._learner.final_metrics())
         self._learner.network.cpu()
         report.write(
             self._folder / REPORT_FOLDER,
@@ -197,14 +223,14 @@ def export(
     exportable = described(checkpoint, int8=int8)
     manifest, model = exportable.manifest, exportable.model
     sha256 = servable.sha256(model.graph)
-    shaken = bits.shaken(exportable.reference) if int8 else None
-    proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256, shaken)
+    perturbed = bits.perturbed(exportable.reference) if int8 else None
+    proof = parity.prove(model, exportable.reference, manifest.vocabulary, sha256, perturbed)
     if int8:
         bits.prove_bits(model, manifest.vocabulary)
-        record, metrics = price(
+        record, metrics = quantization_report(
             task.evaluate, Tokenizer.from_str(checkpoint.tokenizer), exportable, described(checkpoint), data
         )
-        refuse_too_dear(record, QUALITY_LOSS_MAX if quality_loss_max is None else quality_loss_max)
+        refuse_quality_loss(record, QUALITY_LOSS_MAX if quality_loss_max is None else quality_loss_max)
         manifest.ClearField("metrics")
         manifest.MergeFrom(manifest_pb2.Manifest(quantization=record, metrics=metrics))
     manifest.MergeFrom(
@@ -250,7 +276,7 @@ def described(checkpoint: Checkpoint, *, int8: bool = False) -> Exportable:
     return exportable
 
 
-def evaluate(model: Path, data: Sequence[Path]) -> Judgement:
+def evaluate(model: Path, data: Sequence[Path]) -> EvalResult:
     """Judge a checkpoint (a file) or a servable (a folder) on data files; none: on what it was validated on.
 
     Raises: CheckpointError, ExportError, DataError.
@@ -270,4 +296,4 @@ def evaluate(model: Path, data: Sequence[Path]) -> Judgement:
         raise ExportError(f"{error.filename}: cannot be read, and a servable has one: {error.strerror}") from error
     if servable.sha256(graph) != manifest.graph.sha256:
         raise ExportError(f"{model / servable.GRAPH_FILE}: not the graph that the manifest describes: sha256 differs")
-    return TASKS[TASK_NAMES[manifest.task]].evaluate(GraphRunner(graph), manifest, tokenizer, data)
+    return TASKS_BY_KIND[manifest.task].evaluate(GraphRunner(graph), manifest, tokenizer, data)

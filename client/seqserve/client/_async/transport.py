@@ -12,7 +12,7 @@ import grpc.aio
 
 from seqserve.client._async.messages import AsyncConversation, AsyncMessages, ended_error, self_was_cancelled
 from seqserve.client.core.channel import (
-    CHANNEL_OPTIONS,
+    channel_options,
     complete_address,
     metadata_of,
 )
@@ -54,7 +54,7 @@ class AsyncTransport:
         """
         self._require_open()
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self.target, CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(self.target, channel_options(self.target))
         return make(self._channel)
 
     async def call(

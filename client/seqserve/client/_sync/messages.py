@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeGuard, TypeVar
 
 import grpc
 
+from seqserve.client._sync.wrapped_stream import WrappedStream
 from seqserve.client.core.retry_policy import answered
 from seqserve.client.core.status import error_from_call, read_timeout_error
 
@@ -88,12 +89,17 @@ class ReadTimeoutWatch:
                 return
 
 
+def _is_call(stream: ResponseStream[Response] | Iterator[Response]) -> TypeGuard[ResponseStream[Response]]:
+    """Whether a stream is a call of gRPC, and not an iterator that an interceptor has made of one."""
+    return hasattr(stream, "cancel") and hasattr(stream, "add_callback")
+
+
 class Messages(Generic[Response]):
     """The answers of one streaming call, read one by one."""
 
     def __init__(
         self,
-        call: ResponseStream[Response],
+        call: ResponseStream[Response] | Iterator[Response],
         *,
         target: str,
         read_timeout_s: float | None,
@@ -104,23 +110,25 @@ class Messages(Generic[Response]):
         """Make them of a running call.
 
         Args:
-            call: The call.
+            call: The call, or an iterator that an interceptor has made of it.
             target: Its server, for messages.
             read_timeout_s: Longest wait for each next message, while it is the server's turn; None for no limit.
             deadline_s: Time that the whole call was given, in seconds, for error messages.
             on_answer: Called when the server has answered: with a message, or with a failure of its own.
             server_turn_since_s: Since when it is the server's turn; None: it is not. Default: it always is.
         """
-        self._call = call
+        self._call: ResponseStream[Response] = call if _is_call(call) else WrappedStream(call)
         self._on_answer = on_answer
         self._target = target
         self._read_timeout_s = read_timeout_s
         self._deadline_s = deadline_s
         self._cancelled = False
         self._watch = (
-            ReadTimeoutWatch(read_timeout_s, call.cancel, server_turn_since_s) if read_timeout_s is not None else None
+            ReadTimeoutWatch(read_timeout_s, self._call.cancel, server_turn_since_s)
+            if read_timeout_s is not None
+            else None
         )
-        if self._watch is not None and not call.add_callback(self._watch.close):
+        if self._watch is not None and not self._call.add_callback(self._watch.close):
             self._watch.close()
 
     def read(self) -> Response | None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import grpc
 
 from seqserve.client._sync.messages import Messages
-from seqserve.client.core.channel import CHANNEL_OPTIONS, complete_address, metadata_of
+from seqserve.client.core.channel import channel_options, complete_address, metadata_of
 from seqserve.client.core.retry_policy import RetryPolicy, answered
 from seqserve.client.core.status import error_from_call
 from seqserve.client.core.turn_tracker import TurnTracker
@@ -40,7 +40,9 @@ class Transport:
         self._owns_channel = channel is None
         self._closed = False
         self._pauses: set[threading.Event] = set()
-        self._channel = channel if channel is not None else grpc.insecure_channel(self.target, CHANNEL_OPTIONS)
+        self._channel = (
+            channel if channel is not None else grpc.insecure_channel(self.target, channel_options(self.target))
+        )
         self._channel_lock = threading.Lock()  # making a stub of a channel that is closed kills the process
 
     def bind(self, make: Callable[[grpc.Channel], Stub]) -> Stub:

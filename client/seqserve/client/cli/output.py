@@ -82,6 +82,8 @@ def complain_about(error: SeqserveError) -> None:
 def _hint(error: SeqserveError) -> str:
     if error.retry_after_s is not None and isinstance(error, ExhaustedError):
         return f"the server is busy: try again in {error.retry_after_s:g} s"
+    if isinstance(error, UnreachableError) and "proxy" in error.message:
+        return "no_proxy=HOST seqserve ... connects to HOST without the proxy"
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
 
 

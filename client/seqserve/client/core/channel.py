@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
+import os
+import re
 from typing import Any, Final
 
 PORT_DEFAULT: Final = 50051
@@ -68,6 +71,59 @@ def complete_address(target: str) -> str:
         raise ValueError(f"{target!r} is a web address: give HOST:PORT, without {target.partition('//')[0]}//")
     has_port = ":" in target.rpartition("]")[2]
     return target if has_port else f"{target}:{PORT_DEFAULT}"
+
+
+def is_local(target: str) -> bool:
+    """Whether an address is a socket or a loopback address of this machine.
+
+    Args:
+        target: Address as `complete_address` returns it.
+    """
+    if target.startswith(("unix:", "unix-abstract:", "vsock:")):
+        return True
+    host = _host(target)
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def channel_options(target: str) -> tuple[tuple[str, Any], ...]:
+    """`CHANNEL_OPTIONS`, and no HTTP proxy for addresses of this machine.
+
+    Args:
+        target: Address as `complete_address` returns it.
+    """
+    return (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)) if is_local(target) else CHANNEL_OPTIONS
+
+
+def proxy_of(target: str) -> tuple[str, str] | None:
+    """The environment variable and the HTTP proxy through which gRPC calls an address; None if it calls it directly.
+
+    Args:
+        target: Address as `complete_address` returns it.
+    """
+    if is_local(target):
+        return None
+    proxy = next(((name, os.environ[name]) for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+    excluded = next((os.environ[name] for name in _NO_PROXY_VARIABLES if os.environ.get(name)), "")
+    host = _host(target)
+    if any(host.endswith(suffix.strip().lower()) for suffix in excluded.split(",") if suffix.strip()):
+        return None
+    return proxy
+
+
+_PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")  # in the order in which gRPC looks them up
+_NO_PROXY_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")
+
+
+def _host(target: str) -> str:
+    """The host of an address, without scheme, brackets and port."""
+    rest = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
+    bracketed = re.match(r"\[([^\]]*)\]", rest)
+    return (bracketed[1] if bracketed else rest.rpartition(":")[0] or rest).lower()
 
 
 def metadata_of(principal: str | None) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,7 @@ that a newer server's reasons still land on the right branch of the tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from seqserve.client import errors
+from seqserve.client.core.channel import proxy_of
 from seqserve.client.errors import FieldViolation, Resource, SeqserveError
 from seqserve.v1 import errors_pb2
 
@@ -145,6 +147,12 @@ def _error_without_reason(
     if code is grpc.StatusCode.UNAVAILABLE and _nobody_answered(details):
         kind = errors.UnreachableError
         message = f"no server answers at {target}: is seqserve-server running there?"
+        if (proxy := proxy_of(target)) is not None:
+            variable, address = proxy
+            message = (
+                f"no server answers at {target} through the proxy {_without_password(address)} ({variable}): "
+                "check the proxy, or add the host to no_proxy to connect directly"
+            )
     elif code is grpc.StatusCode.UNAVAILABLE:
         message = f"the connection to {target} broke: {text}"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
@@ -156,6 +164,11 @@ def _error_without_reason(
     else:
         message = f"{target} answered {code.name}: {text}"
     return kind(message, code=code)
+
+
+def _without_password(address: str) -> str:
+    """A proxy's address as it may be printed."""
+    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def _nobody_answered(details: str) -> bool:

@@ -42,9 +42,9 @@ def configure(
 
     Raises: ConfigError with one line for each setting that is wrong, saying why and where it was given.
     """
-    both = {**(in_file or {}), **given}
+    settings = {**(in_file or {}), **given}
     try:
-        return model.model_validate({name: both[name] for name in model.model_fields if name in both})
+        return model.model_validate({name: settings[name] for name in model.model_fields if name in settings})
     except ValidationError as error:
         raise ConfigError(
             "\n".join(_complaint(one, "" if one["loc"] and one["loc"][0] in given else file) for one in error.errors())

@@ -16,7 +16,7 @@ from seqserve.training.data.inspection import BEGINNING_CHARACTERS, PartCounts, 
 from seqserve.training.data.labelled import LabelledFormat, read_labelled
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.tokenizers.sequences import word_spans, word_tokenizer
-from seqserve.training.tokenizers.text import cutting_of_words
+from seqserve.training.tokenizers.text import word_pre_tokenizer
 
 ENDINGS = {
     **dict.fromkeys((".conllu", ".iob2", ".conll", ".bio", ".iob", ".bioes"), DataKind.TAGGED),
@@ -71,12 +71,12 @@ def _share(labels: dict[str, int], name: str) -> str:
 def _counted(paths: Sequence[Path], config: InspectionConfig) -> PartCounts:
     counts = PartCounts()
     sources = labelled_files(paths)
-    found = config.kind or (
+    kind_of_data = config.kind or (
         DataKind.LABELLED if sources[0].label is not None else ENDINGS.get(kind(sources[0].path), DataKind.TEXT)
     )
-    if found is DataKind.TEXT:
+    if kind_of_data is DataKind.TEXT:
         _count_text(files(paths), config, counts)
-    elif found is DataKind.TAGGED:
+    elif kind_of_data is DataKind.TAGGED:
         _count_tagged(files(paths), config, counts)
     else:
         cutter = word_tokenizer((), size_max=1, count_min=1, lowercase=False)
@@ -114,7 +114,7 @@ def _count_tagged(paths: Sequence[Path], config: InspectionConfig, counts: PartC
 def _count_text(paths: tuple[Path, ...], config: InspectionConfig, counts: PartCounts) -> None:
     """Count documents piece by piece, so that a text may be larger than the memory."""
     form = TextForm(config.encoding, config.documents, config.document_separator, config.lowercase, config.letters_only)
-    cutter = cutting_of_words()
+    cutter = word_pre_tokenizer()
     length, where, begins = 0, "", ""
     for piece in between_words(Text(paths, form).pieces()):
         if piece.begins:

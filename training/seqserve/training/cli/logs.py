@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from seqserve.training.errors import ConfigError
-from seqserve.training.trainer.progress import Stepped, Validated, Watcher
+from seqserve.training.trainer.progress import ProgressListener, StepEvent, ValidationEvent
 
 
 class JsonLog:
@@ -18,11 +18,11 @@ class JsonLog:
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Write a step."""
         self._write("step", asdict(event))
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Write a validation."""
         self._write("validation", asdict(event))
 
@@ -37,19 +37,19 @@ class TensorBoardLog:
     def __init__(self, writer: Any) -> None:  # its package is optional
         self._writer = writer
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Write a step."""
         for name in ("loss", "gradient_norm", "learning_rate", "tokens_per_s"):
             self._writer.add_scalar(f"train/{name}", getattr(event, name), event.step)
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Write a validation."""
         for name, value in event.metrics.items():
             self._writer.add_scalar(f"validation/{name}", value, event.step)
 
 
 @contextmanager
-def json_log(path: str) -> Generator[Watcher]:
+def json_log(path: str) -> Generator[ProgressListener]:
     """JSON lines at the end of the file ``path``, or on standard output if that is ``-``, for a ``with`` block.
 
     Raises: ConfigError if the file cannot be written.
@@ -66,7 +66,7 @@ def json_log(path: str) -> Generator[Watcher]:
 
 
 @contextmanager
-def tensorboard_log(folder: Path) -> Generator[Watcher]:
+def tensorboard_log(folder: Path) -> Generator[ProgressListener]:
     """TensorBoard's event files in ``folder``, for a ``with`` block.
 
     Raises: ConfigError if tensorboard is not installed, or the folder cannot be written.

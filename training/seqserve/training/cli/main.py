@@ -22,8 +22,8 @@ from seqserve.training.errors import InterruptedRunError, TrainingError
 from seqserve.training.evaluation.quantization import QUALITY_LOSS_MAX, refuse_without_int8
 from seqserve.training.export.servable import refuse_model
 from seqserve.training.tasks.registry import TASKS
-from seqserve.training.trainer.distributed import speaks
-from seqserve.training.trainer.progress import Watcher, Watchers, bar
+from seqserve.training.trainer.distributed import is_main_process
+from seqserve.training.trainer.progress import ProgressListener, ProgressListeners, bar
 
 PROGRAM = "seqserve-train"
 RUNS = Path("runs")
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns: the exit status: 0, 1 for an error that is explained, 128 and the signal's number if one stopped it.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parsed = parser().parse_args(given)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = parser().parse_args(words)
     try:
         if parsed.command == "data":
             figures = inspect(configure(InspectionConfig, vars(parsed)))
@@ -59,13 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if parsed.confusion and judgement.confusion is not None:
                 print(f"\n{judgement.confusion.table()}")
         else:
-            _train(parsed, shlex.join([PROGRAM, *given]))
+            _train(parsed, shlex.join([PROGRAM, *words]))
     except TrainingError as error:
         _complain(str(error))
-        return 128 + error.asked_by if isinstance(error, InterruptedRunError) else 1
+        return 128 + error.stop_signal if isinstance(error, InterruptedRunError) else 1
     except ValidationError as error:  # a checkpoint's or a servable's; what is given here has been checked
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        _complain(f"the model was trained with settings that this version of seqserve does not have: {told}")
+        message = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        _complain(f"the model was trained with settings that this version of seqserve does not have: {message}")
         return 1
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -84,14 +84,14 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
     folder: Path = parsed.run or RUNS / parsed.out.name
 
     @contextmanager
-    def watching(steps: int) -> Generator[Watcher]:
+    def progress(steps: int) -> Generator[ProgressListener]:
         with ExitStack() as stack:
             watchers = [stack.enter_context(bar(Console(stderr=True), steps))]
             if parsed.log_json:
                 watchers.append(stack.enter_context(json_log(parsed.log_json)))
             if parsed.tensorboard:
                 watchers.append(stack.enter_context(tensorboard_log(parsed.tensorboard)))
-            yield Watchers(watchers)
+            yield ProgressListeners(watchers)
 
     checkpoint = run.train(
         task,
@@ -100,10 +100,10 @@ def _train(parsed: argparse.Namespace, command: str) -> None:
         folder=folder,
         resume=parsed.resume,
         diagnose=parsed.diagnose is not None,
-        watching=watching,
-        tell=_tell,
+        progress=progress,
+        notify=_notify,
     )
-    if speaks():
+    if is_main_process():
         _written(run.export(checkpoint, parsed.out, quality_loss_max=parsed.quality_loss_max))
 
 
@@ -177,8 +177,8 @@ def _add_quality_loss(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _tell(message: str) -> None:
-    if speaks():
+def _notify(message: str) -> None:
+    if is_main_process():
         _complain(message)
 
 

@@ -48,10 +48,10 @@ def read_config(path: Path, model: type[TrainingConfig]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a table of settings and their values")
     table = cast("dict[object, Any]", content)
-    given = {str(key).replace("-", "_"): value for key, value in table.items()}
-    if unknown := [_unknown(key, model.model_fields) for key in given if key not in model.model_fields]:
-        raise ConfigError("\n".join(f"{path}: {each}" for each in unknown))
-    return given
+    settings = {str(key).replace("-", "_"): value for key, value in table.items()}
+    if unknown := [_unknown(key, model.model_fields) for key in settings if key not in model.model_fields]:
+        raise ConfigError("\n".join(f"{path}: {setting}" for setting in unknown))
+    return settings
 
 
 def _unknown(key: str, known: Collection[str]) -> str:

@@ -20,7 +20,7 @@ def blank_places(batch: SequenceBatch, fraction: float, generator: np.random.Gen
     return (generator.random(batch.tokens.shape) < fraction) & inside(batch.lengths, len(batch.tokens)).T
 
 
-def judged_places(batch: SequenceBatch, fraction: float) -> BoolArray:
+def evaluation_blanks(batch: SequenceBatch, fraction: float) -> BoolArray:
     """As ``blank_places``, at least one in every sequence, drawn by its place in the data set alone."""
     blank_TB = np.zeros(batch.tokens.shape, dtype=np.bool_)
     for column, (member, length) in enumerate(zip(batch.members, batch.lengths, strict=True)):

@@ -12,29 +12,29 @@ from seqserve.v1 import manifest_pb2
 class SpanCounts:
     """Spans in the data, spans found, and those found that are right: same tokens, same kind."""
 
-    given: int = 0
-    found: int = 0
-    right: int = 0
+    expected: int = 0
+    predicted: int = 0
+    correct: int = 0
 
-    def add(self, given: Sequence[str], found: Sequence[str], scheme: manifest_pb2.LabelScheme) -> None:
+    def add(self, expected: Sequence[str], predicted: Sequence[str], scheme: manifest_pb2.LabelScheme) -> None:
         """Count the spans of one sentence, given its labels and those that a model found."""
-        wanted, got = set(spans(given, scheme)), set(spans(found, scheme))
-        self.given += len(wanted)
-        self.found += len(got)
-        self.right += len(wanted & got)
+        expected_spans, predicted_spans = set(spans(expected, scheme)), set(spans(predicted, scheme))
+        self.expected += len(expected_spans)
+        self.predicted += len(predicted_spans)
+        self.correct += len(expected_spans & predicted_spans)
 
     @property
     def figures(self) -> dict[str, float]:
         """Precision, recall and F1, all spans alike (micro average); 0 where there is nothing to divide by."""
-        return precision_recall_f1("span_", given=self.given, found=self.found, right=self.right)
+        return precision_recall_f1("span_", expected=self.expected, predicted=self.predicted, correct=self.correct)
 
 
-def precision_recall_f1(prefix: str, *, given: int, found: int, right: int) -> dict[str, float]:
+def precision_recall_f1(prefix: str, *, expected: int, predicted: int, correct: int) -> dict[str, float]:
     """Precision, recall and their harmonic mean, under names with this prefix."""
     return {
-        f"{prefix}precision": right / max(found, 1),
-        f"{prefix}recall": right / max(given, 1),
-        f"{prefix}f1": 2 * right / max(given + found, 1),
+        f"{prefix}precision": correct / max(predicted, 1),
+        f"{prefix}recall": correct / max(expected, 1),
+        f"{prefix}f1": 2 * correct / max(expected + predicted, 1),
     }
 
 
@@ -44,9 +44,9 @@ class Confusion:
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
-    def add(self, given: Iterable[str], found: Iterable[str]) -> None:
+    def add(self, expected: Iterable[str], predicted: Iterable[str]) -> None:
         """Count pairs of labels."""
-        self.counts.update(zip(given, found, strict=True))
+        self.counts.update(zip(expected, predicted, strict=True))
 
     @property
     def labels(self) -> list[str]:
@@ -62,4 +62,4 @@ class Confusion:
 
     def rows(self) -> list[list[int]]:
         """The matrix in the order of ``labels``."""
-        return [[self.counts[given, found] for found in self.labels] for given in self.labels]
+        return [[self.counts[expected, predicted] for predicted in self.labels] for expected in self.labels]

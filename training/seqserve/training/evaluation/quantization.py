@@ -13,7 +13,7 @@ from seqserve.training.data.files import labelled_files
 from seqserve.training.data.padding import inside
 from seqserve.training.data.text import sha256_of
 from seqserve.training.errors import ConfigError, DataError, ExportError
-from seqserve.training.evaluation.evaluate import UNITS, Judgement
+from seqserve.training.evaluation.metrics import UNITS, EvalResult
 from seqserve.training.export.model import Exportable
 from seqserve.training.export.parity import TIME
 from seqserve.training.runner import GraphRunner, Runner
@@ -29,17 +29,17 @@ PLAIN = "float32."
 """Before the names of the states that the network in float32 carries."""
 
 
-Evaluate: TypeAlias = Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], Judgement]
+Evaluate: TypeAlias = Callable[[Runner, manifest_pb2.Manifest, Tokenizer, Sequence[Path]], EvalResult]
 """Judges a model on data files, or without any on the data that it was validated on."""
 
 
 @dataclass
-class SideBySide:
+class PairedRunner:
     """A runner of both networks, each with its own state; it answers for the one in int8, and keeps the differences.
 
     Attributes:
         exportable: tells the names of states and outputs.
-        quantised: the network in int8.
+        quantized: the network in int8.
         plain: the network in float32.
         greatest: absolute difference of outputs at steps that count.
         total: sum of these differences.
@@ -47,7 +47,7 @@ class SideBySide:
     """
 
     exportable: Exportable
-    quantised: Runner
+    quantized: Runner
     plain: Runner
     greatest: float = 0.0
     total: float = 0.0
@@ -55,57 +55,60 @@ class SideBySide:
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs in int8, and the final states of both."""
-        own = {name: value for name, value in inputs.items() if not name.startswith(PLAIN)}
-        theirs = {name.removeprefix(PLAIN): value for name, value in inputs.items() if name.startswith(PLAIN)}
-        found, expected = self.quantised(own), self.plain(own | theirs)
+        quantized_inputs = {name: value for name, value in inputs.items() if not name.startswith(PLAIN)}
+        float32_states = {name.removeprefix(PLAIN): value for name, value in inputs.items() if name.startswith(PLAIN)}
+        quantized_outputs, float32_outputs = (
+            self.quantized(quantized_inputs),
+            self.plain(quantized_inputs | float32_states),
+        )
         counts_TB = inside(inputs["lengths"], len(inputs["tokens"])).T
         for spec in self.exportable.model.outputs:
-            differences = np.abs(found[spec.name] - expected[spec.name])
+            differences = np.abs(quantized_outputs[spec.name] - float32_outputs[spec.name])
             differences = differences[counts_TB] if spec.axes[0] == TIME else differences
             self.greatest = max(self.greatest, float(differences.max()))
             self.total += float(differences.sum(dtype=np.float64))
             self.count += differences.size
-        carried = {PLAIN + state.output: expected[state.output] for state in self.exportable.model.states}
-        return found | carried
+        carried = {PLAIN + state.output: float32_outputs[state.output] for state in self.exportable.model.states}
+        return quantized_outputs | carried
 
     @property
     def states(self) -> list[manifest_pb2.StateSpec]:
         """The states of both."""
-        both = list(self.exportable.model.states)
+        paired = list(self.exportable.model.states)
         for state in self.exportable.model.states:
             other = manifest_pb2.StateSpec()
             other.CopyFrom(state)
             other.name, other.input, other.output = PLAIN + state.name, PLAIN + state.input, PLAIN + state.output
-            both.append(other)
-        return both
+            paired.append(other)
+        return paired
 
 
-def price(
-    evaluate: Evaluate, tokenizer: Tokenizer, quantised: Exportable, plain: Exportable, data: Sequence[Path]
+def quantization_report(
+    evaluate: Evaluate, tokenizer: Tokenizer, quantized: Exportable, plain: Exportable, data: Sequence[Path]
 ) -> tuple[manifest_pb2.QuantizationRecord, list[manifest_pb2.Metric]]:
     """Judge both networks on the same data.
 
     Args:
         evaluate: of the model's task.
         tokenizer: of the trained network.
-        quantised: its form in int8, with the manifest as it is known before there is a graph file.
+        quantized: its form in int8, with the manifest as it is known before there is a graph file.
         plain: its form in float32.
         data: files to judge on; none: the data that it was validated on, where they are still where they were.
     Returns: what int8 costs, and what it reaches.
     Raises: DataError if the data cannot be read.
     """
-    both = SideBySide(quantised, GraphRunner(quantised.model.graph), GraphRunner(plain.model.graph))
+    paired = PairedRunner(quantized, GraphRunner(quantized.model.graph), GraphRunner(plain.model.graph))
 
-    def judged(run: Runner, states: Sequence[manifest_pb2.StateSpec]) -> dict[str, float]:
+    def figures_of(run: Runner, states: Sequence[manifest_pb2.StateSpec]) -> dict[str, float]:
         manifest = manifest_pb2.Manifest()
-        manifest.CopyFrom(quantised.manifest)
+        manifest.CopyFrom(quantized.manifest)
         manifest.states.extend(states)
         figures: dict[str, float] = evaluate(run, manifest, tokenizer, data).figures
         return figures
 
     try:
-        reached = judged(both, both.states)
-        before = judged(both.plain, plain.model.states)
+        reached = figures_of(paired, paired.states)
+        before = figures_of(paired.plain, plain.model.states)
     except DataError as error:
         if data:
             raise
@@ -118,10 +121,10 @@ def price(
         metric=metric,
         float32_value=before[metric],
         quantized_value=reached[metric],
-        max_abs_logit_error=both.greatest,
-        mean_abs_logit_error=both.total / both.count,
-        size_ratio=len(quantised.model.graph) / len(plain.model.graph),
-        data=_sources(quantised.manifest.training, data),
+        max_abs_logit_error=paired.greatest,
+        mean_abs_logit_error=paired.total / paired.count,
+        size_ratio=len(quantized.model.graph) / len(plain.model.graph),
+        data=_sources(quantized.manifest.training, data),
     ), [
         manifest_pb2.Metric(name=name, split=GIVEN if data else VALIDATION, value=value, unit=UNITS[name])
         for name, value in reached.items()
@@ -130,15 +133,15 @@ def price(
 
 def refuse_without_int8(data: Sequence[Path], quality_loss_max: float | None) -> None:
     """Refuse what is said about the price of int8 where there is none. Raises: ConfigError."""
-    told = (("--data", bool(data)), ("--quality-loss-max", quality_loss_max is not None))
-    if given := [flag for flag, is_given in told if is_given]:
+    options = (("--data", bool(data)), ("--quality-loss-max", quality_loss_max is not None))
+    if unused := [flag for flag, is_given in options if is_given]:
         raise ConfigError(
-            f"{' and '.join(given)}: only of use with --precision int8, whose price they are about; float32 has none."
+            f"{' and '.join(unused)}: only of use with --precision int8, whose price they are about; float32 has none."
             " Add --precision int8, or leave them out"
         )
 
 
-def refuse_too_dear(record: manifest_pb2.QuantizationRecord, quality_loss_max: float) -> None:
+def refuse_quality_loss(record: manifest_pb2.QuantizationRecord, quality_loss_max: float) -> None:
     """Refuse a network that loses more than this in int8. Raises: ExportError."""
     lost = record.float32_value - record.quantized_value
     if record.metric == "loss":

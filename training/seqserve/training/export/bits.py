@@ -24,7 +24,7 @@ from seqserve.training.int8 import Rounding
 from seqserve.training.runner import GraphRunner, Runner
 from seqserve.v1 import manifest_pb2
 
-SHAKE = 1e-3
+PERTURBATION = 1e-3
 """Part of a step by which numbers are shaken before they are rounded; what float32 loses is a tenth of that at most."""
 BATCH = "B"
 """The axis of rows, as the manifest names it."""
@@ -33,12 +33,12 @@ ATTENDED = "attended_log"
 """State of attended pooling, whose sums depend on the cutting of time in float32 as well."""
 
 
-def shaken(reference: TorchRunner) -> Runner:
+def perturbed(reference: TorchRunner) -> Runner:
     """A network of int8 that rounds some of its numbers to the other side, as if they had been less exact."""
     other = copy.deepcopy(reference)
     for module in other.network.modules():
         if isinstance(module, Rounding):
-            module.shake = SHAKE
+            module.perturbation = PERTURBATION
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         with torch.random.fork_rng(devices=()):

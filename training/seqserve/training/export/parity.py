@@ -88,7 +88,7 @@ def prove(
     reference: TorchRunner,
     vocabulary: manifest_pb2.Vocabulary,
     sha256: str,
-    shaken: Runner | None = None,
+    perturbed: Runner | None = None,
 ) -> manifest_pb2.ParityProof:
     """Compare the graph over the grid with ``reference`` in float64.
 
@@ -97,15 +97,15 @@ def prove(
         reference: the trained network, in float32.
         vocabulary: how many tokens there are, and how many bytes of a word are seen.
         sha256: digest of the graph, for the proof.
-        shaken: for int8, the network when what it rounds is a little less exact. What that changes is allowed too, but
-            not in most of the cases: few of them have a number beside the border between two steps.
+        perturbed: For int8, the network with slightly less exact values before rounding. Differences of this size are
+            allowed too, but not in most of the cases: few of them have a number next to the border between two steps.
     Raises: ExportError if a difference is not a number, or above both TOLERANCE and ROUNDING_MAX times what rounding to
         float32 costs (the greater of torch's own loss and what weights that are off by one rounding change), with the
         case in which it was.
     """
     graph = GraphRunner(model.graph)
     exact = in_float64(reference)
-    rounded = with_rounded_weights(reference) if shaken is None else shaken
+    rounded = with_rounded_weights(reference) if perturbed is None else perturbed
     generator = np.random.default_rng(SEED)
     findings = Findings()
     for steps in LENGTHS:
@@ -125,7 +125,7 @@ def prove(
     if findings.of_graph.greatest > tolerance:
         raise _differs(findings.of_graph, f"allowed {tolerance:.3g} ({findings.worst})")
     mostly = max(TOLERANCE, ROUNDING_MAX * float(np.median(findings.lost)))
-    if shaken is not None and (median := float(np.median(findings.differences))) > mostly:
+    if perturbed is not None and (median := float(np.median(findings.differences))) > mostly:
         raise _differs(findings.of_graph, f"in half of the cases by {median:.3g}, allowed {mostly:.3g}")
     return manifest_pb2.ParityProof(
         max_abs_error_outputs=findings.of_graph.outputs,

@@ -1,6 +1,6 @@
 """Networks with 8-bit integer products of weights and hidden states.
 
-``quantised`` converts a trained network. In torch, the result computes the same integers and gates as its graph.
+``quantized`` converts a trained network. In torch, the result computes the same integers and gates as its graph.
 """
 
 from seqserve.training.int8.layers import (
@@ -12,7 +12,7 @@ from seqserve.training.int8.layers import (
     Rounding,
     TableLookup,
 )
-from seqserve.training.int8.networks import quantised
+from seqserve.training.int8.networks import quantized
 
 __all__ = [
     "Int8Direction",
@@ -22,5 +22,5 @@ __all__ = [
     "ProductTable",
     "Rounding",
     "TableLookup",
-    "quantised",
+    "quantized",
 ]

@@ -33,14 +33,14 @@ class Rounding(nn.Module):
     def __init__(self, bound: float | None) -> None:
         super().__init__()
         self.bound = bound
-        self.shake = 0.0
+        self.perturbation = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Rounds ``x`` of any shape; rows are along the last axis."""
         scale = row_scales(x) if self.bound is None else self.bound / LEVELS
         steps = x / scale
-        if self.shake:
-            steps = steps + (2 * torch.rand_like(steps) - 1) * self.shake
+        if self.perturbation:
+            steps = steps + (2 * torch.rand_like(steps) - 1) * self.perturbation
         return steps.round().clamp(-LEVELS - 1, LEVELS) * scale
 
 

@@ -29,7 +29,7 @@ TABLE_PART_MAX = 0.05
 """Maximum size of a table with the first layer's product for each token, relative to the float32 network."""
 
 
-def quantised(network: NetworkT) -> NetworkT:
+def quantized(network: NetworkT) -> NetworkT:
     """Copies a trained network so that it computes in int8, in torch and as an exported graph.
 
     Args:
@@ -48,8 +48,8 @@ def quantised(network: NetworkT) -> NetworkT:
     bound = max(_bounds(stack)[-1] for stack in stacks)
     _fold(result)
     for stack in stacks:
-        _quantise_stack(stack)
-    _quantise_rest(result, bound)
+        _quantize_stack(stack)
+    _quantize_rest(result, bound)
     return result
 
 
@@ -72,7 +72,7 @@ def _bounds(stack: RecurrentStack) -> list[float]:
     return [float(index + 1) if stack.residual else 1.0 for index in range(len(stack.layers))]
 
 
-def _quantise_stack(stack: RecurrentStack) -> None:
+def _quantize_stack(stack: RecurrentStack) -> None:
     """Converts the layers of a stack. The first may already be lookups in a table."""
     inputs = [None, *_bounds(stack)]
     layers = list(stack.layers)
@@ -135,7 +135,7 @@ def _only_reader(network: nn.Module) -> LanguageModel | Infiller | WordFeatures 
             return None
 
 
-def _quantise_rest(module: nn.Module, bound: float) -> None:
+def _quantize_rest(module: nn.Module, bound: float) -> None:
     """Converts the products and tables outside the stacks; their inputs are outputs of stacks or of a tanh."""
     for name, child in module.named_children():
         match child:
@@ -147,4 +147,4 @@ def _quantise_rest(module: nn.Module, bound: float) -> None:
             case nn.Embedding():
                 setattr(module, name, Int8Embedding(child.weight))
             case _:
-                _quantise_rest(child, bound)
+                _quantize_rest(child, bound)

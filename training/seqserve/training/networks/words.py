@@ -81,12 +81,12 @@ class WordFeatures(nn.Module):
             self.output_size += self.speller.stack.output_size
 
     @torch.no_grad()
-    def begin_with(self, known_VK: npt.NDArray[np.float64]) -> None:
+    def initialize_with(self, known_VK: npt.NDArray[np.float64]) -> None:
         """Initializes the first K numbers of each embedding with these, and the others with small numbers."""
         self.embedding.weight.mul_(BESIDE_KNOWN)
         self.embedding.weight[:, : known_VK.shape[1]] = tensor(known_VK)
 
-    def know_pairs(self, numbers_N: npt.NDArray[np.int64]) -> None:
+    def set_known_pairs(self, numbers_N: npt.NDArray[np.int64]) -> None:
         """Assigns a row of the bigram table to each of these pairs, and row 0 to all others.
 
         Args:

@@ -1,1 +1,1 @@
-"""The tasks: each says how to learn, export and judge its kind of model."""
+"""Tasks: one class per kind of model, with its data, network, export, and evaluation."""

@@ -16,32 +16,30 @@ from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.split import shuffled_parts
 from seqserve.training.data.texts import ClassData, class_data
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation.metrics import EvalResult, evaluate_classifier
 from seqserve.training.export import classifier as export
-from seqserve.training.export.model import Exportable, network_record
-from seqserve.training.int8 import quantised
+from seqserve.training.export.model import ExportedModel, network_record
 from seqserve.training.networks import Classifier, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
-    begin_with_ratios,
     config_of,
     config_record,
     frequent_pairs,
+    initialize_with_ratios,
     refuse_too_few,
     refuse_too_long,
-    report_unseen,
     sequence_tokenizer,
     sources,
     spellings,
     vocabulary_record,
+    warn_unseen,
     word_details,
 )
 from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.training.tokenizers.sequences import word_spans, word_tokenizer
-from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 VALIDATION_FRACTION = 0.1
@@ -68,16 +66,16 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         refuse_too_few(config.data[0], len(train), config.batch_size, "texts")
         self.labels: tuple[str, ...] = tuple(sorted({name for text in train for name in text.labels}))
         if len(self.labels) < 2:
-            told = " and ".join(self.labels) or "none"
-            raise DataError(config.data[0], f"every text has the same label, {told}: 2 labels are needed")
+            message = " and ".join(self.labels) or "none"
+            raise DataError(config.data[0], f"every text has the same label, {message}: 2 labels are needed")
         tokenizer = sequence_tokenizer(config, (text.tokens for text in train))
         self._data, self._validation = (numbered(part, tokenizer, self.labels, config) for part in (train, validation))
-        report_unseen(self._validation.unseen, "the validation data")
-        network = Classifier(config, tokenizer.get_vocab_size(), len(self.labels))
+        warn_unseen(self._validation.unseen, "the validation data")
+        network = CLASSIFIER.network(config, tokenizer, self.labels)
         if config.bigrams:
-            network.features.know_pairs(frequent_pairs(config, self._data))
+            network.features.set_known_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
-            begin_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
+            initialize_with_ratios(config, network.features, ratios_of_texts(self._data, tokenizer.get_vocab_size()))
         super().__init__(config, self._data, tokenizer, network)
         self.sources = sources(config, {"train": tokens_of(train), "validation": tokens_of(validation)})
         self._config = config
@@ -87,7 +85,7 @@ class ClassifierLearner(SequenceLearner[Classifier]):
         device = self.network.head.weight.device
         lengths_B = long_tensor(batch.lengths)
         logits_BL, _ = self.network(
-            tensor(self.some_unknown(batch.tokens, generator), device),
+            tensor(self.with_unknown(batch.tokens, generator), device),
             lengths_B,
             spellings(batch, device) if self._config.spells else None,
             self.network.initial_state(len(lengths_B)),
@@ -101,11 +99,11 @@ class ClassifierLearner(SequenceLearner[Classifier]):
             loss = nn.functional.cross_entropy(logits_BL, targets_BL, label_smoothing=smoothing)
         return loss, batch.token_count
 
-    def judged(self) -> evaluate.Judgement:
-        """The validation texts, judged."""
-        manifest = described(self._config, self.network, self.tokenizer, self.labels)
+    def evaluate(self) -> EvalResult:
+        """Evaluates the network on the validation texts."""
+        manifest = CLASSIFIER.describe(self._config, self.network, self.tokenizer, self.labels)
         manifest.states.extend(export.carried_states(self.network))
-        return evaluate.classifier(export.TorchClassifier(self.network), manifest, self._validation)
+        return evaluate_classifier(CLASSIFIER.runner(self.network), manifest, self._validation)
 
 
 def parts(config: ClassifierConfig) -> tuple[list[Text], list[Text]]:
@@ -162,53 +160,58 @@ def numbered(texts: Sequence[Text], tokenizer: Tokenizer, labels: Sequence[str],
     return class_data(cut, names, tokenizer, tuple(labels), word_bytes_max=config.word_bytes_max)
 
 
-def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
-    """The graph of a classifier, and what the manifest says of it."""
-    config = ClassifierConfig.model_validate_json(checkpoint.config)
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    network = Classifier(config, tokenizer.get_vocab_size(), len(checkpoint.labels))
-    network.load_state_dict(checkpoint.weights)
-    manifest = described(config, network, tokenizer, checkpoint.labels)
-    computed = quantised(network) if int8 else network
-    return Exportable(export.exported(computed), export.TorchClassifier(computed), manifest)
+class ClassifierTask(Task[ClassifierConfig, Classifier]):
+    """Labels for whole texts."""
+
+    name = "classifier"
+    summary = "train a classifier of texts"
+    kind = manifest_pb2.TASK_CLASSIFICATION
+    config = ClassifierConfig
+
+    def learner(self, config: ClassifierConfig) -> ClassifierLearner:
+        """Reads the texts and builds the classifier."""
+        return ClassifierLearner(config)
+
+    def network(self, config: ClassifierConfig, tokenizer: Tokenizer, labels: Sequence[str]) -> Classifier:
+        """Builds an untrained classifier."""
+        return Classifier(config, tokenizer.get_vocab_size(), len(labels))
+
+    def describe(
+        self, config: ClassifierConfig, network: Classifier, tokenizer: Tokenizer, labels: Sequence[str]
+    ) -> manifest_pb2.Manifest:
+        """Describes a classifier."""
+        details = {"dropout": str(config.dropout), "pooling": config.pooling, **word_details(config)}
+        return manifest_pb2.Manifest(
+            task=self.kind,
+            network=network_record(network.stack, parameter_count(network), details),
+            vocabulary=vocabulary_record(config, tokenizer),
+            labels=manifest_pb2.Labels(
+                names=labels,
+                scheme=manifest_pb2.LABEL_SCHEME_NONE,
+                multiple=config.multiple,
+                threshold=config.threshold if config.multiple else 0.0,
+            ),
+            limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
+            training=config_record(config),
+        )
+
+    def graph(self, network: Classifier) -> ExportedModel:
+        """Builds the graph of a classifier."""
+        return export.exported(network)
+
+    def runner(self, network: Classifier) -> export.TorchClassifier:
+        """Wraps a classifier."""
+        return export.TorchClassifier(network)
+
+    def evaluate(
+        self, run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+    ) -> EvalResult:
+        """Evaluates a classifier on files of labelled texts."""
+        config = config_of(manifest, ClassifierConfig)
+        texts = read(data, config) if data else parts(config)[1]
+        numbered_texts = numbered(texts, tokenizer, manifest.labels.names, config)
+        warn_unseen(numbered_texts.unseen, ", ".join(map(str, data)) or "the validation data")
+        return evaluate_classifier(run, manifest, numbered_texts)
 
 
-def described(
-    config: ClassifierConfig, network: Classifier, tokenizer: Tokenizer, labels: Sequence[str]
-) -> manifest_pb2.Manifest:
-    """What is known of a classifier before there is a graph."""
-    details = {"dropout": str(config.dropout), "pooling": config.pooling, **word_details(config)}
-    return manifest_pb2.Manifest(
-        task=manifest_pb2.TASK_CLASSIFICATION,
-        network=network_record(network.stack, parameter_count(network), details),
-        vocabulary=vocabulary_record(config, tokenizer),
-        labels=manifest_pb2.Labels(
-            names=labels,
-            scheme=manifest_pb2.LABEL_SCHEME_NONE,
-            multiple=config.multiple,
-            threshold=config.threshold if config.multiple else 0.0,
-        ),
-        limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
-        training=config_record(config),
-    )
-
-
-def judge(
-    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
-    """Figures of a classifier on files of labelled texts; without any, on those that it was validated on."""
-    config = config_of(manifest, ClassifierConfig)
-    texts = read(data, config) if data else parts(config)[1]
-    judged = numbered(texts, tokenizer, manifest.labels.names, config)
-    report_unseen(judged.unseen, ", ".join(map(str, data)) or "the validation data")
-    return evaluate.classifier(run, manifest, judged)
-
-
-CLASSIFIER = Task(
-    name="classifier",
-    summary="train a classifier of texts",
-    config=ClassifierConfig,
-    learner=ClassifierLearner,
-    exportable=exportable,
-    evaluate=judge,
-)
+CLASSIFIER = ClassifierTask()

@@ -16,10 +16,9 @@ from seqserve.training.data.sequences import SequenceBatch, sequence_data
 from seqserve.training.data.tagged import CONLLU
 from seqserve.training.data.text import read_lines
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation.metrics import EvalResult, evaluate_infilling
 from seqserve.training.export import infilling as export
-from seqserve.training.export.model import Exportable, network_record
-from seqserve.training.int8 import quantised
+from seqserve.training.export.model import ExportedModel, network_record
 from seqserve.training.networks import Infiller, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
@@ -36,7 +35,6 @@ from seqserve.training.tasks.sequences import (
 from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.training.tokenizers.sequences import word_spans, word_tokenizer
-from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 MASK = "<mask>"
@@ -61,7 +59,7 @@ class InfillingLearner(SequenceLearner[Infiller]):
         tokenizer = sequence_tokenizer(config, train, special=[MASK])
         self._mask = np.int32(mask_id(tokenizer))
         data, self._validation = (sequence_data(part, tokenizer, word_bytes_max=1) for part in (train, validation))
-        super().__init__(config, data, tokenizer, Infiller(config, tokenizer.get_vocab_size()))
+        super().__init__(config, data, tokenizer, INFILLING.network(config, tokenizer, ()))
         tokens = {part: {path: sum(map(len, found)) for path, found in parts[part].items()} for part in parts}
         self.sources = sources(config, tokens)
         self._config = config
@@ -70,7 +68,7 @@ class InfillingLearner(SequenceLearner[Infiller]):
         """Mean cross-entropy of all tokens, blank or not: no token sees itself."""
         device = self.network.head.weight.device
         blank_TB = blank_places(batch, self._config.blank_fraction, generator)
-        seen_TB = np.where(blank_TB, self._mask, self.some_unknown(batch.tokens, generator))
+        seen_TB = np.where(blank_TB, self._mask, self.with_unknown(batch.tokens, generator))
         lengths_B = long_tensor(batch.lengths)
         logits_TBV, _ = self.network(tensor(seen_TB, device), lengths_B, self.network.initial_state(len(lengths_B)))
         inside_TB = inside(batch.lengths, len(batch.tokens)).T
@@ -83,12 +81,13 @@ class InfillingLearner(SequenceLearner[Infiller]):
         )
         return loss, batch.token_count
 
-    def judged(self) -> evaluate.Judgement:
-        """The validation sequences, judged."""
-        manifest = described(self._config, self.network, self.tokenizer)
+    def evaluate(self) -> EvalResult:
+        """Evaluates the network on the validation sequences."""
+        manifest = INFILLING.describe(self._config, self.network, self.tokenizer, self.labels)
         manifest.states.extend(export.carried_states(self.network))
-        run = export.TorchInfiller(self.network)
-        return evaluate.infilling(run, manifest, self._validation, self._config.blank_fraction)
+        return evaluate_infilling(
+            INFILLING.runner(self.network), manifest, self._validation, self._config.blank_fraction
+        )
 
 
 def mask_id(tokenizer: Tokenizer) -> int:
@@ -120,46 +119,56 @@ def read(path: Path, config: InfillingConfig) -> list[tuple[str, ...]]:
     return found
 
 
-def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
-    """The graph of an infilling model, and what the manifest says of it."""
-    config = InfillingConfig.model_validate_json(checkpoint.config)
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    network = Infiller(config, tokenizer.get_vocab_size())
-    network.load_state_dict(checkpoint.weights)
-    computed = quantised(network) if int8 else network
-    return Exportable(export.exported(computed), export.TorchInfiller(computed), described(config, network, tokenizer))
+class InfillingTask(Task[InfillingConfig, Infiller]):
+    """Tokens for the blanks of a text."""
+
+    name = "infilling"
+    summary = "train a model of words for the blanks of a text"
+    kind = manifest_pb2.TASK_INFILLING
+    config = InfillingConfig
+
+    def learner(self, config: InfillingConfig) -> InfillingLearner:
+        """Reads the sequences and builds the network."""
+        return InfillingLearner(config)
+
+    def network(self, config: InfillingConfig, tokenizer: Tokenizer, labels: Sequence[str]) -> Infiller:
+        """Builds an untrained network."""
+        del labels
+        return Infiller(config, tokenizer.get_vocab_size())
+
+    def describe(
+        self, config: InfillingConfig, network: Infiller, tokenizer: Tokenizer, labels: Sequence[str]
+    ) -> manifest_pb2.Manifest:
+        """Describes an infilling model."""
+        del labels
+        details = {"dropout": str(config.dropout), "tied_weights": str(config.tied_weights).lower()}
+        manifest = manifest_pb2.Manifest(
+            task=self.kind,
+            network=network_record(network.stack, parameter_count(network), details),
+            vocabulary=vocabulary_record(config, tokenizer),
+            limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
+            training=config_record(config),
+        )
+        manifest.vocabulary.mask_token = mask_id(tokenizer)
+        manifest.network.bidirectional = config.bidirectional
+        return manifest
+
+    def graph(self, network: Infiller) -> ExportedModel:
+        """Builds the graph of an infilling model."""
+        return export.exported(network)
+
+    def runner(self, network: Infiller) -> export.TorchInfiller:
+        """Wraps an infilling model."""
+        return export.TorchInfiller(network)
+
+    def evaluate(
+        self, run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+    ) -> EvalResult:
+        """Evaluates an infilling model on files of sequences."""
+        config = config_of(manifest, InfillingConfig)
+        sequences = [sequence for path in files(data or config.validation) for sequence in read(path, config)]
+        numbered = sequence_data(sequences, tokenizer, word_bytes_max=1)
+        return evaluate_infilling(run, manifest, numbered, config.blank_fraction)
 
 
-def described(config: InfillingConfig, network: Infiller, tokenizer: Tokenizer) -> manifest_pb2.Manifest:
-    """What is known of an infilling model before there is a graph."""
-    details = {"dropout": str(config.dropout), "tied_weights": str(config.tied_weights).lower()}
-    manifest = manifest_pb2.Manifest(
-        task=manifest_pb2.TASK_INFILLING,
-        network=network_record(network.stack, parameter_count(network), details),
-        vocabulary=vocabulary_record(config, tokenizer),
-        limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
-        training=config_record(config),
-    )
-    manifest.vocabulary.mask_token = mask_id(tokenizer)
-    manifest.network.bidirectional = config.bidirectional
-    return manifest
-
-
-def judge(
-    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
-    """Figures of an infilling model on files of sequences; without any, on those that it was validated on."""
-    config = config_of(manifest, InfillingConfig)
-    sequences = [sequence for path in files(data or config.validation) for sequence in read(path, config)]
-    numbered = sequence_data(sequences, tokenizer, word_bytes_max=1)
-    return evaluate.infilling(run, manifest, numbered, config.blank_fraction)
-
-
-INFILLING = Task(
-    name="infilling",
-    summary="train a model of words for the blanks of a text",
-    config=InfillingConfig,
-    learner=InfillingLearner,
-    exportable=exportable,
-    evaluate=judge,
-)
+INFILLING = InfillingTask()

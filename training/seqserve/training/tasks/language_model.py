@@ -22,11 +22,10 @@ from seqserve.training.data.files import files
 from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.data.streams import NO_TARGET, Window
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
 from seqserve.training.evaluation.generate import Sampling, generate
+from seqserve.training.evaluation.metrics import EvalResult, evaluate_language_model
 from seqserve.training.export import language_model as export
-from seqserve.training.export.model import Exportable, network_record, state_specs
-from seqserve.training.int8 import quantised
+from seqserve.training.export.model import ExportedModel, network_record, state_specs
 from seqserve.training.layers import State
 from seqserve.training.networks import LanguageModel, parameter_count
 from seqserve.training.runner import Runner
@@ -34,7 +33,6 @@ from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
 from seqserve.training.tokenizers.text import END, START, text_tokenizer, unknown_text_id
 from seqserve.training.trainer import bptt
-from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.training.trainer.diagnosis import Norms, gradient_norms
 from seqserve.training.trainer.distributed import no_loss
 from seqserve.training.trainer.record import data_source
@@ -78,7 +76,7 @@ class LanguageModelLearner:
                 (config.validation or config.data)[0],
                 f"{len(self._validation.ids)} {_names(config)} to validate on: 2 are needed",
             )
-        self.network = LanguageModel(config, self.tokenizer.get_vocab_size())
+        self.network = LANGUAGE_MODEL.network(config, self.tokenizer, self.labels)
         self._steps = len(self._train.ids) if config.truncation is Truncation.FULL else config.window
         self._cut = config.cut if config.truncation is Truncation.RANDOM else 1.0
         windows = self._train.window_count(streams=config.batch_size, steps=self._steps)
@@ -174,8 +172,9 @@ class LanguageModelLearner:
         return "\n\n".join(parts)
 
     def _evaluated(self, streams: int) -> dict[str, float]:
-        run = export.TorchLanguageModel(self.network)
-        return evaluate.language_model(run, state_specs(self.network.stack), self._validation, streams=streams)
+        return evaluate_language_model(
+            LANGUAGE_MODEL.runner(self.network), state_specs(self.network.stack), self._validation, streams=streams
+        )
 
 
 def _refuse_too_little(config: LanguageModelConfig, train: TokenText) -> None:
@@ -200,49 +199,63 @@ def _names(config: LanguageModelConfig) -> str:
     return "characters" if config.level is TextLevel.CHARACTER else "tokens"
 
 
-def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
-    """The graph of a language model, and what the manifest says of it."""
-    config = LanguageModelConfig.model_validate_json(checkpoint.config)
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    network = LanguageModel(config, tokenizer.get_vocab_size())
-    network.load_state_dict(checkpoint.weights)
-    manifest = manifest_pb2.Manifest(
-        task=manifest_pb2.TASK_LANGUAGE_MODEL,
-        network=network_record(network.stack, parameter_count(network), {"dropout": str(config.dropout)}),
-        vocabulary=manifest_pb2.Vocabulary(
-            level=LEVELS[config.level],
-            size=tokenizer.get_vocab_size(),
-            start_token=tokenizer.token_to_id(START),
-            end_token=tokenizer.token_to_id(END),
-            unknown_token=unknown_text_id(tokenizer),
-        ),
-        limits=manifest_pb2.Limits(prompt_tokens_max=PROMPT_TOKENS_MAX, generate_tokens_max=GENERATE_TOKENS_MAX),
-        generation=manifest_pb2.GenerationDefaults(max_tokens=DEFAULT_TOKENS),
-    )
-    computed = quantised(network) if int8 else network
-    return Exportable(export.exported(computed), export.TorchLanguageModel(computed), manifest)
+class LanguageModelTask(Task[LanguageModelConfig, LanguageModel]):
+    """The next token of a text."""
+
+    name = "lm"
+    summary = "train a language model on texts"
+    kind = manifest_pb2.TASK_LANGUAGE_MODEL
+    config = LanguageModelConfig
+
+    def learner(self, config: LanguageModelConfig) -> LanguageModelLearner:
+        """Reads the text and builds the network."""
+        return LanguageModelLearner(config)
+
+    def network(self, config: LanguageModelConfig, tokenizer: Tokenizer, labels: Sequence[str]) -> LanguageModel:
+        """Builds an untrained network."""
+        del labels
+        return LanguageModel(config, tokenizer.get_vocab_size())
+
+    def describe(
+        self, config: LanguageModelConfig, network: LanguageModel, tokenizer: Tokenizer, labels: Sequence[str]
+    ) -> manifest_pb2.Manifest:
+        """Describes a language model."""
+        del labels
+        return manifest_pb2.Manifest(
+            task=self.kind,
+            network=network_record(network.stack, parameter_count(network), {"dropout": str(config.dropout)}),
+            vocabulary=manifest_pb2.Vocabulary(
+                level=LEVELS[config.level],
+                size=tokenizer.get_vocab_size(),
+                start_token=tokenizer.token_to_id(START),
+                end_token=tokenizer.token_to_id(END),
+                unknown_token=unknown_text_id(tokenizer),
+            ),
+            limits=manifest_pb2.Limits(prompt_tokens_max=PROMPT_TOKENS_MAX, generate_tokens_max=GENERATE_TOKENS_MAX),
+            generation=manifest_pb2.GenerationDefaults(max_tokens=DEFAULT_TOKENS),
+        )
+
+    def graph(self, network: LanguageModel) -> ExportedModel:
+        """Builds the graph of a language model."""
+        return export.exported(network)
+
+    def runner(self, network: LanguageModel) -> export.TorchLanguageModel:
+        """Wraps a language model."""
+        return export.TorchLanguageModel(network)
+
+    def evaluate(
+        self, run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+    ) -> EvalResult:
+        """Evaluates a language model on texts, read as in its training."""
+        config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
+        if data:
+            source = Text(files(data), replace(TextForm.of(config), characters_max=None))
+        else:
+            _, source = corpus(config)
+        text = token_text(source, tokenizer, config.level)
+        if not text.targets:
+            raise DataError((*data, *config.data)[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
+        return EvalResult(evaluate_language_model(run, manifest.states, text))
 
 
-def judge(
-    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
-    """Figures of a language model on texts, read as its training read them; without any, on the validation text."""
-    config = LanguageModelConfig.model_validate(json_format.MessageToDict(manifest.training.config))
-    if data:
-        source = Text(files(data), replace(TextForm.of(config), characters_max=None))
-    else:
-        _, source = corpus(config)
-    text = token_text(source, tokenizer, config.level)
-    if not text.targets:
-        raise DataError((*data, *config.data)[0], f"{len(text.ids)} {_names(config)}: 2 are needed to predict one")
-    return evaluate.Judgement(evaluate.language_model(run, manifest.states, text))
-
-
-LANGUAGE_MODEL = Task(
-    name="lm",
-    summary="train a language model on texts",
-    config=LanguageModelConfig,
-    learner=LanguageModelLearner,
-    exportable=exportable,
-    evaluate=judge,
-)
+LANGUAGE_MODEL = LanguageModelTask()

@@ -21,7 +21,7 @@ from seqserve.training.config import ReadingLevel, SequenceConfig, WordsConfig
 from seqserve.training.data.sequences import SequenceBatch, SequenceData, batch_of, memberships
 from seqserve.training.data.share import WHOLE, Share
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation.evaluate import Judgement
+from seqserve.training.evaluation.metrics import EvalResult
 from seqserve.training.networks import Spellings
 from seqserve.training.networks.words import WordFeatures, pair_numbers
 from seqserve.training.tensors import long_tensor, tensor
@@ -85,23 +85,23 @@ class SequenceLearner(ABC, Generic[NetworkT]):
         """Go on from nothing."""
 
     @abstractmethod
-    def judged(self) -> Judgement:
+    def evaluate(self) -> EvalResult:
         """What the network reaches on the validation data."""
 
     def validate(self) -> dict[str, float]:
         """Figures over the validation data."""
-        return self.judged().figures
+        return self.evaluate().figures
 
     def samples(self) -> str:
         """Which label was taken for which, as a table."""
-        confusion = self.judged().confusion
+        confusion = self.evaluate().confusion
         return "" if confusion is None else confusion.table()
 
     def final_metrics(self) -> dict[str, float]:
         """The same figures: they are exact as they are."""
         return self.validate()
 
-    def some_unknown(self, tokens_TB: IntArray, generator: np.random.Generator) -> IntArray:
+    def with_unknown(self, tokens_TB: IntArray, generator: np.random.Generator) -> IntArray:
         """Tokens, each replaced by the unknown token with the odds of its frequency."""
         chosen = generator.random(tokens_TB.shape) < self._unknown_odds[tokens_TB]
         return np.where(chosen, np.int32(unknown_id(self.tokenizer)), tokens_TB)
@@ -197,7 +197,7 @@ def frequent_pairs(config: WordsConfig, data: SequenceData) -> npt.NDArray[np.in
     return numbers
 
 
-def begin_with_ratios(config: WordsConfig, features: WordFeatures, ratios_VL: DoubleArray) -> None:
+def initialize_with_ratios(config: WordsConfig, features: WordFeatures, ratios_VL: DoubleArray) -> None:
     """Let the embeddings of tokens begin with log-count ratios. Raises: DataError if they are too narrow for them."""
     labels = ratios_VL.shape[1]
     if config.embedding_size < labels:
@@ -206,11 +206,11 @@ def begin_with_ratios(config: WordsConfig, features: WordFeatures, ratios_VL: Do
             f"{labels} labels, and each takes a number of a token's embedding: raise"
             f" --embedding-size from {config.embedding_size}, or leave --count-ratios out",
         )
-    features.begin_with(ratios_VL)
+    features.initialize_with(ratios_VL)
 
 
-def report_unseen(unseen: Mapping[str, int], where: str) -> None:
+def warn_unseen(unseen: Mapping[str, int], where: str) -> None:
     """Say which labels of ``where`` training never had."""
     if unseen:
-        told = ", ".join(f"{name} ({count})" for name, count in sorted(unseen.items()))
-        log.warning("labels of %s that training never had, counted as wrong: %s", where, told)
+        message = ", ".join(f"{name} ({count})" for name, count in sorted(unseen.items()))
+        log.warning("labels of %s that training never had, counted as wrong: %s", where, message)

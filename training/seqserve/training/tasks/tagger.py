@@ -17,32 +17,30 @@ from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
 from seqserve.training.data.sequences import SequenceBatch
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
-from seqserve.training.evaluation import evaluate
+from seqserve.training.evaluation.metrics import EvalResult, evaluate_tagger
 from seqserve.training.export import tagger as export
-from seqserve.training.export.model import Exportable, network_record, state_specs
-from seqserve.training.int8 import quantised
+from seqserve.training.export.model import ExportedModel, network_record, state_specs
 from seqserve.training.layers import crf
 from seqserve.training.networks import Tagger, parameter_count
 from seqserve.training.runner import Runner
 from seqserve.training.tasks.sequences import (
     TOKENS_MAX,
     SequenceLearner,
-    begin_with_ratios,
     config_of,
     config_record,
     frequent_pairs,
+    initialize_with_ratios,
     refuse_too_few,
     refuse_too_long,
-    report_unseen,
     sequence_tokenizer,
     sources,
     spellings,
     vocabulary_record,
+    warn_unseen,
     word_details,
 )
 from seqserve.training.tasks.task import Task
 from seqserve.training.tensors import long_tensor, tensor
-from seqserve.training.trainer.checkpoint import Checkpoint
 from seqserve.v1 import manifest_pb2
 
 
@@ -77,13 +75,13 @@ class TaggerLearner(SequenceLearner[Tagger]):
         self._data, self._validation = (
             tag_data(part, tokenizer, self.labels, word_bytes_max=config.word_bytes_max) for part in (train, validation)
         )
-        report_unseen(self._validation.unseen, "the validation data")
-        network = Tagger(config, tokenizer.get_vocab_size(), self.labels)
+        warn_unseen(self._validation.unseen, "the validation data")
+        network = TAGGER.network(config, tokenizer, self.labels)
         if config.bigrams:
-            network.features.know_pairs(frequent_pairs(config, self._data))
+            network.features.set_known_pairs(frequent_pairs(config, self._data))
         if config.count_ratios:
             ratios_VL = ratios_of_tokens(self._data, tokenizer.get_vocab_size(), len(self.labels))
-            begin_with_ratios(config, network.features, ratios_VL)
+            initialize_with_ratios(config, network.features, ratios_VL)
         super().__init__(config, self._data, tokenizer, network)
         tokens = {path: sum(len(sentence.words) for sentence in part) for path, part in parts.items()}
         split = {"train": paths[0], "validation": paths[1]}
@@ -106,7 +104,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
         device = self.network.head.weight.device
         lengths_B = long_tensor(batch.lengths)
         y_TBH, _ = self.network.read(
-            tensor(self.some_unknown(batch.tokens, generator), device),
+            tensor(self.with_unknown(batch.tokens, generator), device),
             lengths_B,
             spellings(batch, device) if self._config.spells else None,
             self.network.stack.initial_state(len(lengths_B)),
@@ -136,11 +134,11 @@ class TaggerLearner(SequenceLearner[Tagger]):
             label_smoothing=self._config.label_smoothing,
         )
 
-    def judged(self) -> evaluate.Judgement:
-        """The validation sentences, judged."""
-        manifest = described(self._config, self.network, self.tokenizer, self.labels)
+    def evaluate(self) -> EvalResult:
+        """Evaluates the network on the validation sentences."""
+        manifest = TAGGER.describe(self._config, self.network, self.tokenizer, self.labels)
         manifest.states.extend(state_specs(self.network.stack))
-        return evaluate.tagger(export.TorchTagger(self.network), manifest, self._validation)
+        return evaluate_tagger(TAGGER.runner(self.network), manifest, self._validation)
 
 
 def read(path: Path, config: TaggerConfig) -> list[Sentence]:
@@ -158,52 +156,57 @@ def read(path: Path, config: TaggerConfig) -> list[Sentence]:
     return sentences
 
 
-def exportable(checkpoint: Checkpoint, *, int8: bool) -> Exportable:
-    """The graph of a tagger, and what the manifest says of it."""
-    config = TaggerConfig.model_validate_json(checkpoint.config)
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    network = Tagger(config, tokenizer.get_vocab_size(), checkpoint.labels)
-    network.load_state_dict(checkpoint.weights)
-    manifest = described(config, network, tokenizer, checkpoint.labels)
-    computed = quantised(network) if int8 else network
-    return Exportable(export.exported(computed), export.TorchTagger(computed), manifest)
+class TaggerTask(Task[TaggerConfig, Tagger]):
+    """Labels for the words or characters of sentences."""
+
+    name = "tagger"
+    summary = "train a tagger of words or characters on tagged sentences"
+    kind = manifest_pb2.TASK_TAGGING
+    config = TaggerConfig
+
+    def learner(self, config: TaggerConfig) -> TaggerLearner:
+        """Reads the sentences and builds the tagger."""
+        return TaggerLearner(config)
+
+    def network(self, config: TaggerConfig, tokenizer: Tokenizer, labels: Sequence[str]) -> Tagger:
+        """Builds an untrained tagger."""
+        return Tagger(config, tokenizer.get_vocab_size(), tuple(labels))
+
+    def describe(
+        self, config: TaggerConfig, network: Tagger, tokenizer: Tokenizer, labels: Sequence[str]
+    ) -> manifest_pb2.Manifest:
+        """Describes a tagger; weights that only training uses are not counted."""
+        details = {"dropout": str(config.dropout), **word_details(config)}
+        manifest = manifest_pb2.Manifest(
+            task=self.kind,
+            network=network_record(network.stack, parameter_count(network) - network.unserved, details),
+            vocabulary=vocabulary_record(config, tokenizer),
+            labels=export.labels_record(network, labels),
+            limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
+            training=config_record(config),
+        )
+        manifest.network.crf = config.crf
+        return manifest
+
+    def graph(self, network: Tagger) -> ExportedModel:
+        """Builds the graph of a tagger."""
+        return export.exported(network)
+
+    def runner(self, network: Tagger) -> export.TorchTagger:
+        """Wraps a tagger."""
+        return export.TorchTagger(network)
+
+    def evaluate(
+        self, run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
+    ) -> EvalResult:
+        """Evaluates a tagger on files of sentences with the word boundaries of the files."""
+        config = config_of(manifest, TaggerConfig)
+        paths = data or config.validation
+        sentences = [sentence for path in files(paths) for sentence in read(path, config)]
+        bytes_max = manifest.vocabulary.word_bytes_max or 1
+        numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
+        warn_unseen(numbered.unseen, ", ".join(map(str, paths)))
+        return evaluate_tagger(run, manifest, numbered)
 
 
-def described(
-    config: TaggerConfig, network: Tagger, tokenizer: Tokenizer, labels: Sequence[str]
-) -> manifest_pb2.Manifest:
-    """What is known of a tagger before there is a graph."""
-    details = {"dropout": str(config.dropout), **word_details(config)}
-    manifest = manifest_pb2.Manifest(
-        task=manifest_pb2.TASK_TAGGING,
-        network=network_record(network.stack, parameter_count(network) - network.unserved, details),
-        vocabulary=vocabulary_record(config, tokenizer),
-        labels=export.labels_record(network, labels),
-        limits=manifest_pb2.Limits(tokens_max=TOKENS_MAX),
-        training=config_record(config),
-    )
-    manifest.network.crf = config.crf
-    return manifest
-
-
-def judge(
-    run: Runner, manifest: manifest_pb2.Manifest, tokenizer: Tokenizer, data: Sequence[Path]
-) -> evaluate.Judgement:
-    """Figures of a tagger on files of sentences, their words as they are cut; without any, on those validated on."""
-    config = config_of(manifest, TaggerConfig)
-    judged = data or config.validation
-    sentences = [sentence for path in files(judged) for sentence in read(path, config)]
-    bytes_max = manifest.vocabulary.word_bytes_max or 1
-    numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
-    report_unseen(numbered.unseen, ", ".join(map(str, judged)))
-    return evaluate.tagger(run, manifest, numbered)
-
-
-TAGGER = Task(
-    name="tagger",
-    summary="train a tagger of words or characters on tagged sentences",
-    config=TaggerConfig,
-    learner=TaggerLearner,
-    exportable=exportable,
-    evaluate=judge,
-)
+TAGGER = TaggerTask()

@@ -74,13 +74,13 @@ def unknown_text_id(tokenizer: Tokenizer) -> int | None:
     return tokenizer.token_to_id(UNKNOWN) if word is None else word
 
 
-def cutting_of_words() -> pre_tokenizers.PreTokenizer:
+def word_pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     """How a text is cut into words, each with the space before it."""
     return pre_tokenizers.Split(Regex(_WORDS), "isolated")
 
 
 def _words(text: Iterable[str], config: LanguageModelConfig, special: list[str]) -> Tokenizer:
-    cutting = cutting_of_words()
+    cutting = word_pre_tokenizer()
     counts: Counter[str] = Counter(word for piece in text for word, _ in cutting.pre_tokenize_str(piece))
     del counts[UNKNOWN_WORD]
     ranked = sorted(

@@ -96,7 +96,7 @@ def save_state(folder: Path, state: RunState) -> None:
     _write(folder / STATE_FILE, content, before=folder / PREVIOUS_STATE_FILE)
 
 
-def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
+def newest_state(folder: Path, notify: Callable[[str], None]) -> RunState:
     """The newest state of the run in ``folder`` that is not damaged; ``tell`` hears of one that is.
 
     Raises: CheckpointError if there is none.
@@ -108,7 +108,7 @@ def newest_state(folder: Path, tell: Callable[[str], None]) -> RunState:
                 data: list[str] = content.pop("data")
                 return RunState(**content, data=tuple(data))
             except (CheckpointError, KeyError, TypeError) as error:
-                tell(f"{error}; trying the one before")
+                notify(f"{error}; trying the one before")
     raise CheckpointError(
         f"{folder}: no run to go on with: neither {STATE_FILE} nor {PREVIOUS_STATE_FILE} is there and good;"
         " name its folder with --run, or leave --resume out"

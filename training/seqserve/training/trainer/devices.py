@@ -44,12 +44,12 @@ def enough_memory() -> Generator[None]:
     try:
         yield
     except RuntimeError as error:  # on CPUs it has no class of its own
-        told = str(error)
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in told:
+        message = str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in message:
             raise
         raise ConfigError(
-            f"the memory does not suffice: {told.splitlines()[0]}. A smaller --batch-size, --hidden-size, --layers or,"
-            " for a language model, --window needs less"
+            f"out of memory: {message.splitlines()[0]}. Reduce --batch-size, --hidden-size, --layers or, for a language"
+            " model, --window"
         ) from error
 
 

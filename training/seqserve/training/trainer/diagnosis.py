@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqserve.training.errors import CheckpointError
 from seqserve.training.networks import LanguageModel
-from seqserve.training.trainer.progress import Stepped, Validated
+from seqserve.training.trainer.progress import StepEvent, ValidationEvent
 
 Norms: TypeAlias = dict[str, list[float]]
 """For each tensor of the state the norm of the gradient by distance: one step back first."""
@@ -62,23 +62,26 @@ def gradient_norms(network: LanguageModel, inputs_TB: Tensor, targets_B: Tensor)
     return {name: norms[index :: len(names)][::-1] for index, name in enumerate(names)}
 
 
-class GradientWatch:
+class GradientMonitor:
     """Follows the gradients at every validation: a line in a log, a word to the person, and a plot."""
 
-    def __init__(self, learner: Diagnosable, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, learner: Diagnosable, folder: Path, notify: Callable[[str], None]) -> None:
         """Write the log and the plot into ``folder``; both begin anew."""
-        self._learner, self._folder, self._tell = learner, folder, tell
+        self._learner, self._folder, self._notify = learner, folder, notify
         self._course: list[tuple[int, Norms]] = []
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Wait for the validation."""
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Measure, and write what has been measured so far. Raises: CheckpointError if it cannot be written."""
         norms = self._learner.gradient_norms()
         self._course.append((event.step, norms))
-        self._tell(f"gradients after step {event.step}: " + "; ".join(told(name, each) for name, each in norms.items()))
-        lines = [json.dumps({"step": step, "norms": each}) for step, each in self._course]
+        self._notify(
+            f"gradients after step {event.step}: "
+            + "; ".join(summary(name, of_state) for name, of_state in norms.items())
+        )
+        lines = [json.dumps({"step": step, "norms": norms_of_state}) for step, norms_of_state in self._course]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / LOG_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -88,7 +91,7 @@ class GradientWatch:
             raise CheckpointError(f"{self._folder}: the gradients cannot be written: {reason}") from error
 
 
-def told(name: str, norms: list[float]) -> str:
+def summary(name: str, norms: list[float]) -> str:
     """The norms of one state at its nearest, middle and furthest step."""
     distances = sorted({1, (len(norms) + 1) // 2, len(norms)})
     return f"{name} " + ", ".join(f"{norms[distance - 1]:.1e} at distance {distance}" for distance in distances)

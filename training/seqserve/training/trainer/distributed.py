@@ -48,7 +48,7 @@ class Processes:
         sums: list[float] = total.tolist()
         return tuple(sums)
 
-    def of_first(self, make: Callable[[], T]) -> T:
+    def run_on_first(self, make: Callable[[], T]) -> T:
         """What ``make`` gives in the first process, for all; an error of the first is an error of all."""
         if self.share.count == 1:
             return make()
@@ -85,7 +85,7 @@ def no_loss(network: nn.Module) -> Tensor:
     return torch.stack([parameter.sum() for parameter in network.parameters()]).sum() * 0.0
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes and speaks, for those who have no ``Processes``."""
     return os.environ.get("RANK", "0") == "0"
 

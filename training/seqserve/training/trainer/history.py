@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from seqserve.training.trainer.progress import Stepped, Validated
+from seqserve.training.trainer.progress import StepEvent, ValidationEvent
 
 POINTS_MAX = 500
 """Points of the curves of the training; each is a mean over the steps since the one before."""
@@ -25,7 +25,7 @@ class History:
         self.points: list[dict[str, float]] = []
         self.validations: list[dict[str, Any]] = []
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Add a step to the point that is being made."""
         self._loss, self._norm = self._loss + event.loss, max(self._norm, event.gradient_norm)
         self._steps += 1
@@ -41,7 +41,7 @@ class History:
             )
             self._loss, self._norm, self._steps = 0.0, 0.0, 0
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Add a validation."""
         self.validations.append(asdict(event))
 

@@ -24,10 +24,10 @@ class Interruption:
 @contextmanager
 def interruption() -> Generator[Interruption]:
     """Listen for signals in a ``with`` block of the main thread; what they did before is put back at its end."""
-    asked = Interruption()
-    before = {each: signal.signal(each, asked.ask) for each in SIGNALS}
+    stop_request = Interruption()
+    before = {each: signal.signal(each, stop_request.ask) for each in SIGNALS}
     try:
-        yield asked
+        yield stop_request
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -63,7 +63,7 @@ class Schedule:
                 factor = self._plateau
         return config.learning_rate * factor
 
-    def validated(self, *, better: bool) -> None:
+    def on_validation(self, *, better: bool) -> None:
         """Take note of a validation, which a plateau is made of."""
         self._waited = 0 if better else self._waited + self._config.validate_epochs
         if self._waited >= self._config.decay_epochs:

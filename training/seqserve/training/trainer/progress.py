@@ -14,7 +14,7 @@ SMOOTHING = 0.98
 
 
 @dataclass(frozen=True)
-class Stepped:
+class StepEvent:
     """A step was taken.
 
     Attributes:
@@ -35,7 +35,7 @@ class Stepped:
 
 
 @dataclass(frozen=True)
-class Validated:
+class ValidationEvent:
     """The network was validated.
 
     Attributes:
@@ -51,33 +51,33 @@ class Validated:
     best: bool
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Is told what a training run does."""
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Hear of a step."""
         ...
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Hear of a validation."""
         ...
 
 
-class Watchers:
+class ProgressListeners:
     """Several watchers as one; none of them is silence."""
 
-    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(self, watchers: Sequence[ProgressListener] = ()) -> None:
         self._watchers = watchers
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Tell all of them."""
         for watcher in self._watchers:
-            watcher.stepped(event)
+            watcher.on_step(event)
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Tell all of them."""
         for watcher in self._watchers:
-            watcher.validated(event)
+            watcher.on_validation(event)
 
 
 class Bar:
@@ -89,14 +89,14 @@ class Bar:
         self._task = progress.add_task("training", total=steps, loss="-", speed="-", metric="")
         self._loss = math.nan
 
-    def stepped(self, event: Stepped) -> None:
+    def on_step(self, event: StepEvent) -> None:
         """Advance the bar."""
         kept = self._loss if math.isfinite(self._loss) else event.loss
         self._loss = SMOOTHING * kept + (1 - SMOOTHING) * event.loss
         speed = f"{event.tokens_per_s:,.0f}"
         self._progress.update(self._task, completed=event.step, loss=f"{self._loss:.4f}", speed=speed)
 
-    def validated(self, event: Validated) -> None:
+    def on_validation(self, event: ValidationEvent) -> None:
         """Print the figures above the bar, and keep them in it."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
         line = f"epoch {event.epoch}: validation {figures}{'  (best)' if event.best else ''}"
@@ -105,7 +105,7 @@ class Bar:
 
 
 @contextmanager
-def bar(console: Console, steps: int) -> Generator[Watcher]:
+def bar(console: Console, steps: int) -> Generator[ProgressListener]:
     """A bar on ``console`` for the time of a ``with`` block."""
     columns = (
         SpinnerColumn(),

@@ -50,13 +50,13 @@ def curves(history: History) -> Figure:
     figure = Figure(figsize=(10, 7), layout="constrained")
     loss, metrics, norm, rate = figure.subplots(2, 2).flat
     steps = [point["step"] for point in history.points]
-    validated = [validation["step"] for validation in history.validations]
+    on_validation = [validation["step"] for validation in history.validations]
     loss.plot(steps, [point["loss"] for point in history.points], label="training")
-    loss.plot(validated, [each["metrics"]["loss"] for each in history.validations], "o-", label="validation")
+    loss.plot(on_validation, [each["metrics"]["loss"] for each in history.validations], "o-", label="validation")
     loss.set(title="loss", ylabel="nats / token")
     loss.legend()
     for name in names:
-        metrics.plot(validated, [each["metrics"][name] for each in history.validations], "o-", label=name)
+        metrics.plot(on_validation, [each["metrics"][name] for each in history.validations], "o-", label=name)
     metrics.set(title="validation")
     if names:
         metrics.legend()

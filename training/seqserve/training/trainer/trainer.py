@@ -27,7 +27,7 @@ from seqserve.training.trainer.distributed import ALONE, Processes, Step
 from seqserve.training.trainer.history import History
 from seqserve.training.trainer.interruption import Interruption
 from seqserve.training.trainer.optimisation import Average, Schedule, make_optimizer
-from seqserve.training.trainer.progress import Stepped, Validated, Watcher
+from seqserve.training.trainer.progress import ProgressListener, StepEvent, ValidationEvent
 
 HALF_SCALE = 64.0
 """First factor of losses in fp16: they are sums over the tokens of a batch here, so far less than torch's 65536."""
@@ -73,7 +73,7 @@ class Learner(Protocol):
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """Where a run stands.
 
     Attributes:
@@ -116,7 +116,7 @@ class Trainer:
         network = learner.network.to(self.device)
         steps = -(-learner.steps_per_epoch // config.accumulate)
         self.steps = config.epochs * steps
-        self.standing = Standing()
+        self.state = TrainerState()
         self.history = History(self.steps)
         self._parameters = list(network.parameters())
         self._optimizer = make_optimizer(network, config)
@@ -129,124 +129,126 @@ class Trainer:
     def fit(
         self,
         *,
-        keep: Callable[[dict[str, float]], None],
-        save: Callable[[], None],
-        watch: Watcher,
-        asked: Interruption,
+        save_best: Callable[[dict[str, float]], None],
+        save_state: Callable[[], None],
+        listener: ProgressListener,
+        stop_request: Interruption,
     ) -> None:
         """Train until the epochs or the patience are used up.
 
         Args:
-            keep: called in the first process with the figures of a network that is the best so far.
-            save: called in every process where the run may go on from later.
-            watch: is told of every step and validation.
-            asked: who asks the run to stop.
+            save_best: called in the first process with the figures of a network that is the best so far.
+            save_state: called in every process where the run may go on from later.
+            listener: is told of every step and validation.
+            stop_request: who asks the run to stop.
         Raises: DivergenceError if a loss, a gradient or a validation is not a number, what was kept stays;
-            InterruptedRunError after ``save``, if the run was asked to stop.
+            InterruptedRunError after ``save_state``, if the run was asked to stop.
         """
-        config, standing = self.config, self.standing
-        while standing.epoch <= config.epochs and (config.patience is None or standing.waited < config.patience):
+        config, state = self.config, self.state
+        while state.epoch <= config.epochs and (config.patience is None or state.waited < config.patience):
             start_s, tokens_seen = time.monotonic(), 0.0
-            spent_s = standing.seconds
+            spent_s = state.seconds
             self.learner.network.train()
-            losses = self.learner.losses(standing.epoch, standing.batch, self.processes.share)
-            while done := self._backward(losses, asked):
-                standing.batch += done.batches
-                standing.step += 1
-                norm, rate = self._update(done)
-                tokens_seen += done.tokens
+            losses = self.learner.losses(state.epoch, state.batch, self.processes.share)
+            while batches_sum := self._backward(losses, stop_request):
+                state.batch += batches_sum.batches
+                state.step += 1
+                norm, rate = self._update(batches_sum)
+                tokens_seen += batches_sum.tokens
                 passed_s = time.monotonic() - start_s
-                standing.seconds = spent_s + passed_s
-                event = Stepped(standing.step, standing.epoch, done.loss, norm, rate, tokens_seen / max(passed_s, 1e-9))
-                self.history.stepped(event)
-                watch.stepped(event)
-                if done.stop or (config.checkpoint_every and standing.step % config.checkpoint_every == 0):
-                    save()
-                if done.stop:
-                    raise InterruptedRunError(standing.step, asked.signal or signal.SIGTERM)
-            last = standing.epoch == config.epochs
-            if last or standing.epoch % config.validate_epochs == 0:
-                self._validate(keep, watch)
-            standing.epoch, standing.batch = standing.epoch + 1, 0
-            save()
+                state.seconds = spent_s + passed_s
+                event = StepEvent(
+                    state.step, state.epoch, batches_sum.loss, norm, rate, tokens_seen / max(passed_s, 1e-9)
+                )
+                self.history.on_step(event)
+                listener.on_step(event)
+                if batches_sum.stop or (config.checkpoint_every and state.step % config.checkpoint_every == 0):
+                    save_state()
+                if batches_sum.stop:
+                    raise InterruptedRunError(state.step, stop_request.signal or signal.SIGTERM)
+            last = state.epoch == config.epochs
+            if last or state.epoch % config.validate_epochs == 0:
+                self._validate(save_best, listener)
+            state.epoch, state.batch = state.epoch + 1, 0
+            save_state()
 
-    def _backward(self, losses: Iterator[tuple[Tensor, int]], asked: Interruption) -> _Sum | None:
+    def _backward(self, losses: Iterator[tuple[Tensor, int]], stop_request: Interruption) -> _Sum | None:
         """Gradients of the summed loss of the next batches; None at the end of the pass."""
         loss, tokens, batches = 0.0, 0, 0
         for _ in range(self.config.accumulate):
             with mixed(self.device, self.config.precision):
-                given = self._forward(losses)
-            if given is None:
+                result = self._forward(losses)
+            if result is None:
                 break
             if not batches:
                 self._optimizer.zero_grad()
-            mean, count = given
+            mean, count = result
             total = mean * count
             self._scaler.scale(total).backward()
             loss, tokens, batches = loss + total.item(), tokens + count, batches + 1
         if not batches:
             return None
-        loss, all_tokens, stop = self.processes.summed(loss, tokens, asked.signal is not None)
+        loss, all_tokens, stop = self.processes.summed(loss, tokens, stop_request.signal is not None)
         return _Sum(loss / all_tokens, all_tokens, batches, bool(stop))
 
-    def _update(self, done: _Sum) -> tuple[float, float]:
+    def _update(self, batches_sum: _Sum) -> tuple[float, float]:
         """Take the step; gives the norm of the gradient before it was clipped, and the learning rate."""
-        config, standing = self.config, self.standing
-        rate = self._schedule.rate(standing.step)
+        config, state = self.config, self.state
+        rate = self._schedule.rate(state.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._scaler.unscale_(self._optimizer)
         for parameter in self._parameters:  # summed over tokens, averaged over processes: now the mean of all tokens
             if parameter.grad is not None:
-                parameter.grad.mul_(self.processes.share.count / done.tokens)
+                parameter.grad.mul_(self.processes.share.count / batches_sum.tokens)
         if config.clip_value is not None:
             nn.utils.clip_grad_value_(self._parameters, config.clip_value)
         norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm or math.inf).item()
         # in fp16 a gradient may overflow now and then: the scaler passes over such a step
-        if not math.isfinite(done.loss) or not (math.isfinite(norm) or self._scaler.is_enabled()):
-            raise DivergenceError(_divergence(standing, done.loss, norm, config.best_metric))
+        if not math.isfinite(batches_sum.loss) or not (math.isfinite(norm) or self._scaler.is_enabled()):
+            raise DivergenceError(_divergence(state, batches_sum.loss, norm, config.best_metric))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average is not None:
             self._average.update()
         return norm, rate
 
-    def _validate(self, keep: Callable[[dict[str, float]], None], watch: Watcher) -> None:
+    def _validate(self, save_best: Callable[[dict[str, float]], None], listener: ProgressListener) -> None:
         """Validate at the end of a pass, and keep the network if it is the best so far."""
-        standing, name = self.standing, self.config.best_metric
+        state, name = self.state, self.config.best_metric
 
-        def judge() -> tuple[dict[str, float], bool]:
+        def evaluate() -> tuple[dict[str, float], bool]:
             metrics = {figure: float(value) for figure, value in self.learner.validate().items()}
             if not math.isfinite(metrics["loss"]):
-                raise DivergenceError(f"the validation loss after step {standing.step} is {metrics['loss']}")
-            best = not standing.best or better(name, metrics[name], standing.best[name])
+                raise DivergenceError(f"the validation loss after step {state.step} is {metrics['loss']}")
+            best = not state.best or better(name, metrics[name], state.best[name])
             if best:
-                keep(metrics)
+                save_best(metrics)
             return metrics, best
 
         self.learner.network.eval()
         with self._average.applied() if self._average else nullcontext():
-            metrics, best = self.processes.of_first(judge)
+            metrics, best = self.processes.run_on_first(evaluate)
         if best:
-            standing.best = metrics
-        standing.waited = 0 if best else standing.waited + 1
-        self._schedule.validated(better=best)
-        event = Validated(standing.step, standing.epoch, metrics, best)
-        self.history.validated(event)
-        watch.validated(event)
+            state.best = metrics
+        state.waited = 0 if best else state.waited + 1
+        self._schedule.on_validation(better=best)
+        event = ValidationEvent(state.step, state.epoch, metrics, best)
+        self.history.on_validation(event)
+        listener.on_validation(event)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on; every process has to take part."""
-        here = {"learner": self.learner.state_dict(), "random": random_state(self.device)}
+        own = {"learner": self.learner.state_dict(), "random": random_state(self.device)}
         return {
-            "standing": asdict(self.standing),
+            "standing": asdict(self.state),
             "history": self.history.state_dict(),
             "network": self.learner.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
             "average": self._average.state_dict() if self._average else None,
-            "processes": self.processes.gathered(here),
+            "processes": self.processes.gathered(own),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -257,7 +259,7 @@ class Trainer:
         share, each = self.processes.share, state["processes"]
         if len(each) != share.count:
             raise CheckpointError(f"the run was saved by {len(each)} processes and cannot go on with {share.count}")
-        self.standing = Standing(**state["standing"])
+        self.state = TrainerState(**state["standing"])
         self.history.load_state_dict(state["history"])
         self.learner.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -275,13 +277,13 @@ def better(name: str, new: float, old: float) -> bool:
     return new < old if falls else new > old
 
 
-def _divergence(standing: Standing, loss: float, norm: float, deciding: str) -> str:
-    kept = (
-        f"the best checkpoint so far is kept (validation {deciding} {standing.best[deciding]:.4f})"
-        if standing.best
+def _divergence(state: TrainerState, loss: float, norm: float, deciding: str) -> str:
+    outcome = (
+        f"the best checkpoint so far is kept (validation {deciding} {state.best[deciding]:.4f})"
+        if state.best
         else "no checkpoint was kept, for no epoch had ended"
     )
     return (
-        f"training diverged at step {standing.step}, epoch {standing.epoch}: loss {loss}, gradient norm {norm}; {kept}."
+        f"training diverged at step {state.step}, epoch {state.epoch}: loss {loss}, gradient norm {norm}; {outcome}."
         " A lower learning rate or clip norm may help"
     )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from seqserve.training.arrays import Array, IntArray
-from seqserve.training.data.blanks import judged_places
+from seqserve.training.data.blanks import evaluation_blanks
 from seqserve.training.data.corpus import TokenText
 from seqserve.training.data.padding import inside
 from seqserve.training.data.sentences import TagData
@@ -47,14 +47,14 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class Judgement:
+class EvalResult:
     """What a model reached: its figures by name, and for labels which was taken for which."""
 
     figures: dict[str, float]
     confusion: Confusion | None = None
 
 
-def language_model(
+def evaluate_language_model(
     run: Runner, states: Sequence[manifest_pb2.StateSpec], text: TokenText, *, streams: int = 1
 ) -> dict[str, float]:
     """Loss of the next token over a text, with the state carried from the first token of each document to its last.
@@ -85,7 +85,7 @@ def language_model(
     return {"loss": loss, "perplexity": math.exp(loss), "bits_per_character": bits_per_character}
 
 
-def tagger(run: Runner, manifest: manifest_pb2.Manifest, data: TagData) -> Judgement:
+def evaluate_tagger(run: Runner, manifest: manifest_pb2.Manifest, data: TagData) -> EvalResult:
     """Loss and accuracy of a tagger, and F1 of spans if its labels write spans.
 
     Returns: ``accuracy``, right labels over all tokens: a label that training never had counts as wrong; ``loss``, in
@@ -94,34 +94,34 @@ def tagger(run: Runner, manifest: manifest_pb2.Manifest, data: TagData) -> Judge
         never had, if there are any.
     """
     labels, chain = manifest.labels, chain_scores(manifest.labels)
-    loss, known, right = 0.0, 0, 0
+    loss, known, correct = 0.0, 0, 0
     counts, confusion = SpanCounts(), Confusion()
     for batch in batches(data, size=SEQUENCES):
         states = initial_states(manifest.states, len(batch.members))
         scores_TBL = run({**sequence_inputs(batch, manifest), **states})["scores"]
         labels_TB, inside_TB = data.label_rows(batch), inside(batch.lengths, len(batch.tokens)).T
         if chain is None:
-            counted_TB, found_TB = labels_TB >= 0, scores_TBL.argmax(axis=-1)
+            counted_TB, predicted_TB = labels_TB >= 0, scores_TBL.argmax(axis=-1)
             loss += float(negative_log_likelihood(scores_TBL[counted_TB], labels_TB[counted_TB]).sum())
         else:
             whole_B = np.all((labels_TB >= 0) | ~inside_TB, axis=0)
             counted_TB = inside_TB & whole_B
             scores, lengths_B = tensor(scores_TBL).double(), long_tensor(batch.lengths)
-            found_TB = crf.viterbi(scores, lengths_B, chain).numpy()
+            predicted_TB = crf.viterbi(scores, lengths_B, chain).numpy()
             losses_B = crf.negative_log_likelihood(scores, long_tensor(labels_TB.clip(min=0)), lengths_B, chain)
             loss += float(losses_B.numpy()[whole_B].sum())
         known += int(counted_TB.sum())
-        right += int((found_TB == labels_TB)[inside_TB].sum())
+        correct += int((predicted_TB == labels_TB)[inside_TB].sum())
         for column, member in enumerate(batch.members):
-            path: list[int] = found_TB[: batch.lengths[column], column].tolist()
-            found = [labels.names[label] for label in path]
-            confusion.add(data.names[member], found)
+            path: list[int] = predicted_TB[: batch.lengths[column], column].tolist()
+            predicted = [labels.names[label] for label in path]
+            confusion.add(data.names[member], predicted)
             if labels.scheme != manifest_pb2.LABEL_SCHEME_NONE:
-                counts.add(data.names[member], found, labels.scheme)
-    figures = {"loss": loss / max(known, 1), "accuracy": right / data.tokens}
+                counts.add(data.names[member], predicted, labels.scheme)
+    figures = {"loss": loss / max(known, 1), "accuracy": correct / data.tokens}
     if labels.scheme != manifest_pb2.LABEL_SCHEME_NONE:
         figures |= counts.figures
-    return Judgement(figures | _unseen(data.unseen), confusion)
+    return EvalResult(figures | _unseen(data.unseen), confusion)
 
 
 def chain_scores(labels: manifest_pb2.Labels) -> crf.ChainScores | None:
@@ -136,7 +136,7 @@ def chain_scores(labels: manifest_pb2.Labels) -> crf.ChainScores | None:
     return crf.ChainScores(start_L, transitions.reshape(count, count), end_L)
 
 
-def classifier(run: Runner, manifest: manifest_pb2.Manifest, data: ClassData) -> Judgement:
+def evaluate_classifier(run: Runner, manifest: manifest_pb2.Manifest, data: ClassData) -> EvalResult:
     """Loss and accuracy of a classifier; with several labels a text also F1 of the labels.
 
     Returns: ``accuracy``, texts whose label (with several labels: whose labels, all of them) was found: a label that
@@ -145,7 +145,7 @@ def classifier(run: Runner, manifest: manifest_pb2.Manifest, data: ClassData) ->
         ``label_f1`` over all labels of all texts; ``unseen_labels``, as often as such a label occurs, if it does.
     """
     names, multiple = list(manifest.labels.names), manifest.labels.multiple
-    loss, known, right, given, found_count, hits = 0.0, 0, 0, 0, 0, 0
+    loss, known, correct, expected_count, predicted_count, label_hits = 0.0, 0, 0, 0, 0, 0
     confusion = None if multiple else Confusion()
     for batch in batches(data, size=SEQUENCES):
         states = initial_states(manifest.states, len(batch.members))
@@ -160,16 +160,20 @@ def classifier(run: Runner, manifest: manifest_pb2.Manifest, data: ClassData) ->
             loss += float(negative_log_likelihood(logits_BL[seen_B], places).sum())
             known += int(seen_B.sum())
         for row, member in enumerate(batch.members):
-            found = {names[label] for label in chosen_labels(logits_BL[row], manifest.labels)}
-            wanted = set(data.names[member])
-            right += found == wanted
-            given, found_count, hits = given + len(wanted), found_count + len(found), hits + len(found & wanted)
+            predicted = {names[label] for label in chosen_labels(logits_BL[row], manifest.labels)}
+            expected = set(data.names[member])
+            correct += predicted == expected
+            expected_count, predicted_count, label_hits = (
+                expected_count + len(expected),
+                predicted_count + len(predicted),
+                label_hits + len(predicted & expected),
+            )
             if confusion is not None:
-                confusion.add(wanted, found)
-    figures = {"loss": loss / max(known, 1), "accuracy": right / len(data.words)}
+                confusion.add(expected, predicted)
+    figures = {"loss": loss / max(known, 1), "accuracy": correct / len(data.words)}
     if multiple:
-        figures |= precision_recall_f1("label_", given=given, found=found_count, right=hits)
-    return Judgement(figures | _unseen(data.unseen), confusion)
+        figures |= precision_recall_f1("label_", expected=expected_count, predicted=predicted_count, correct=label_hits)
+    return EvalResult(figures | _unseen(data.unseen), confusion)
 
 
 def chosen_labels(logits_L: Array, labels: manifest_pb2.Labels) -> list[int]:
@@ -180,7 +184,7 @@ def chosen_labels(logits_L: Array, labels: manifest_pb2.Labels) -> list[int]:
     return np.flatnonzero(logits_L >= math.log(threshold / (1 - threshold))).tolist()
 
 
-def infilling(run: Runner, manifest: manifest_pb2.Manifest, data: SequenceData, fraction: float) -> Judgement:
+def evaluate_infilling(run: Runner, manifest: manifest_pb2.Manifest, data: SequenceData, fraction: float) -> EvalResult:
     """How well blanks are filled: in every sequence this fraction of the tokens, at least one, is hidden at once.
 
     Returns: ``top_1`` and ``top_5``, the parts of the blanks whose token is the likeliest, or among the five likeliest;
@@ -191,7 +195,7 @@ def infilling(run: Runner, manifest: manifest_pb2.Manifest, data: SequenceData, 
     no_answers = [vocabulary.unknown_token, vocabulary.mask_token]
     loss, blanks, known, first, among_five = 0.0, 0, 0, 0, 0
     for batch in batches(data, size=SEQUENCES):
-        blank_TB = judged_places(batch, fraction)
+        blank_TB = evaluation_blanks(batch, fraction)
         tokens_TB = np.where(blank_TB, np.int32(vocabulary.mask_token), batch.tokens)
         states = initial_states(manifest.states, len(batch.members))
         logits = run({"tokens": tokens_TB, "lengths": batch.lengths, **states})["logits"][blank_TB].astype(np.float64)
@@ -202,7 +206,7 @@ def infilling(run: Runner, manifest: manifest_pb2.Manifest, data: SequenceData, 
         ranks = (logits[seen] > np.take_along_axis(logits[seen], targets[seen][:, None], axis=1)).sum(axis=1)
         blanks, known = blanks + len(targets), known + int(seen.sum())
         first, among_five = first + int((ranks < 1).sum()), among_five + int((ranks < 5).sum())
-    return Judgement(
+    return EvalResult(
         {
             "loss": loss / max(known, 1),
             "top_1": first / blanks,
