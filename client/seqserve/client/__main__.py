@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from seqserve.client._sync.client import Client
-from seqserve.client.cli.arguments import COMMANDS, parser
+from seqserve.client.cli.arguments import COMMANDS, check_unicode, parser
 from seqserve.client.cli.output import complain, complain_about
 from seqserve.client.errors import SeqserveError
 
@@ -25,10 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a call or a file failed, 2 wrong usage, 130 interrupted, 141 the reader of a pipe left.
     """
+    _fill_closed_descriptors()
     arguments = parser().parse_args(argv)
     command, _ = COMMANDS[arguments.command]
     _never_fail_to_print()
     try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
+        check_unicode(arguments)
         with Client(arguments.server, timeout_s=arguments.timeout, principal=arguments.principal) as client:
             code = command.run(client, arguments)
             sys.stdout.flush()
@@ -40,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return EXIT_READER_LEFT
     except OSError as error:
+        _drop_output()  # it may be what cannot be written
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -47,6 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         complain(str(error))
         return EXIT_USAGE
+
+
+def _fill_closed_descriptors() -> None:
+    """Opens /dev/null for standard streams that are closed, so that no connection gets their descriptors."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor is this one
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open until the end
 
 
 def _never_fail_to_print() -> None:
@@ -58,7 +74,7 @@ def _never_fail_to_print() -> None:
 
 def _drop_output() -> None:
     """Discards buffered output, so that the interpreter does not report an error at exit."""
-    with contextlib.suppress(io.UnsupportedOperation):
+    with contextlib.suppress(io.UnsupportedOperation, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,6 +1,7 @@
 """The command seqserve: its options, its failures and exit codes, and the process as a whole."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -141,3 +142,40 @@ def test_as_a_process_it_is_quiet_when_the_reader_leaves(server: ScriptedServer)
         assert process.wait(timeout=60) == 141
         assert process.stderr.read() == ""
     assert server.cancelled.wait(20.0)
+
+
+def test_closed_standard_streams_are_a_clean_failure(server: ScriptedServer) -> None:
+    for closed, arguments, message in (
+        (">&-", "models", "seqserve: standard output is closed\n"),
+        (">&- 2>&-", "models", ""),
+        ("<&-", "score m -", "seqserve: standard input is closed\n"),
+        ("<&-", "generate m -", "seqserve: standard input is closed\n"),
+        ("<&-", "sessions import -", "seqserve: standard input is closed\n"),
+        (">/dev/full", "models", "seqserve: [Errno 28] No space left on device\n"),
+    ):
+        script = f"{sys.executable} -m seqserve.client --server {server.target} {arguments} {closed}"
+        process = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+        assert (process.returncode, process.stderr) == (1, message), script
+
+
+def test_standard_input_may_be_closed_where_it_is_not_read(server: ScriptedServer) -> None:
+    script = f"{sys.executable} -m seqserve.client --server {server.target} tag m word <&-"
+    process = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["tag", "m", b"caf\xe9"], ["generate", b"\xff", "a"], ["generate", "m", "a", "--stop", b"\xe9"]]
+)
+def test_arguments_have_to_be_utf_8(arguments: list[Any], server: ScriptedServer) -> None:
+    whole = [sys.executable, "-m", "seqserve.client", "--server", server.target, *arguments]
+    process = subprocess.run(whole, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert re.fullmatch(r"seqserve: (texts|model|stop) must be UTF-8, got the bytes b'.*'\n", process.stderr)
+
+
+def test_a_principal_from_the_environment_has_to_be_utf_8(server: ScriptedServer) -> None:
+    whole = [sys.executable, "-m", "seqserve.client", "--server", server.target, "models"]
+    environment = {**os.environb, b"SEQSERVE_PRINCIPAL": b"\xe9"}
+    process = subprocess.run(whole, capture_output=True, text=True, check=False, env=environment)
+    assert (process.returncode, process.stderr) == (2, "seqserve: principal must be UTF-8, got the bytes b'\\xe9'\n")

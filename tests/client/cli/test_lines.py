@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqserve.client import TagSpan
+from seqserve.client.cli.line_reader import LineReader
 from seqserve.client.cli.lines import Lines
-from seqserve.client.testing import SERVABLE, Failure, ScriptedServer
-from seqserve.v1 import common_pb2, tagging_pb2
+from seqserve.client.testing import SERVABLE, Failure, ScriptedServer, score_as_it_comes
+from seqserve.v1 import common_pb2, generation_pb2, tagging_pb2
 from tests.client.rig import Run, lines_of
 
 Typed = Callable[[str], None]
@@ -142,8 +143,8 @@ def test_score_as_json_prints_a_line_a_line(run: Run, typed: Typed, capsys: pyte
     typed("ab\nc\n")
     assert run("score", "m", "-", "--json") == 0
     assert lines_of(capsys.readouterr().out) == [
-        {"text": "ab", "surprise": 1.0, "scored_tokens": 2, "tokens": []},
-        {"text": "c", "surprise": 1.0, "scored_tokens": 1, "tokens": []},
+        {"text": "ab", "surprise": 1.0, "scored_tokens": 2, "tokens": [], "unseen": None},
+        {"text": "c", "surprise": 1.0, "scored_tokens": 1, "tokens": [], "unseen": None},
     ]
     typed("ab\n")
     assert run("score", "m", "-", "--json", "--tokens") == 0
@@ -240,3 +241,128 @@ def test_classify_prints_the_running_answer(
     typed("one two")
     assert run("classify", "m", "-", "--json") == 0
     assert [answer["chosen"] for answer in lines_of(capsys.readouterr().out)] == [["X"], ["X"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffone two\r\nthree\r\n", "one two\r\nthree", "\ufeffone two\nthree\n", "\ufeff\r\none two\nthree\r\n"]
+)
+def test_byte_order_marks_and_carriage_returns_are_not_text(
+    text: str, server: ScriptedServer, run: Run, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("tag", "score", "classify"):
+        typed(text)
+        assert run(command, "m", "-") == 0
+    typed(text)
+    assert run("generate", "m", "-") == 0
+    for command in ("score", "classify", "fill"):
+        typed(text)
+        assert run(command, "m", "-", *(["--each"] if command != "fill" else [])) == 0
+    typed(text)
+    assert run("chat", "m") == 0
+    out = capsys.readouterr().out
+    sent = "".join(str(request) for request in server.requests)
+    assert "one two" in out
+    for absent in ("\ufeff", "\r", "\\r", "\\357\\273\\277"):
+        assert absent not in out
+        assert absent not in sent
+
+
+KNOWN = set("abcdefghijklmnopqrstuvwxyz \n")
+
+
+def knows_letters(server: ScriptedServer, *, with_offset: bool = True) -> None:
+    """Lets the server score small letters only, as a model of characters without an unknown token does."""
+
+    async def script(
+        requests: AsyncIterator[generation_pb2.StreamScoreRequest],
+    ) -> AsyncGenerator[generation_pb2.StreamScoreResponse, None]:
+        position = 0
+        unseen: tuple[str, int] | None = None
+
+        async def known() -> AsyncIterator[generation_pb2.StreamScoreRequest]:
+            nonlocal position, unseen
+            async for request in requests:
+                for offset, character in enumerate(request.text):
+                    if character not in KNOWN:
+                        unseen = character, position + offset
+                        yield generation_pb2.StreamScoreRequest(text=request.text[:offset])
+                        return
+                position += len(request.text)
+                yield request
+
+        async for event in score_as_it_comes(known()):
+            if unseen is not None and event.HasField("finished"):
+                character, offset = unseen
+                metadata = {"character": character, "offset": str(offset)} if with_offset else {}
+                raise Failure(
+                    grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_OUT_OF_VOCABULARY", "unseen", metadata=metadata
+                )
+            yield event
+
+    server.on_stream_score = script
+
+
+@pytest.mark.parametrize("with_offset", [True, False])
+def test_a_log_is_followed_past_unseen_characters(
+    with_offset: bool, server: ScriptedServer, run: Run, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knows_letters(server, with_offset=with_offset)
+    typed("all well\n\nfrüh\nstill well\n5 errors\n\n\nQ\nthe end")
+    assert run("score", "m", "-") == 0
+    new = (
+        ("new: 'ü' (U+00FC)", "new: '5' (U+0035)", "new: 'Q' (U+0051)")
+        if with_offset
+        else (("new: a token that is not in the vocabulary",) * 3)
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "1.0000\tall well",
+        f"inf\tfrüh\t{new[0]}",
+        "1.0000\tstill well",
+        f"inf\t5 errors\t{new[1]}",
+        f"inf\tQ\t{new[2]}",
+        "1.0000\tthe end",
+    ]
+
+
+def test_unseen_characters_in_json_and_on_a_terminal(
+    server: ScriptedServer, run: Run, typed: Typed, capsys: pytest.CaptureFixture[str], terminal: None
+) -> None:
+    knows_letters(server)
+    typed("ok\nfrüh\nok\n")
+    assert run("score", "m", "-", "--json") == 0
+    rows = lines_of(capsys.readouterr().out)
+    assert [(row["text"], row["unseen"], row["scored_tokens"]) for row in rows] == [
+        ("ok", None, 2),
+        ("früh", "ü", 2),
+        ("ok", None, 2),
+    ]
+    typed("ok\nfrüh\nok\n")
+    assert run("score", "m", "-") == 0
+    assert shown(capsys.readouterr().out)[1].endswith("früh  new: 'ü' (U+00FC)")
+
+
+def test_other_failures_still_end_a_followed_log(
+    server: ScriptedServer, run: Run, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def script(
+        requests: AsyncIterator[generation_pb2.StreamScoreRequest],
+    ) -> AsyncGenerator[generation_pb2.StreamScoreResponse, None]:
+        raise Failure(grpc.StatusCode.NOT_FOUND, "ERROR_REASON_MODEL_NOT_FOUND", "no model 'm'")
+        yield generation_pb2.StreamScoreResponse()
+
+    server.on_stream_score = script
+    typed("ok\n")
+    assert run("score", "m", "-") == 1
+    assert "no model 'm'" in capsys.readouterr().err
+
+
+def test_lines_that_a_broken_stream_took_are_not_lost() -> None:
+    reader = LineReader(["a\n", "\n", "b\n", "c\n"])
+    first = reader.follow()
+    assert [next(first) for _ in range(3)] == ["a\n", "\n", "b\n"]
+    reader.acknowledge()
+    assert reader.position == 2
+    assert reader.stop() == ["\n", "b\n"]
+    assert list(first) == [], "it ended with the stream"
+    reader.put_back(["b\n"])
+    assert list(reader.follow()) == ["b\n", "c\n"]

@@ -121,30 +121,65 @@ def test_options_mean_what_they_say() -> None:
     ("item", "field"),
     [
         ("text", "text"),
-        ("", "text"),
         (["some", "words"], "words"),
         (("some", "words"), "words"),
         ([1, 2], "token_ids"),
         (range(2), "token_ids"),
-        ([], "token_ids"),
         (FLUSH, "flush"),
         (SENTENCE_END, "sentence_end"),
     ],
 )
 def test_each_item_goes_into_its_field(item: Any, field: str) -> None:
-    message: Any = tag_codec("m").say(item)
-    assert message.WhichOneof("message") == field
+    messages: list[Any] = list(tag_codec("m").messages(item))
+    assert [message.WhichOneof("message") for message in messages] == [field]
+
+
+@pytest.mark.parametrize("item", ["", [], ()])
+def test_an_empty_piece_is_not_sent(item: Any) -> None:
+    assert list(tag_codec("m").messages(item)) == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "é" * 100_000,
+        "\U0001f600" * 40_000,
+        ["word"] * 100_000,
+        ["x" * 60_000, "y" * 60_000, "z"],
+        ["x" * 500_000, "y"],
+        range(100_000),
+    ],
+)
+def test_a_large_piece_is_sent_in_parts(item: Any) -> None:
+    messages: list[Any] = list(tag_codec("m").messages(item))
+    assert len(messages) > 1
+    assert max(message.ByteSize() for message in messages) <= 510_000
+    if isinstance(item, str):
+        assert "".join(message.text for message in messages) == item
+    elif isinstance(item, list):
+        assert [word for message in messages for word in message.words.words] == item
+    else:
+        assert [one for message in messages for one in message.token_ids.ids] == list(item)
+
+
+def test_a_word_that_no_message_holds_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a word must have at most 1,048,576 bytes, got 2,000,004: 'xxx"):
+        list(tag_codec("m").messages(["a", "x" * 2_000_000]))
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: tag_codec("m").say(b"bytes"), TypeError, "an item of type bytes: .* takes text"),
-        (lambda: tag_codec("m").say(7), TypeError, "an item of type int: .*token ids"),
-        (lambda: tag_codec("m").say(["a", 1]), TypeError, "str"),
-        (lambda: score_codec("m").say(["a"]), TypeError, r"gave words: .* text \(str\), token ids .*, FLUSH$"),
-        (lambda: score_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
-        (lambda: classify_codec("m").say(SENTENCE_END), TypeError, "gave sentence_end"),
+        (lambda: list(tag_codec("m").messages(b"bytes")), TypeError, "an item of type bytes: .* takes text"),
+        (lambda: list(tag_codec("m").messages(7)), TypeError, "an item of type int: .*token ids"),
+        (lambda: list(tag_codec("m").messages(["a", 1])), TypeError, "str"),
+        (
+            lambda: list(score_codec("m").messages(["a"])),
+            TypeError,
+            r"words: .* text \(str\), token ids .*, FLUSH$",
+        ),
+        (lambda: list(score_codec("m").messages(SENTENCE_END)), TypeError, "gave sentence_end"),
+        (lambda: list(classify_codec("m").messages(SENTENCE_END)), TypeError, "gave sentence_end"),
         (lambda: Client().stream_classify("m", [], top=1), TypeError, "no option top"),  # type: ignore[call-arg]
         (lambda: tag_codec("m", idle_timeout_s=0), ValueError, "idle_timeout_s must be a finite number above 0 s"),
         (

@@ -74,8 +74,9 @@ class AsyncInputPump:
             await call.write(self._codec.opening)
             async with contextlib.aclosing(_each(self._source)) as items:
                 async for item in items:
-                    if not await call.write(self._codec.say(item)):
-                        return
+                    for message in self._codec.messages(item):
+                        if not await call.write(message):
+                            return
             await call.write(self._codec.ending)
         except BaseException as error:
             if self_was_cancelled():

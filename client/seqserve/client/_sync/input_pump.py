@@ -69,7 +69,7 @@ class InputPump:
         yield self._codec.opening
         try:
             for item in self._source:
-                yield self._codec.say(item)
+                yield from self._codec.messages(item)
             yield self._codec.ending
         except GeneratorExit:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 from typing import Final, Protocol
 
 from seqserve.client._sync.client import Client
@@ -41,6 +42,23 @@ COMMANDS: Final[dict[str, tuple[Command, str]]] = {
     "models": (models, "list the models of the server, or describe one"),
     "health": (health, "check whether the server is serving"),
 }
+
+
+def check_unicode(arguments: argparse.Namespace) -> None:
+    """Checks that the arguments are valid Unicode, as everything that is sent has to be; paths may be any bytes.
+
+    Raises:
+        ValueError: An argument, or the environment variable that is its default, is not UTF-8.
+    """
+    for name, value in vars(arguments).items():
+        for text in value if isinstance(value, list) else [value]:
+            if name != "path" and isinstance(text, str) and not _is_unicode(text):
+                raise ValueError(f"{name} must be UTF-8, got the bytes {os.fsencode(text)!r}")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogates, which stand for bytes that could not be decoded."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from seqserve.client._sync.client import Client
 from seqserve.client._sync.session import Session
 from seqserve.client.cli.generate import add_sampling, options_of
 from seqserve.client.cli.output import complain, complain_about, print_json
+from seqserve.client.cli.standard_input import read_lines
 from seqserve.client.core.generate_options import GenerateOptions
 from seqserve.client.errors import SeqserveError
 
@@ -189,8 +190,8 @@ def _note(text: str) -> None:
 
 def _lines() -> Iterator[str]:
     """The lines of input, typed or piped."""
-    if not sys.stdin.isatty():
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
+    if not (sys.stdin and sys.stdin.isatty()):
+        yield from (line.rstrip("\n") for line in read_lines())
         return
     while True:
         try:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 
 from seqserve.client._sync.client import Client
-from seqserve.client.cli.lines import standard_input
 from seqserve.client.cli.output import print_json
+from seqserve.client.cli.standard_input import read_lines
 from seqserve.client.core.classify_stream import ClassifyItem
 from seqserve.client.core.stream import FLUSH
 
@@ -15,7 +15,7 @@ from seqserve.client.core.stream import FLUSH
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print the running answer, a row each: tokens so far, and labels with their probabilities; or a JSON object."""
     with client.stream_classify(
-        arguments.model, _flushed(standard_input()), version=arguments.version, top_labels=arguments.top
+        arguments.model, _flushed(read_lines()), version=arguments.version, top_labels=arguments.top
     ) as stream:
         for answer in stream:
             if arguments.json:

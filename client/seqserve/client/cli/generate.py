@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from typing import Final, cast
 
 from seqserve.client._sync.client import Client
 from seqserve.client._sync.generation_stream import GenerationStream
 from seqserve.client.cli.output import complain, print_json
+from seqserve.client.cli.standard_input import read_text
 from seqserve.client.core.generate_options import GenerateOptions
 from seqserve.client.types.generation import FinishReason
 from seqserve.client.types.logprobs import StepLogprobs
@@ -87,7 +87,7 @@ def options_of(arguments: argparse.Namespace) -> GenerateOptions:
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print the text as it comes, several samples one after another at the end, or the events as JSON lines."""
-    prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
+    prompt = read_text() if arguments.prompt == "-" else arguments.prompt
     with _generation(client, arguments, prompt) as stream:
         if arguments.json:
             _print_events(stream)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TextIO, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 
 class Placed(Protocol):
@@ -90,11 +88,3 @@ class Lines(Generic[PlacedT]):
         own = [answer for answer in self._answers if line.has(answer)]
         self._answers = [answer for answer in self._answers if answer.start >= line.end]
         return line, own
-
-
-def standard_input() -> Iterator[str]:
-    """The lines of standard input, with their line breaks, as they arrive. Bytes that are not UTF-8 become U+FFFD."""
-    stream: TextIO = sys.stdin
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="replace")
-    yield from stream

@@ -15,6 +15,7 @@ from rich.text import Text
 from seqserve.client._sync.client import Client
 from seqserve.client.cli.connection import connection_after, seconds
 from seqserve.client.cli.output import print_json, print_table
+from seqserve.client.cli.standard_input import read_bytes
 from seqserve.client.types.sessions import SessionInfo
 
 EXAMPLES: str = """examples:
@@ -120,7 +121,7 @@ def _export(client: Client, arguments: argparse.Namespace) -> None:
 
 def _import(client: Client, arguments: argparse.Namespace) -> None:
     standard = arguments.path == _STANDARD
-    snapshot = sys.stdin.buffer.read() if standard else Path(arguments.path).read_bytes()
+    snapshot = read_bytes() if standard else Path(arguments.path).read_bytes()
     _name(client.sessions.restore(snapshot, arguments.id, ttl_s=arguments.ttl).info(), arguments)
 
 

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from seqserve.client._sync.client import Client
 from seqserve.client._sync.duplex_stream import TagStream
-from seqserve.client.cli.lines import Line, Lines, standard_input
+from seqserve.client.cli.lines import Line, Lines
 from seqserve.client.cli.output import print_json
+from seqserve.client.cli.standard_input import read_lines
 from seqserve.client.core.tag_stream import SentenceRule, TagPiece
 from seqserve.client.types.tagging import Tag, TagSpan
 
@@ -54,7 +55,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print a row a line as its tags come, on a terminal in colour, or one JSON object an event."""
-    lines = Lines[Tag](standard_input())
+    lines = Lines[Tag](read_lines())
     stream = client.stream_tag(
         arguments.model,
         lines,

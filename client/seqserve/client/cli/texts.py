@@ -7,6 +7,8 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
+from seqserve.client.cli.standard_input import read_lines
+
 TEXTS_PER_REQUEST_MAX = 64
 """Maximum number of texts in one request; below every practical inputs_max of a server."""
 
@@ -42,7 +44,7 @@ def is_stream(arguments: argparse.Namespace) -> bool:
 def batches(arguments: Sequence[str]) -> Iterator[list[str]]:
     """The texts, as many together as go into a request; one by one as they are typed at a terminal."""
     texts = _texts(arguments)
-    while batch := list(itertools.islice(texts, 1 if sys.stdin.isatty() else TEXTS_PER_REQUEST_MAX)):
+    while batch := list(itertools.islice(texts, 1 if sys.stdin and sys.stdin.isatty() else TEXTS_PER_REQUEST_MAX)):
         yield batch
 
 
@@ -50,7 +52,7 @@ def _texts(arguments: Sequence[str]) -> Iterator[str]:
     """One by one; an empty line of standard input is no text, an empty argument is one that the server refuses."""
     for argument in arguments:
         if argument == "-":
-            lines = (line.rstrip("\r\n") for line in sys.stdin)
+            lines = (line.rstrip("\n") for line in read_lines())
             yield from (line for line in lines if line.strip())
         else:
             yield argument

@@ -6,10 +6,10 @@ caller's pieces, and the answers are started, any number of pieces, finished. A 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -96,11 +96,15 @@ class StreamCodec(Generic[PieceT, PartT, FinishedT]):
         """The last message. Closing the sending side means the same, but a cancelled call closes it too."""
         return self._message("end", common_pb2.EndOfInput())
 
-    def say(self, item: object) -> Message:
-        """The message for an item of the source.
+    def messages(self, item: object) -> Iterable[Message]:
+        """The messages for an item of the source: none for an empty piece, several for a large one.
+
+        Args:
+            item: A piece or a mark.
 
         Raises:
-            TypeError: If it is not what this kind of stream takes.
+            TypeError: The item is not what this kind of stream takes.
+            ValueError: A single word is larger than a message may be.
         """
         field, value = _field_of(item)
         takes = type(self.opening).DESCRIPTOR.fields_by_name
@@ -108,11 +112,62 @@ class StreamCodec(Generic[PieceT, PartT, FinishedT]):
             what = field or f"an item of type {type(item).__name__}"
             known = ", ".join(text for name, text in _ITEMS.items() if name in takes)
             raise TypeError(f"the source gave {what}: this stream takes {known}")
-        return self._message(field, value)
+        if isinstance(item, Mark):
+            return (self._message(field, value),)
+        if not item:
+            return ()
+        if field == "text" and len(cast("str", item)) <= _PIECE_CHARACTERS_MAX:
+            return (self._message(field, value),)
+        return [self._message(*_field_of(part)) for part in _cut(cast("Any", item))]
 
     def _message(self, field: str, value: object) -> Message:
         return type(self.opening)(**{field: value})
 
+
+PIECE_BYTES_MAX: Final = 64 * 1024
+"""Larger pieces are sent in parts of at most this size, in bytes of UTF-8."""
+
+_PIECE_CHARACTERS_MAX: Final = PIECE_BYTES_MAX // 4
+_PIECE_IDS_MAX: Final = 16_384
+
+
+def _cut(item: str | Sequence[str] | Sequence[int]) -> Iterator[str | Sequence[str] | Sequence[int]]:
+    """The parts of a piece, each small enough for a message.
+
+    Args:
+        item: Text, words or token ids.
+
+    Raises:
+        ValueError: A single word is too large.
+    """
+    if isinstance(item, str):
+        for start in range(0, len(item), _PIECE_CHARACTERS_MAX):
+            yield item[start : start + _PIECE_CHARACTERS_MAX]
+    elif not isinstance(item[0], str):
+        for start in range(0, len(item), _PIECE_IDS_MAX):
+            yield item[start : start + _PIECE_IDS_MAX]
+    else:
+        yield from _cut_words(cast("Sequence[str]", item))
+
+
+def _cut_words(words: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    size_bytes = 0
+    for word in words:
+        word_bytes = len(word.encode()) + _WORD_OVERHEAD_BYTES
+        if word_bytes > WORD_BYTES_MAX:
+            raise ValueError(f"a word must have at most {WORD_BYTES_MAX:,} bytes, got {word_bytes:,}: {word[:20]!r}...")
+        if part and size_bytes + word_bytes > PIECE_BYTES_MAX:
+            yield part
+            part, size_bytes = [], 0
+        part.append(word)
+        size_bytes += word_bytes
+    yield part
+
+
+_WORD_OVERHEAD_BYTES: Final = 4  # tag and length
+WORD_BYTES_MAX: Final = 1024 * 1024
+"""Maximum size of one word, which cannot be cut."""
 
 _ITEMS: Final = {
     "text": "text (str)",
