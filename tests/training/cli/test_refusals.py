@@ -132,7 +132,7 @@ def test_a_run_is_no_network_and_goes_on_only_as_it_began(capsys: pytest.Capture
         complaint(capsys) == "runs/x/last.pt: where a run stands, for --resume; its best network is best.pt beside it"
     )
     assert main([*begun, "--resume", "--learning-rate", "0.5"]) == 1
-    assert "learning_rate was 0.002 and is 0.5 now. Give the first ones, or train anew" in complaint(capsys)
+    assert "learning_rate was 0.002 and is 0.5 now. Restore their first values, or start a new run" in complaint(capsys)
     assert main(["tagger", *DATA["tagger"], "--out", "models/x", *SIZES, "--resume"]) == 1
     assert "runs/x: a run of 'lm' and not of 'tagger'" in complaint(capsys)
 

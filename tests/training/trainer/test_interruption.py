@@ -25,7 +25,7 @@ def test_a_signal_lets_the_step_end_and_the_run_save(number: signal.Signals) -> 
 
     saved = list[int]()
     trainer = Trainer(Line([2.0, 1.0, 1.5]), config())
-    message = rf"stopped by {number.name} after step 3; the same command with --resume goes on"
+    message = rf"stopped by {number.name} after step 3; the same command with --resume continues it"
     with interruption() as asked, pytest.raises(InterruptedRunError, match=message):
         fit(trainer, save=lambda: saved.append(trainer.state.step), watch=Kill(), asked=asked)
     assert saved == [2, 3]
@@ -54,6 +54,6 @@ def test_the_command_says_how_to_go_on_and_ends_as_a_signal_ends_programs(tmp_pa
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
     assert "seqserve-train: stopped by SIGTERM after step" in errors
-    assert "the same command with --resume goes on" in errors
+    assert "the same command with --resume continues it" in errors
     assert (tmp_path / "runs" / "lm" / "last.pt").exists()
     assert not (tmp_path / "models").exists()

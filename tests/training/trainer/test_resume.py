@@ -163,7 +163,7 @@ def test_what_would_make_it_another_run_is_refused(tmp_path: Path) -> None:
         train(folder, resume=True, learning_rate=0.02)
     state = checkpoints.newest_state(folder, print)
     checkpoints.save_state(folder, checkpoints.RunState(state.task, state.config, ("0" * 64,), state.trainer))
-    with pytest.raises(CheckpointError, match="the data files are not those that the run began with"):
+    with pytest.raises(CheckpointError, match="the data files differ from those of the run"):
         train(folder, resume=True)
 
 

@@ -1,4 +1,4 @@
-"""The errors of training, for people: every message says what is wrong, where, and what was expected.
+"""Errors of training. Every message states the fault, its place, and the expected value.
 
 TrainingError
  +-- ConfigError       a setting is missing, unknown or out of range
@@ -25,7 +25,7 @@ class DataError(TrainingError):
     """A data file cannot be used."""
 
     def __init__(self, path: Path, message: str, *, line: int | None = None) -> None:
-        """Say what is wrong with ``path``, at ``line`` (from 1) if it is one line's fault."""
+        """Creates the error for ``path`` and, if one line is at fault, its number ``line`` from 1."""
         super().__init__(f"{path}: {message}" if line is None else f"{path}, line {line}: {message}")
         self.path = path
         self.line = line
@@ -36,11 +36,13 @@ class DivergenceError(TrainingError):
 
 
 class InterruptedRunError(TrainingError):
-    """The run was asked to stop; where it stood is saved, and --resume goes on from there."""
+    """A signal stopped the run. Its state is saved, and --resume continues from there."""
 
     def __init__(self, step: int, stop_signal: signal.Signals) -> None:
         """Say after which step the run stopped, and at whose request."""
-        super().__init__(f"stopped by {stop_signal.name} after step {step}; the same command with --resume goes on")
+        super().__init__(
+            f"stopped by {stop_signal.name} after step {step}; the same command with --resume continues it"
+        )
         self.step = step
         self.stop_signal = stop_signal
 

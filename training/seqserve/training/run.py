@@ -51,7 +51,7 @@ RESUMABLE_SETTINGS = {
     "license",
     "data_name",
 }
-"""Settings that may differ when a run goes on: none of them changes what a step does."""
+"""Settings that may change when a run resumes, because they don't affect a step."""
 
 
 @enough_memory()
@@ -155,8 +155,8 @@ class Run(Generic[ConfigT]):
     def resume(self, notify: Callable[[str], None]) -> None:
         """Go on from the newest state in the folder.
 
-        Raises: CheckpointError if there is none that is good, or the data are others now; ConfigError if settings that
-            a run cannot change have changed.
+        Raises: CheckpointError if all states are missing or damaged, or the data differ; ConfigError if settings that a
+            run can't change differ.
         """
         state = checkpoints.newest_state(self._folder, notify)
         if state.task != self._task.name:
@@ -167,7 +167,9 @@ class Run(Generic[ConfigT]):
                 f"--resume cannot change these settings: {message}. Restore their first values, or start a new run"
             )
         if state.data != self._digests:
-            raise CheckpointError(f"{self._folder}: the data files are not those that the run began with; train anew")
+            raise CheckpointError(
+                f"{self._folder}: the data files differ from those of the run; restore them, or train without --resume"
+            )
         self.trainer.load_state_dict(state.trainer)
 
     def gradient_monitor(self, notify: Callable[[str], None]) -> GradientMonitor:
@@ -253,7 +255,7 @@ def export(
 
 
 def described(checkpoint: Checkpoint, *, int8: bool = False) -> Exportable:
-    """A checkpoint on its way to a servable, with all in its manifest that is known before there is a graph file.
+    """Converts a checkpoint to an exportable model, with a manifest that lacks only the graph file.
 
     Raises: ExportError if the network cannot be in int8.
     """

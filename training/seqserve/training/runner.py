@@ -29,7 +29,7 @@ class GraphRunner:
     """An ONNX graph on ONNX Runtime's CPU provider."""
 
     def __init__(self, graph: bytes) -> None:
-        runtime: Any = ort  # its annotations leave what is used here open
+        runtime: Any = ort  # its annotations don't type the functions used here
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would fight with torch's threads

@@ -23,6 +23,6 @@ def long_tensor(array: Array, device: torch.device = CPU) -> Tensor:
 
 
 def array(parameter: Tensor) -> Array:
-    """A parameter as a float32 array of its own."""
+    """Copies a parameter to a float32 array."""
     result: Array = parameter.detach().cpu().float().numpy().copy()
     return result

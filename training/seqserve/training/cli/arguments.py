@@ -40,7 +40,7 @@ def configure(
 ) -> ConfigT:
     """Build ``model`` from what was given on the command line and, where that says nothing, in a file.
 
-    Raises: ConfigError with one line for each setting that is wrong, saying why and where it was given.
+    Raises: ConfigError: one line per invalid setting, with the reason and the place where it was set.
     """
     settings = {**(in_file or {}), **given}
     try:
@@ -52,7 +52,7 @@ def configure(
 
 
 def _complaint(error: ErrorDetails, file: str) -> str:
-    """What is wrong. Args: file: where it was given; "" for the command line."""
+    """Describes an error. Args: file: file that contains the setting; "" for the command line."""
     message = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     if not error["loc"]:
         return message

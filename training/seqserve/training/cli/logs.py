@@ -50,7 +50,7 @@ class TensorBoardLog:
 
 @contextmanager
 def json_log(path: str) -> Generator[ProgressListener]:
-    """JSON lines at the end of the file ``path``, or on standard output if that is ``-``, for a ``with`` block.
+    """Appends JSON lines to the file ``path``, or writes them to standard output if it's ``-``, for a ``with`` block.
 
     Raises: ConfigError if the file cannot be written.
     """

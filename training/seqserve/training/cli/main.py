@@ -32,7 +32,7 @@ RUNS = Path("runs")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns: the exit status: 0, 1 for an error that is explained, 128 and the signal's number if one stopped it.
+    Returns: the exit status: 0, 1 for an explained error, 128 plus the signal number if a signal stopped the run.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = parser().parse_args(words)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrainingError as error:
         _complain(str(error))
         return 128 + error.stop_signal if isinstance(error, InterruptedRunError) else 1
-    except ValidationError as error:  # a checkpoint's or a servable's; what is given here has been checked
+    except ValidationError as error:  # from a checkpoint or a servable; the command line is validated earlier
         message = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         _complain(f"the model was trained with settings that this version of seqserve does not have: {message}")
         return 1

@@ -1,7 +1,7 @@
-"""Texts as pieces in order: documents kept apart, normalised, no more in memory than a few pieces.
+"""Texts as pieces in order: normalized, with separate documents and only a few pieces in memory.
 
-A text is read anew whenever it is asked for, so its size does not matter. Borders of pieces lie where they change
-nothing: reading a text in pieces gives what reading it whole would.
+Each iteration reads the text again, so its size is irrelevant. Borders of pieces are placed where they have no effect:
+reading a text in pieces gives the same result as reading it whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,10 +32,10 @@ class TextForm:
 
     Attributes:
         encoding: of the files.
-        documents: each file is a document of its own; else all are one text.
+        documents: whether each file is a document; otherwise all files are one text.
         separator: what stands between the documents of a file; "" if nothing does.
         lowercase: the text is read in lower case.
-        letters_only: what is no letter is read as one space.
+        letters_only: whether everything except letters becomes one space.
         characters_max: characters that are read, from the beginning; None for all.
     """
 
@@ -143,7 +143,7 @@ def _normalised(text: Iterator[Piece], form: TextForm) -> Iterator[Piece]:
 
 
 def _regrouped(text: Iterable[Piece], safe: Callable[[str], int]) -> Iterator[Piece]:
-    """Move borders inside documents and files to where ``safe`` says; what is behind it goes to the next piece."""
+    """Moves borders inside documents and files to the place that ``safe`` returns; the rest joins the next piece."""
     held: Piece | None = None
     for piece in text:
         if held is not None and (piece.begins or piece.path != held.path):

@@ -20,8 +20,8 @@ class LabelledFile(NamedTuple):
 def files(given: Sequence[Path]) -> tuple[Path, ...]:
     """The files that paths, directories and patterns (``*``, ``?``, ``[]``, ``**``) name, in order.
 
-    The files of a directory and the matches of a pattern come by name; hidden files are passed over. What is there
-    under its very name is no pattern.
+    The files of a directory and the matches of a pattern are ordered by name; hidden files are skipped. A path that
+    exists literally isn't a pattern.
 
     Raises: DataError if one of them names no file.
     """

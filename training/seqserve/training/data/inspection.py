@@ -25,7 +25,7 @@ class Item:
 
 @dataclass
 class PartCounts:
-    """What is counted of one part of a data set; items come one by one and are not kept."""
+    """Statistics of one split of a data set. Items are counted one by one and not kept."""
 
     lengths: list[int] = field(default_factory=list[int])
     tokens: Counter[str] = field(default_factory=Counter[str])

@@ -53,9 +53,9 @@ def may_end(label: str, scheme: manifest_pb2.LabelScheme) -> bool:
 
 
 def spans(labels: Sequence[str], scheme: manifest_pb2.LabelScheme) -> Iterator[Span]:
-    """The spans that a row of labels writes, read strictly: what no B- or S- begins is none.
+    """Yields the spans of a label sequence, strictly: a span must begin with B- or S-.
 
-    In BIOES what is not ended with E- is none either. These are the rules of seqeval's strict mode (schemes IOB2 and
+    In BIOES a span must also end with E-. These are the rules of seqeval's strict mode (schemes IOB2 and
     IOBES).
     """
     start = 0

@@ -26,11 +26,11 @@ class Mentions:
         self._by_kind = {kind: tuple(mentions) for kind, mentions in found.items()}
 
     def replaced(self, sentence: Sentence, part: float, generator: np.random.Generator) -> Sentence:
-        """A sentence of those that were given, where each mention is drawn anew from its kind.
+        """Returns the sentence with some mentions replaced by random mentions of the same kind.
 
         Args:
             sentence: the sentence.
-            part: probability that a mention is drawn anew.
+            part: probability of replacing a mention.
             generator: what draws.
         """
         pieces, done = list[Sentence](), 0

@@ -35,7 +35,7 @@ def first_error(tags: Sequence[str], scheme: manifest_pb2.LabelScheme) -> tuple[
 
 
 def repaired(tags: Sequence[str], scheme: manifest_pb2.LabelScheme) -> tuple[str, ...]:
-    """The tags made right: what goes on with nothing begins a span, and what is open is ended."""
+    """Corrects tags: a continuation without a span begins one, and open spans are ended."""
     found = list[Span]()
     open_kind: str | None = None
     for place, tag in enumerate(tags):

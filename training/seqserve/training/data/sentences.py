@@ -49,7 +49,7 @@ class TagData(SequenceData):
 def tag_data(
     sentences: Sequence[Sentence], tokenizer: Tokenizer, labels: Sequence[str], *, word_bytes_max: int
 ) -> TagData:
-    """Turn sentences into numbers; a tag that is not in ``labels`` becomes UNSEEN_LABEL."""
+    """Converts sentences to numbers. A tag outside ``labels`` becomes UNSEEN_LABEL."""
     data = sequence_data([sentence.words for sentence in sentences], tokenizer, word_bytes_max=word_bytes_max)
     index = {label: place for place, label in enumerate(labels)}
     numbers = tuple(int_array([index.get(tag, UNSEEN_LABEL) for tag in sentence.tags]) for sentence in sentences)

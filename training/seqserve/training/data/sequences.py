@@ -116,7 +116,7 @@ def memberships(
         data: the sequences.
         size: most sequences of a batch.
         generator: for another order each time; None for short ones first.
-        share: which of a batch's sequences are wanted; there may be none in the smaller batch that is left over.
+        share: which sequences of a batch to return; the last, smaller batch may have none.
     """
     lengths = np.asarray([len(sequence) for sequence in data.words], dtype=np.float64)
     if generator is not None:

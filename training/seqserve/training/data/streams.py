@@ -22,7 +22,7 @@ class Window:
     Attributes:
         inputs: int32 (T, B), what goes in; 0 behind the end of a document.
         targets: int32 (T, B), the token that follows each, NO_TARGET behind the end of a document.
-        begins: bool (B), whether the stream begins a document here: then the state starts anew.
+        begins: bool (B), whether the stream begins a document here, which resets the state.
     """
 
     inputs: IntArray
@@ -37,7 +37,7 @@ def windows(ids: IntArray, *, streams: int, steps: int) -> Iterator[Window]:
         ids: int32 (tokens).
         streams: B; each stream is a stretch of the text, and one ends where the next begins.
         steps: T of every window but the last, which may be shorter.
-    Returns: windows whose stream b goes on where stream b of the window before ended. Every token but the first is
+    Returns: windows whose stream b continues where stream b of the previous window ended. Every token but the first is
         a target exactly once if ``streams`` divides the number of targets; else fewer than ``streams`` at the end are
         left out.
     """
@@ -89,7 +89,7 @@ def document_windows(
 
 def document_window_count(documents: Sequence[tuple[int, int]], *, streams: int, steps: int) -> int:
     """Number of windows that ``document_windows`` makes of these documents."""
-    busy = [0] * streams  # windows until each stream is free: the first that is takes the next document
+    busy = [0] * streams  # windows until each stream is free; the first free one takes the next document
     for start, end in documents:
         if end - start > 1:
             first = min(range(streams), key=busy.__getitem__)

@@ -1,6 +1,6 @@
-"""Text files, plain or gzip-compressed, in any encoding; what is not text is refused with file, line and byte.
+"""Text files, plain or gzip-compressed, in any encoding. Invalid text is an error with file, line, and byte.
 
-They are read in pieces, so the memory is bounded whatever their size.
+Files are read in pieces, so the memory is bounded for any size.
 """
 
 import codecs

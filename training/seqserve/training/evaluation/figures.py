@@ -1,4 +1,4 @@
-"""What is counted: spans found, and which label was taken for which."""
+"""Metrics: found spans, and the confusion of labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -11,11 +11,11 @@ How a token is drawn from float32 logits, in this order:
 6. min_p: tokens whose w is below min_p times the highest w are gone.
 7. w is summed in order of token id; the first token at which the sum exceeds u times the last sum is drawn.
 
-All sums are running sums, one addition after the other. temperature, top_p and min_p are rounded to float32 first, for
-that is how the wire carries them.
+All sums are running sums, one addition after the other. temperature, top_p, and min_p are rounded to float32 first,
+as in the API.
 
 u is number i (from 0) of ``numpy.random.Generator(numpy.random.Philox(key=[seed, sample])).random()``, where i is the
-position of the token to be drawn, that is the number of tokens before it.
+position of the token to draw: the number of tokens before it.
 """
 
 from collections.abc import Iterator, Sequence

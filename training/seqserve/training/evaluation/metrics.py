@@ -62,10 +62,10 @@ def evaluate_language_model(
     Args:
         run: the model.
         states: its recurrent tensors.
-        text: what is to be predicted.
-        streams: rows to run side by side, at most ``text.streams_max``. One document is cut into so many stretches,
-            each from the initial state: that is faster, and the loss a little higher, for each stretch begins without
-            a past. Of several documents each is read by one row, and nothing changes.
+        text: text to predict.
+        streams: number of parallel rows, at most ``text.streams_max``. A single document is split into this number of
+            parts, each from the initial state: faster, with a slightly higher loss, because each part lacks its
+            context. With several documents each is read by one row, which has no effect on the loss.
     Returns: ``loss`` in nats a token, ``perplexity`` = exp(loss), ``bits_per_character`` = the loss of all tokens in
         bits over the characters that they stand for.
     """

@@ -20,7 +20,7 @@ from seqserve.training.runner import GraphRunner, Runner
 from seqserve.v1 import manifest_pb2
 
 QUALITY_LOSS_MAX = 0.01
-"""Greatest loss of quality that is borne where nothing else is said, in the unit of the metric."""
+"""Default maximum loss of quality, in the unit of the metric."""
 METRICS = ("span_f1", "accuracy", "loss")
 """The figures that quality is judged by: the first of them that a model has."""
 VALIDATION = "validation"
@@ -132,7 +132,7 @@ def quantization_report(
 
 
 def refuse_without_int8(data: Sequence[Path], quality_loss_max: float | None) -> None:
-    """Refuse what is said about the price of int8 where there is none. Raises: ConfigError."""
+    """Refuses options about the cost of int8 in other precisions. Raises: ConfigError."""
     options = (("--data", bool(data)), ("--quality-loss-max", quality_loss_max is not None))
     if unused := [flag for flag, is_given in options if is_given]:
         raise ConfigError(

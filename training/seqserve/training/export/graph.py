@@ -104,7 +104,7 @@ class GraphBuilder(NodeBuilder):
     def initial(self, name: str, stack: RecurrentStack, state: str, lengths: str, *, first: int = 0) -> str:
         """The state that every row starts from (D, B, H), of the directions from ``first`` on.
 
-        Returns: its name; an empty one where that is the operator's own zeros.
+        Returns: its name; empty if the operator's default of zeros applies.
         """
         if not stack.initial and operator_of(stack):
             return ""

@@ -27,7 +27,7 @@ from seqserve.training.runner import STATE_OUTPUT_SUFFIX
 from seqserve.v1 import manifest_pb2, state_pb2
 
 CONTEXT = "context"
-"""State of a one-directional model: what is known before the next token."""
+"""State of a unidirectional model: the context before the next token."""
 
 
 def exported(network: Infiller) -> ExportedModel:

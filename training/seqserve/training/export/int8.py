@@ -1,7 +1,7 @@
-"""Layers of ``int8`` as parts of graphs, of standard operators.
+"""Layers of ``int8`` as parts of graphs, with standard operators.
 
-What is rounded becomes unsigned bytes around 128, and a product of bytes an exact sum in int32. Everything else goes
-element by element. So a row's bits do not depend on the rows beside it, on threads, or on how time is cut.
+Rounded numbers become unsigned bytes around 128, and a product of bytes is an exact sum in int32. Everything else is
+elementwise. The bits of a row therefore don't depend on other rows, on threads, or on how time is split.
 """
 
 import numpy as np

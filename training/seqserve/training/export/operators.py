@@ -28,7 +28,7 @@ class Operator:
 
     Attributes:
         name: of the operator.
-        gates: for each gate in ONNX's order its block in the trained weights; None for one that is not used.
+        gates: block in the trained weights of each gate, in ONNX's order; None for unused gates.
         attributes: of the node.
         peepholes: vectors in ONNX's order.
     """
@@ -106,7 +106,7 @@ def operator_node(
     inputs = [x, weights["W"], weights["R"], weights["B"], lengths, *initial]
     if operator.peepholes:
         inputs.append(weights["P"])
-    while not inputs[-1]:  # what is left out at the end is not named
+    while not inputs[-1]:  # omitted inputs at the end have no name
         inputs.pop()
     more: dict[str, Any] = {"hidden_size": hidden_size, "direction": direction, **operator.attributes}
     return helper.make_node(operator.name, inputs, outputs, name, **more)

@@ -31,9 +31,9 @@ from seqserve.v1 import manifest_pb2
 BATCH_SIZES = (1, 2, 5, 16)
 LENGTHS = (1, 2, 7, 33)
 TOLERANCE = 1e-5
-"""Greatest absolute difference from the exact network that is always allowed."""
+"""Absolute difference from the exact network that's always allowed."""
 ROUNDING_MAX = 4
-"""The graph may lose this many times what rounding to float32 costs, where that is more than TOLERANCE."""
+"""Allowed error of the graph as a multiple of the cost of rounding to float32, if larger than TOLERANCE."""
 EPSILON = float(np.finfo(np.float32).eps)
 """Relative distance of neighbours in float32."""
 TIME = "T"
@@ -178,7 +178,8 @@ def cases(
 ) -> Iterator[dict[str, Array]]:
     """Random inputs of one shape, with initial states: first with every row full, then with rows of random lengths.
 
-    Forward states of bidirectional models are told after the last step of full rows, and after any of the others.
+    Forward states of bidirectional models are returned after the last step of full rows, and after a random step of
+    the others.
     """
     full = np.full(batch, steps, dtype=np.int32)
     for lengths in (full, generator.integers(1, steps + 1, batch, dtype=np.int32)):
@@ -245,7 +246,7 @@ def in_windows(
         carried = {state.input: outputs[state.output] for state in model.states}
         pieces.append({spec.name: outputs[spec.name][:count] for spec in model.outputs if spec.axes[0] == TIME})
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    return outputs | joined  # what is said of a sequence as a whole, the last window says
+    return outputs | joined  # outputs for a whole sequence come from the last window
 
 
 def _note(

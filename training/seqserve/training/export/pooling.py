@@ -1,7 +1,7 @@
 """Pooling as a part of a graph, equal to ``networks.pooling``.
 
-What is summed over time is summed step by step from the state on, and read at each row's end. So padding does not
-change one bit, and neither does a cut, for mean and greatest.
+Sums over time run step by step from the state and are read at the end of each row. Padding therefore changes no bit,
+and, for mean and maximum, neither does a split.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Layers as a Scan over a formula: for cells that have no operator, or an operator that is slower than this.
+"""Layers as a Scan over a formula, for cells without an operator or with a slower one.
 
-The product of the input is made for all steps at once, before the Scan; its body is what depends on the state. Steps
-after a row's end leave its state as it is. The backward direction reads each row from its last step that counts.
+The product of the input is computed for all steps at once, before the Scan; the body depends on the state. Steps after
+the end of a row don't change its state. The backward direction reads each row from its last valid step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seqserve.training.layers.weights import DirectionWeights, direction_weights
 
 @dataclass(frozen=True)
 class GraphValue:
-    """A value in the body of a Scan; what is done with it becomes nodes of the body."""
+    """A value in the body of a Scan. Operations on it become nodes of the body."""
 
     name: str
     body: NodeBuilder

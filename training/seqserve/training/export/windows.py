@@ -1,11 +1,11 @@
-"""Bidirectional stacks that are read in windows: the forward states go in and come out, the backward ones begin anew.
+"""Bidirectional stacks in windows: forward states are inputs and outputs, backward states start in each window.
 
-A window holds the steps that are to be answered, and the future that they may see. Its outputs come from the forward
-states at its beginning and from a backward pass that begins at its end. The forward states that go on to the next
-window are those after the steps that are answered, before the window's end: so the forward direction runs over these
-once more, for an operator tells its states at a row's end alone. A window that reaches to the end of a sequence gives
-what the whole sequence gives (Zhang et al. 2016, "Highway long short-term memory RNNs for distant speech recognition":
-latency-controlled bidirectional networks).
+A window contains the steps to answer and their look-ahead. Its outputs use the forward states at its start and a
+backward pass from its end. The next window continues with the forward states after the answered steps, before the end
+of the window. The forward direction therefore runs over these steps once more, because an operator returns its states
+only at the end of a row. A window that reaches the end of a sequence gives the same outputs as the whole sequence
+(Zhang et al. 2016, "Highway long short-term memory RNNs for distant speech recognition": latency-controlled
+bidirectional networks).
 """
 
 from collections.abc import Callable, Sequence

@@ -66,7 +66,7 @@ def _bias_gates(bias: Tensor, config: NetworkConfig) -> None:
 
 
 def _set_leak(leak: nn.Parameter, config: NetworkConfig) -> None:
-    """Sets the fraction s(leak) that is kept: u / (1 + u) with chrono initialization, else the same for all units."""
+    """Sets the kept fraction s(leak): u / (1 + u) with chrono initialization, else the same for all units."""
     leak.requires_grad_(config.learned_leak)
     if config.chrono_span is not None:
         leak.copy_(_log_spans(len(leak), config.chrono_span))

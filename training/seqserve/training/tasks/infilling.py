@@ -1,4 +1,4 @@
-"""Infilling models: what may stand in a blank, given what is around it."""
+"""Infilling models: predict the token in a blank from its context."""
 
 from collections.abc import Sequence
 from pathlib import Path

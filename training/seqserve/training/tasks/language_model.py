@@ -101,7 +101,7 @@ class LanguageModelLearner:
             yield self._loss(segment, share)
 
     def _loss(self, segment: Sequence[Window], share: Share) -> tuple[Tensor, int]:
-        """Mean loss of the windows that gradients flow through, and their targets; the state goes on from there."""
+        """Computes the mean loss of windows without a gradient border, and counts their targets; advances the state."""
         device = self.network.head.weight.device
         total, count = torch.zeros((), device=device), 0
         for window in segment:
@@ -162,7 +162,7 @@ class LanguageModelLearner:
         )
 
     def samples(self) -> str:
-        """How the beginning of the validation text goes on, at several temperatures."""
+        """Generates continuations of the beginning of the validation text, at several temperatures."""
         prompt = self._validation.ids[:SAMPLE_PROMPT_TOKENS].tolist()
         parts = [f"Prompt:\n\n```\n{self.tokenizer.decode(prompt)}\n```"]
         for temperature in SAMPLE_TEMPERATURES:

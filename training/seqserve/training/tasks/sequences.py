@@ -57,7 +57,7 @@ class SequenceLearner(ABC, Generic[NetworkT]):
         self._unknown_odds = unknown_odds(train, config.word_dropout)
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
-        """One pass over the sequences, in an order of its own; what is random depends on the seed and the place."""
+        """Yields one pass over the sequences in random order. Randomness depends only on the seed and the place."""
         seed = self._sequences.seed
         generator = np.random.default_rng((seed, epoch))
         data = self.drawn(generator)
@@ -69,7 +69,7 @@ class SequenceLearner(ABC, Generic[NetworkT]):
             yield self.loss(batch_of(data, members), np.random.default_rng((seed, epoch, index, share.number)))
 
     def drawn(self, generator: np.random.Generator) -> SequenceData:
-        """The sequences of a pass: the same each time, unless a task draws them anew."""
+        """Returns the sequences of a pass: the same each time, unless a task overrides this."""
         del generator
         return self._train
 

@@ -89,7 +89,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
         self._config = config
 
     def drawn(self, generator: np.random.Generator) -> TagData:
-        """The sentences of a pass, with other mentions in the place of some if that is asked for."""
+        """Returns the sentences of a pass, with some mentions replaced if configured."""
         if self._mentions is not None:
             part = self._config.mention_replacement
             sentences = [self._mentions.replaced(sentence, part, generator) for sentence in self._sentences]

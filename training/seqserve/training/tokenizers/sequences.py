@@ -60,7 +60,7 @@ def text_ids(tokenizer: Tokenizer, text: str) -> IntArray:
 
 
 def word_id(tokenizer: Tokenizer, word: str) -> int:
-    """Id of a word that is already cut: of its normalised form, or of the unknown token."""
+    """Returns the ID of a pre-tokenized word: of its normalized form, or of the unknown token."""
     normalizer = tokenizer.normalizer
     token = tokenizer.token_to_id(word if normalizer is None else normalizer.normalize_str(word))
     return unknown_id(tokenizer) if token is None else token

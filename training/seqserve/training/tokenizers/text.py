@@ -28,7 +28,7 @@ _WORDS = (
 
 
 def text_normalizer(*, lowercase: bool, letters_only: bool) -> normalizers.Normalizer | None:
-    """What is done to a text before it is cut; None for nothing."""
+    """Normalization of a text before tokenization; None: none."""
     steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] * lowercase
     steps += [normalizers.Replace(Regex(_NO_LETTERS), " ")] * letters_only
     return normalizers.Sequence(steps) if steps else None
@@ -142,7 +142,7 @@ class TextEncoder:
         return np.asarray(self._tokenizer.encode(text).ids, dtype=np.int32)
 
     def first_characters(self, text: str) -> int:
-        """Characters of the first token of a text that is not empty; 1 for a byte, whatever its character's length."""
+        """Counts the characters of the first token of a nonempty text; 1 for a byte, regardless of its character."""
         if self._level in (TextLevel.CHARACTER, TextLevel.BYTE):
             return 1
         start, end = self._tokenizer.encode(text[:1000]).offsets[0]

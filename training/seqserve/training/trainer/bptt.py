@@ -1,7 +1,7 @@
 """How far gradients go back through time: to the border of a window, to a border left to chance, or all the way.
 
-Regular truncation stops gradients at every border between two windows, so it never learns what is further apart than a
-window: its gradient is biased. Random truncation stops them at each border with probability c and scales those that go
+Regular truncation stops gradients at every border between two windows, so dependencies longer than a window aren't
+learned: its gradient is biased. Random truncation stops them at each border with probability c and scales those that go
 on by 1 / (1 - c). In the mean the factor makes up for the borders at which they stop: the expected gradient is that of
 full backpropagation (Tallec and Ollivier 2017, "Unbiasing Truncated Backpropagation Through Time"). It is paid for in
 variance, which grows with the number of borders that gradients go over.

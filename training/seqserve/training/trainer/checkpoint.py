@@ -1,8 +1,8 @@
 """Checkpoints: a trained network in one file, and a run in progress in another.
 
-``best.pt`` has all that is needed to evaluate or export the best network. ``last.pt`` has all that the run needs to go
-on; the one before it stays as ``previous.pt``, for the day when the newest is damaged. Files are written under a
-temporary name and renamed, so what was there survives whatever happens to the next one.
+``best.pt`` contains everything needed to evaluate or export the best network. ``last.pt`` contains everything needed to
+resume the run; its predecessor stays as ``previous.pt``, in case the newest is damaged. Files are written under a
+temporary name and renamed, so a failed write doesn't damage the previous file.
 """
 
 import io
@@ -97,7 +97,7 @@ def save_state(folder: Path, state: RunState) -> None:
 
 
 def newest_state(folder: Path, notify: Callable[[str], None]) -> RunState:
-    """The newest state of the run in ``folder`` that is not damaged; ``tell`` hears of one that is.
+    """Returns the newest undamaged state of the run in ``folder``; ``tell`` is called for a damaged one.
 
     Raises: CheckpointError if there is none.
     """
@@ -116,8 +116,8 @@ def newest_state(folder: Path, notify: Callable[[str], None]) -> RunState:
 
 
 def _write(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:
-    """Write ``path`` whole or not at all; what was there moves to ``before``, if that is given."""
-    buffer = io.BytesIO()  # torch's own writer hides what is wrong with a disk
+    """Writes ``path`` atomically; a previous file moves to ``before``, if given."""
+    buffer = io.BytesIO()  # the writer of torch hides disk errors
     torch.save(content | {"format_version": FORMAT_VERSION}, buffer)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:

@@ -43,7 +43,7 @@ def enough_memory() -> Generator[None]:
     """
     try:
         yield
-    except RuntimeError as error:  # on CPUs it has no class of its own
+    except RuntimeError as error:  # on CPUs there is no specific class
         message = str(error)
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in message:
             raise

@@ -1,7 +1,7 @@
 """How far a network learns back in time: the gradient of the loss at one step for the states of the steps before it.
 
-Where the norm falls to nothing within a few steps, gradients vanish and what is further apart cannot be learned; where
-it grows with the distance, they explode (Pascanu, Mikolov and Bengio 2013, section 2).
+If the norm drops to zero within a few steps, gradients vanish and longer dependencies can't be learned; if it
+grows with the distance, they explode (Pascanu, Mikolov and Bengio 2013, section 2).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -66,7 +66,7 @@ class GradientMonitor:
     """Follows the gradients at every validation: a line in a log, a word to the person, and a plot."""
 
     def __init__(self, learner: Diagnosable, folder: Path, notify: Callable[[str], None]) -> None:
-        """Write the log and the plot into ``folder``; both begin anew."""
+        """Writes the log and the plot to ``folder``, replacing previous ones."""
         self._learner, self._folder, self._notify = learner, folder, notify
         self._course: list[tuple[int, Norms]] = []
 

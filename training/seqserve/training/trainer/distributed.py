@@ -56,7 +56,7 @@ class Processes:
         if self.first:
             try:
                 outcome = [make(), None]
-            except Exception as error:  # noqa: BLE001  # it goes on in every process
+            except Exception as error:  # noqa: BLE001  # raised again in every process
                 outcome = [None, error]
         distributed.broadcast_object_list(outcome, src=0)
         if outcome[1] is not None:

@@ -26,7 +26,7 @@ class History:
         self.validations: list[dict[str, Any]] = []
 
     def on_step(self, event: StepEvent) -> None:
-        """Add a step to the point that is being made."""
+        """Adds a step to the current point."""
         self._loss, self._norm = self._loss + event.loss, max(self._norm, event.gradient_norm)
         self._steps += 1
         if self._steps == self._interval:

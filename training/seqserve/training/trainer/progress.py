@@ -1,4 +1,4 @@
-"""What is told of a training run while it goes on: events, who hears them, and a bar on the terminal."""
+"""Progress of a training run: events, watchers, and a progress bar."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -52,7 +52,7 @@ class ValidationEvent:
 
 
 class ProgressListener(Protocol):
-    """Is told what a training run does."""
+    """Receives the events of a training run."""
 
     def on_step(self, event: StepEvent) -> None:
         """Hear of a step."""

@@ -1,4 +1,4 @@
-"""What is written down about a training run: data, versions, times."""
+"""Record of a training run: data, versions, times."""
 
 import json
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ def write(folder: Path, *, manifest: manifest_pb2.Manifest, history: History, sa
 
     Args:
         folder: made if it is not there.
-        manifest: what is known of the model; its graph may still be missing.
+        manifest: manifest of the model; may lack the graph.
         history: what the run was like.
         samples: outputs of the network, as Markdown.
     Raises: CheckpointError if the folder cannot be written.
@@ -103,8 +103,8 @@ The course of the training is in {CURVES_FILE} and {METRICS_FILE}, a sample of o
 
 ## Limits
 
-The model has seen the data above and nothing else. On text of another kind, language or time its figures do not hold,
-and what is wrong or unfair in the data can come back out of it.
+The model was trained only on the data above. Its metrics don't apply to text of another kind, language, or time, and it
+can reproduce errors and biases of the data.
 
 {_lines(f"- {name}: {value}" for name, value in limits.items())}
 

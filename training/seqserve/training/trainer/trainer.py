@@ -1,7 +1,7 @@
 """The training loop: one for every task.
 
-A task's learner yields losses; the loop makes steps of them, validates, has the best network kept, and can stop after
-any step and go on as if it had not. Nothing here knows what is learned.
+The learner of a task yields losses. The loop makes steps of them, validates, saves the best network, and can stop after
+any step and resume with identical results. It's independent of the task.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -38,12 +38,12 @@ class Learner(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """The network that is trained."""
+        """The network to train."""
         ...
 
     @property
     def steps_per_epoch(self) -> int:
-        """Losses that one pass over the training data gives, or about so many where that is left to chance."""
+        """Number of losses in one pass over the training data; approximate if it's random."""
         ...
 
     def losses(self, epoch: int, first: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, int]]:
@@ -137,9 +137,9 @@ class Trainer:
         """Train until the epochs or the patience are used up.
 
         Args:
-            save_best: called in the first process with the figures of a network that is the best so far.
+            save_best: called in the first process with the metrics of the best network so far.
             save_state: called in every process where the run may go on from later.
-            listener: is told of every step and validation.
+            listener: receives every step and validation.
             stop_request: who asks the run to stop.
         Raises: DivergenceError if a loss, a gradient or a validation is not a number, what was kept stays;
             InterruptedRunError after ``save_state``, if the run was asked to stop.
