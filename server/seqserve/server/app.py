@@ -11,36 +11,15 @@ from typing import Any
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from seqserve.server.api.classification.servicer import ClassificationServicer
-from seqserve.server.api.generation.servicer import GenerationServicer
-from seqserve.server.api.infilling.servicer import InfillingServicer
-from seqserve.server.api.model.servicer import ModelServicer
-from seqserve.server.api.session.servicer import SessionServicer
+from seqserve.server.api.services import add_services, serving_by_service
 from seqserve.server.api.status import StatusInterceptor
-from seqserve.server.api.tagging.servicer import TaggingServicer
 from seqserve.server.engine.output_dispatcher import OutputDispatcher
 from seqserve.server.metrics import EngineCollector, MetricsServer, SessionCollector
 from seqserve.server.repository import EntryState, Repository
 from seqserve.server.sessions import LiveSessions, SessionAdmin, SessionMaintenance, Sessions
 from seqserve.server.settings import ServerSettings
 from seqserve.server.stores import InstrumentedStore, open_store
-from seqserve.v1 import (
-    classification_pb2,
-    classification_pb2_grpc,
-    generation_pb2,
-    generation_pb2_grpc,
-    infilling_pb2,
-    infilling_pb2_grpc,
-    manifest_pb2,
-    model_pb2,
-    model_pb2_grpc,
-    session_pb2,
-    session_pb2_grpc,
-    tagging_pb2,
-    tagging_pb2_grpc,
-)
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +28,6 @@ _LAST_WORDS_S = 1.0  # for the errors that tell running requests of the stop; a 
 _SWITCH_INTERVAL_S = 5e-4  # an engine whose run is done waits this long for the interpreter, not Python's 5 ms
 
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def _service(module: Any, name: str) -> str:
-    full_name: str = module.DESCRIPTOR.services_by_name[name].full_name
-    return full_name
-
-
-_GENERATION = _service(generation_pb2, "GenerationService")
-_TAGGING = _service(tagging_pb2, "TaggingService")
-_MODEL = _service(model_pb2, "ModelService")
-_SESSION = _service(session_pb2, "SessionService")
-_CLASSIFICATION = _service(classification_pb2, "ClassificationService")
-_INFILLING = _service(infilling_pb2, "InfillingService")
 
 
 class Server:
@@ -91,37 +57,15 @@ class Server:
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(self.sessions, settings), self._grpc
-        )
-        tagging_pb2_grpc.add_TaggingServiceServicer_to_server(
-            TaggingServicer(self.repository, self.sessions, settings), self._grpc
-        )
-        model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(self.repository, self._maintenance, settings), self._grpc
-        )
-        session_pb2_grpc.add_SessionServiceServicer_to_server(
-            SessionServicer(SessionAdmin(self.repository, live_sessions, settings.sessions), settings.sessions),
+        add_services(
             self._grpc,
-        )
-        classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
-            ClassificationServicer(self.repository, self.sessions, settings), self._grpc
-        )
-        infilling_pb2_grpc.add_InfillingServiceServicer_to_server(
-            InfillingServicer(self.repository, settings.limits), self._grpc
+            self.repository,
+            self.sessions,
+            self._maintenance,
+            SessionAdmin(self.repository, live_sessions, settings.sessions),
+            settings,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
-        names = (
-            _GENERATION,
-            _TAGGING,
-            _CLASSIFICATION,
-            _INFILLING,
-            _MODEL,
-            _SESSION,
-            health.SERVICE_NAME,
-            reflection.SERVICE_NAME,
-        )
-        reflection.enable_server_reflection(names, self._grpc)
 
     async def start(self) -> str:
         """Load the repository and listen.
@@ -167,16 +111,7 @@ class Server:
         self.repository.changed.clear()
         ready = [entry for entry in self.repository.entries() if entry.state is EntryState.READY]
         tasks = {entry.model.manifest.task for entry in ready if entry.model is not None}
-        states = {
-            _GENERATION: manifest_pb2.TASK_LANGUAGE_MODEL in tasks,
-            _TAGGING: manifest_pb2.TASK_TAGGING in tasks,
-            _CLASSIFICATION: manifest_pb2.TASK_CLASSIFICATION in tasks,
-            _INFILLING: manifest_pb2.TASK_INFILLING in tasks,
-            _MODEL: True,
-            _SESSION: True,
-            "": bool(tasks),
-        }
-        for name, serves in states.items():
+        for name, serves in serving_by_service(tasks).items():
             await self._health.set(name, _SERVING if serves else _NOT_SERVING)
 
     async def _follow_changes(self) -> None:

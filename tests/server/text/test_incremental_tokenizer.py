@@ -20,16 +20,14 @@ from seqserve.server.errors import InvalidFieldError, OutOfVocabularyError
 from seqserve.server.model.inputs import Inputs, concatenate
 from seqserve.server.model.manifest import read_manifest
 from seqserve.server.text.incremental_tokenizer import HELD_MAX, IncrementalTokenizer, TokenChunk
+from seqserve.server.text.sentences import SentenceRule
 from seqserve.server.text.tokenization import Token, Tokenization
 from seqserve.training.config import LanguageModelConfig
 from seqserve.training.tokenizers.sequences import character_tokenizer, word_tokenizer
 from seqserve.training.tokenizers.text import text_tokenizer
-from seqserve.v1 import common_pb2
 from seqserve.v1 import manifest_pb2 as pb
-from seqserve.v1.tagging_pb2 import SENTENCE_RULE_CLIENT, SENTENCE_RULE_NEWLINE, SENTENCE_RULE_PUNCTUATION, SentenceRule
 
 POS = Path(__file__).parents[3] / "models" / "english-pos" / "1"
-BYTE = common_pb2.OFFSET_UNIT_BYTE
 SAMPLE = "The cat didn't sit, it's 3.14 o'clock. 国家。 A dog\n  and na\u00efve\tpeople! "
 PARTS = [
     *("The", "cat", "don't", "it\u2019s", "cannot", "U.S.", "no.", "5", "3.14", "Mr.", "b.", "e.g.", "gonna", "IT'S"),
@@ -145,7 +143,7 @@ def test_tokens_are_those_of_the_whole_character_by_character(kind: str, text: s
 @pytest.mark.parametrize("kind", ["english-pos", "tagger"])
 @given(text=TEXTS, cuts=CUTS)
 def test_lines_are_sentences_whatever_the_cuts(kind: str, text: str, cuts: list[float]) -> None:
-    found = fed(IncrementalTokenizer(tokenization(kind), SENTENCE_RULE_NEWLINE), text, cuts)
+    found = fed(IncrementalTokenizer(tokenization(kind), SentenceRule.NEWLINE), text, cuts)
     expected, start = Whole(), 0
     for line in text.split("\n"):
         last = start + len(line) >= len(text)
@@ -161,7 +159,7 @@ def test_lines_are_sentences_whatever_the_cuts(kind: str, text: str, cuts: list[
 @pytest.mark.parametrize("kind", ["english-pos", "tagger"])
 @given(text=TEXTS, cuts=CUTS)
 def test_sentences_by_punctuation_are_the_same_whatever_the_cuts(kind: str, text: str, cuts: list[float]) -> None:
-    feed = functools.partial(IncrementalTokenizer, tokenization(kind), SENTENCE_RULE_PUNCTUATION)
+    feed = functools.partial(IncrementalTokenizer, tokenization(kind), SentenceRule.PUNCTUATION)
     assert fed(feed(), text, cuts) == fed(feed(), text, [])
 
 
@@ -171,7 +169,9 @@ def test_offsets_in_bytes_are_those_of_the_same_tokens(text: str, cuts: list[flo
     for kind in ("english-pos", "tagger", "subword"):
         characters = fed(IncrementalTokenizer(tokenization(kind)), text, cuts).tokens
         for token, other in zip(
-            fed(IncrementalTokenizer(tokenization(kind), unit=BYTE), text, cuts).tokens, characters, strict=True
+            fed(IncrementalTokenizer(tokenization(kind), offsets_in_bytes=True), text, cuts).tokens,
+            characters,
+            strict=True,
         ):
             assert data[token.start : token.end].decode() == token.text == other.text
             assert token.start == len(text[: other.start].encode())
@@ -203,7 +203,7 @@ def sentences(kind: str, rule: SentenceRule, text: str) -> list[str]:
     ],
 )
 def test_punctuation_ends_sentences_of_words(text: str, expected: list[str]) -> None:
-    assert sentences("english-pos", SENTENCE_RULE_PUNCTUATION, text) == expected
+    assert sentences("english-pos", SentenceRule.PUNCTUATION, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,11 @@ def test_punctuation_ends_sentences_of_words(text: str, expected: list[str]) -> 
     ],
 )
 def test_punctuation_ends_sentences_of_characters(text: str, expected: list[str]) -> None:
-    assert sentences("tagger", SENTENCE_RULE_PUNCTUATION, text) == expected
+    assert sentences("tagger", SentenceRule.PUNCTUATION, text) == expected
 
 
 def test_the_client_ends_sentences() -> None:
-    feed, found = IncrementalTokenizer(tokenization("english-pos"), SENTENCE_RULE_CLIENT), Whole()
+    feed, found = IncrementalTokenizer(tokenization("english-pos"), SentenceRule.CALLER), Whole()
     found.take(feed.sentence_end())  # none has begun
     found.take(feed.text("one. two\nthr"))
     found.take(feed.sentence_end())
@@ -244,7 +244,10 @@ def test_a_token_comes_as_soon_as_it_is_certain() -> None:
 
 
 def test_words_and_ids_are_taken_as_they_are() -> None:
-    feed, found = IncrementalTokenizer(tokenization("english-pos"), SENTENCE_RULE_PUNCTUATION, BYTE), Whole()
+    feed, found = (
+        IncrementalTokenizer(tokenization("english-pos"), SentenceRule.PUNCTUATION, offsets_in_bytes=True),
+        Whole(),
+    )
     found.take(feed.words(["naïve", "New York", "."]))
     found.take(feed.words(["”", "don't"]))
     assert found.tokens == [
@@ -270,7 +273,7 @@ def test_a_stream_is_of_one_kind() -> None:
 def test_an_error_tells_where_it_is_in_the_stream() -> None:
     tokenizer = character_tokenizer("ab ")
     taken = _saved(tokenizer, pb.Vocabulary(size=3, level=pb.TOKEN_LEVEL_CHARACTER))
-    feed = IncrementalTokenizer(taken, unit=BYTE)
+    feed = IncrementalTokenizer(taken, offsets_in_bytes=True)
     list(feed.text("ab a"))
     with pytest.raises(OutOfVocabularyError, match=r"character 'x' \(U\+0078\) at offset 5 of text is not in the"):
         list(feed.text("bx"))
@@ -301,7 +304,7 @@ def test_a_long_piece_is_the_same_as_many_short_ones() -> None:
 
 
 def test_a_stream_of_any_length_takes_the_same_memory() -> None:
-    feed = IncrementalTokenizer(tokenization("tagger"), SENTENCE_RULE_PUNCTUATION, BYTE)
+    feed = IncrementalTokenizer(tokenization("tagger"), SentenceRule.PUNCTUATION, offsets_in_bytes=True)
 
     def run(count: int) -> int:
         for _ in range(count):

@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from seqserve.server.model.manifest import Labels
 from seqserve.server.model.state import FloatArray
-from seqserve.v1 import manifest_pb2
 
 DoubleArray = npt.NDArray[np.float64]
 
 _THRESHOLD_DEFAULT = 0.5
 
 
-def label_probabilities(logits_BL: FloatArray, labels: manifest_pb2.Labels) -> DoubleArray:
+def label_probabilities(logits_BL: FloatArray, labels: Labels) -> DoubleArray:
     """Computes the probability of each label.
 
     Args:
@@ -36,7 +36,7 @@ def label_probabilities(logits_BL: FloatArray, labels: manifest_pb2.Labels) -> D
     return weights_BL
 
 
-def chosen_labels(probabilities_L: DoubleArray, labels: manifest_pb2.Labels) -> list[int]:
+def chosen_labels(probabilities_L: DoubleArray, labels: Labels) -> list[int]:
     """Chooses the labels that apply to a sequence.
 
     Args:

@@ -6,11 +6,11 @@ Axes: N blanks, V vocabulary.
 from __future__ import annotations
 
 from seqserve.server.decoding.logprobs import Candidate, likeliest, log_softmax
+from seqserve.server.model.manifest import Vocabulary
 from seqserve.server.model.state import FloatArray
-from seqserve.v1 import manifest_pb2
 
 
-def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabulary) -> list[list[Candidate]]:
+def candidates(logits_NV: FloatArray, top: int, vocabulary: Vocabulary) -> list[list[Candidate]]:
     """Returns the most likely tokens of each blank, best first; ties go to the lower ID.
 
     The tokens for unknown words and for blanks are never candidates, but they have a probability and a rank, so ranks
@@ -34,6 +34,6 @@ def candidates(logits_NV: FloatArray, top: int, vocabulary: manifest_pb2.Vocabul
     ]
 
 
-def _placeholder_ids(vocabulary: manifest_pb2.Vocabulary) -> set[int]:
+def _placeholder_ids(vocabulary: Vocabulary) -> set[int]:
     """Returns the IDs that stand for no token of a text."""
     return {getattr(vocabulary, name) for name in ("unknown_token", "mask_token") if vocabulary.HasField(name)}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seqserve.server.errors import TaskMismatchError
-from seqserve.v1 import manifest_pb2 as pb
+from seqserve.server.model.manifest import Labels, LabelScheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class SpanReader:
     Positions count all labels that were pushed, from 0.
     """
 
-    def __init__(self, labels: pb.Labels) -> None:
+    def __init__(self, labels: Labels) -> None:
         """Makes a reader.
 
         Args:
@@ -61,12 +61,12 @@ class SpanReader:
         Raises:
             TaskMismatchError: The labels are neither BIO nor BIOES.
         """
-        if labels.scheme not in (pb.LABEL_SCHEME_BIO, pb.LABEL_SCHEME_BIOES):
+        if labels.scheme not in (LabelScheme.LABEL_SCHEME_BIO, LabelScheme.LABEL_SCHEME_BIOES):
             raise TaskMismatchError(
                 f"labels of this model must be BIO or BIOES for spans, got {', '.join(labels.names[:3])}, …; request "
                 "tags without spans"
             )
-        self._ends_by_itself = labels.scheme == pb.LABEL_SCHEME_BIO
+        self._ends_by_itself = labels.scheme == LabelScheme.LABEL_SCHEME_BIO
         self._parts = [(name[0], name[2:]) for name in labels.names]
         self._open: _Open | None = None
         self._position = 0
@@ -118,7 +118,7 @@ class SpanReader:
         return Span(span.first, last, span.kind, span.total / (last - span.first + 1))
 
 
-def spans_of(labels: Iterable[int], scores: Iterable[float], names: pb.Labels) -> list[Span]:
+def spans_of(labels: Iterable[int], scores: Iterable[float], names: Labels) -> list[Span]:
     """Returns the spans of a whole sentence, in order.
 
     Args:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from seqserve.server.model.manifest import Labels
 from seqserve.server.model.state import FloatArray
-from seqserve.v1 import manifest_pb2
 
 DoubleArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
@@ -64,7 +64,7 @@ class Chain:
     end_L: DoubleArray
 
 
-def chain_of(labels: manifest_pb2.Labels) -> Chain | None:
+def chain_of(labels: Labels) -> Chain | None:
     """Returns the CRF of a manifest; None if it has none."""
     if not labels.transitions:
         return None

@@ -14,9 +14,9 @@ import numpy as np
 from seqserve.server.decoding.beam_search import BeamSearch
 from seqserve.server.decoding.sampling import DoubleArray, IdArray, Sampler
 from seqserve.server.engine.generation import GenerationSequence, barred_rows, sampler_of, uniforms
+from seqserve.server.model.inputs import TOKENS
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray, State, join, rows
-from seqserve.v1 import manifest_pb2 as pb
 
 _STEPS_AHEAD = 16  # random numbers are drawn for this many steps at a time
 
@@ -58,9 +58,9 @@ class DecodeBatch:
         elif self._column == _STEPS_AHEAD:
             self._draw_uniforms()
         for row, sequence in self._inline:
-            self._tokens_B[row] = sequence.take(1, now_s).arrays[pb.TENSOR_ROLE_TOKENS][0]
+            self._tokens_B[row] = sequence.take(1, now_s).arrays[TOKENS][0]
         tokens_1B = self._tokens_B[None, :].astype(np.int32)
-        outputs, self._state = self._servable.run_arrays({pb.TENSOR_ROLE_TOKENS: tokens_1B}, self._ones_B, self._state)
+        outputs, self._state = self._servable.run_arrays({TOKENS: tokens_1B}, self._ones_B, self._state)
         logits_BV = outputs[0][0]
         for row, sequence in self._inline:
             sequence.record([logits_BV[row : row + 1]])

@@ -35,7 +35,6 @@ from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray
 from seqserve.server.text.detokenization import StopMatcher
-from seqserve.v1 import manifest_pb2 as pb
 
 _NEW = SequenceState.new()
 
@@ -182,7 +181,7 @@ class GenerationSequence(PrefillSequence):
         self.last_token = -1
         self.generated = 0
         self.cached = 0
-        prompt: IntArray = request.inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        prompt: IntArray = request.inputs.tokens
         self.history = History(request.sampling, len(table), prompt, request.start.counts)
         self.uniforms = Uniforms(request.sampling.seed)
         self._start = request.position
@@ -251,7 +250,7 @@ class GenerationSequence(PrefillSequence):
         """Skips the tokens whose state is in the cache, if the prompt begins the sequence and is not reported."""
         if self.request.start.last_token is not None or self.request.prompt_logprobs is not None:
             return
-        self.prefix_keys = prefixes.keys(self.request.inputs.arrays[pb.TENSOR_ROLE_TOKENS])
+        self.prefix_keys = prefixes.keys(self.request.inputs.tokens)
         length, state = prefixes.find(self.prefix_keys, self.remaining)
         if length:
             self.consumed = self.cached = length

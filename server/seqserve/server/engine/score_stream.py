@@ -21,7 +21,6 @@ from seqserve.server.model.inputs import Inputs, token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray
-from seqserve.v1 import manifest_pb2 as pb
 
 _NEW = SequenceState.new()
 
@@ -81,7 +80,7 @@ class ScoreStreamSequence(StreamingSequence):
 
     def push(self, inputs: Inputs) -> None:
         """Adds tokens."""
-        tokens: list[int] = inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
+        tokens: list[int] = inputs.tokens.tolist()
         self.pushed += len(tokens)
         if not self._begun:
             self._begun, self._last = True, tokens.pop(0)

@@ -9,8 +9,6 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from seqserve.server.decoding.logprobs import StepReport, reports
 from seqserve.server.engine.output_stream import ScoreResult
 from seqserve.server.engine.sequence import PrefillOnlySequence, SequenceContext, with_pending
@@ -18,7 +16,6 @@ from seqserve.server.model.inputs import Inputs, IntArray
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray
-from seqserve.v1 import manifest_pb2 as pb
 
 _NEW = SequenceState.new()
 
@@ -85,7 +82,7 @@ class InputScorer:
             top: How many of the most likely tokens to report at each step.
         """
         self.reports: list[StepReport] = []
-        self._tokens: IntArray = inputs.arrays[pb.TENSOR_ROLE_TOKENS].astype(np.int32)
+        self._tokens: IntArray = inputs.tokens
         self._first = max(first, 1)
         self._consumed = 0
         self._top = top

@@ -15,7 +15,6 @@ from seqserve.server.engine.stats import EngineStats
 from seqserve.server.model.inputs import Inputs, token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.state import FloatArray, State
-from seqserve.v1 import manifest_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,4 +205,4 @@ def with_pending(start: SequenceState, inputs: Inputs) -> Inputs:
     """
     if not len(start.pending):
         return inputs
-    return token_inputs([*start.pending.tolist(), *inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()])
+    return token_inputs([*start.pending.tolist(), *inputs.tokens.tolist()])

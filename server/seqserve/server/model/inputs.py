@@ -15,6 +15,10 @@ from seqserve.v1 import manifest_pb2 as pb
 IntArray = npt.NDArray[np.int32]
 Array = npt.NDArray[np.int32 | np.float32]
 
+TOKENS = pb.TENSOR_ROLE_TOKENS
+WORD_BYTES = pb.TENSOR_ROLE_WORD_BYTES
+WORD_LENGTHS = pb.TENSOR_ROLE_WORD_LENGTHS
+
 
 class Inputs:
     """The inputs of one sequence: an array for each role, with time as its first axis.
@@ -31,6 +35,11 @@ class Inputs:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def tokens(self) -> IntArray:
+        """The token ids, int32 (T,). Raises: KeyError if the model reads none."""
+        return self.arrays[TOKENS]  # type: ignore[return-value]
 
     def cut(self, start: int, end: int) -> Inputs:
         """Returns the steps in [start, end), as views."""

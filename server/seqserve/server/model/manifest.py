@@ -12,6 +12,14 @@ from google.protobuf import json_format
 from seqserve.server.errors import BrokenServableError
 from seqserve.v1 import manifest_pb2 as pb
 
+# The manifest is the one protobuf message that the model's other folders see; they take its types from here.
+Labels = pb.Labels
+LabelScheme = pb.LabelScheme
+Manifest = pb.Manifest
+Task = pb.Task
+TokenLevel = pb.TokenLevel
+Vocabulary = pb.Vocabulary
+
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"

@@ -10,14 +10,13 @@ from pathlib import Path
 from seqserve.server.engine.output_stream import StepOutputs
 from seqserve.server.engine.pool import EnginePool
 from seqserve.server.errors import BrokenServableError, ProviderError
-from seqserve.server.model.manifest import read_manifest
+from seqserve.server.model.manifest import Task, read_manifest
 from seqserve.server.model.servable import Servable, ServableId
 from seqserve.server.repository.model import Entry, EntryState, Model
 from seqserve.server.settings import ServerSettings
 from seqserve.server.text.detokenization import token_bytes
 from seqserve.server.text.probes import check_probes
 from seqserve.server.text.tokenization import Tokenization
-from seqserve.v1 import manifest_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def load_version(
         tokenization = Tokenization(manifest, folder) if manifest.HasField("vocabulary") else None
         if tokenization is not None:
             check_probes(tokenization)
-        writes = tokenization is not None and manifest.task in (pb.TASK_LANGUAGE_MODEL, pb.TASK_INFILLING)
+        writes = tokenization is not None and manifest.task in (Task.TASK_LANGUAGE_MODEL, Task.TASK_INFILLING)
         table = token_bytes(tokenization.tokenizer) if tokenization is not None and writes else []
     except (BrokenServableError, OSError) as error:
         log.warning("model %s version %d does not serve: %s", name, version, error)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from seqserve.server.engine.pool import EnginePool
+from seqserve.server.model.manifest import Manifest
 from seqserve.server.model.servable import Servable
 from seqserve.server.text.tokenization import Tokenization
-from seqserve.v1 import manifest_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Model:
     load_time_s: float = field(default_factory=time.time)
 
     @property
-    def manifest(self) -> pb.Manifest:
+    def manifest(self) -> Manifest:
         """The manifest of the servable."""
         return self.servable.manifest
 

@@ -17,9 +17,9 @@ from tokenizers import normalizers
 
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, token_inputs
-from seqserve.server.text.sentences import SentenceSplitter
+from seqserve.server.model.manifest import TokenLevel
+from seqserve.server.text.sentences import SentenceRule, SentenceSplitter
 from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, byte_places
-from seqserve.v1 import common_pb2, manifest_pb2, tagging_pb2
 
 HELD_MAX = 8192
 """Characters that may be held. Of more without a border, the first half is given out as it would be cut if the text
@@ -53,9 +53,9 @@ class IncrementalTokenizer:
     def __init__(
         self,
         tokenization: Tokenization,
-        rule: tagging_pb2.SentenceRule = tagging_pb2.SENTENCE_RULE_CLIENT,
-        unit: common_pb2.OffsetUnit = common_pb2.OFFSET_UNIT_CHARACTER,
+        rule: SentenceRule = SentenceRule.CALLER,
         *,
+        offsets_in_bytes: bool = False,
         begun: bool = False,
     ) -> None:
         """Begin a stream.
@@ -63,15 +63,15 @@ class IncrementalTokenizer:
         Args:
             tokenization: How the model cuts text.
             rule: What ends a sentence besides `sentence_end`; a line break that does is no token.
-            unit: Of the offsets.
+            offsets_in_bytes: Count offsets in bytes of UTF-8, not in characters.
             begun: The stream begins within a sentence.
         """
         self._tokenization = tokenization
-        self._by_lines = rule in (tagging_pb2.SENTENCE_RULE_NEWLINE, tagging_pb2.SENTENCE_RULE_PUNCTUATION)
-        self._sentences = SentenceSplitter() if rule == tagging_pb2.SENTENCE_RULE_PUNCTUATION else None
-        self._in_bytes = unit == common_pb2.OFFSET_UNIT_BYTE
+        self._by_lines = rule is not SentenceRule.CALLER
+        self._sentences = SentenceSplitter() if rule is SentenceRule.PUNCTUATION else None
+        self._in_bytes = offsets_in_bytes
         level, normalizer = tokenization.vocabulary.level, tokenization.tokenizer.normalizer
-        self._by_characters = level in (manifest_pb2.TOKEN_LEVEL_CHARACTER, manifest_pb2.TOKEN_LEVEL_BYTE)
+        self._by_characters = level in (TokenLevel.TOKEN_LEVEL_CHARACTER, TokenLevel.TOKEN_LEVEL_BYTE)
         self._by_runs = not (normalizer is None or isinstance(normalizer, normalizers.Lowercase))
         self._kind: str | None = None
         self._held = ""

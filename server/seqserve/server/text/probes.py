@@ -7,7 +7,6 @@ import tokenizers
 from seqserve.server.errors import BrokenServableError, ServeError
 from seqserve.server.model.manifest import TOKENIZER_FILE
 from seqserve.server.text.tokenization import Tokenization
-from seqserve.v1 import manifest_pb2 as pb
 
 _SHOWN = 60  # characters of a text in a message
 
@@ -28,7 +27,7 @@ def check_probes(tokenization: Tokenization) -> None:
         name = f"vocabulary.probes[{index}]"
         try:
             inputs = tokenization.tokenize_text(probe.text, name).inputs
-            ids: object = inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
+            ids: object = inputs.tokens.tolist()
         except ServeError as error:
             ids = error.message
         if ids != list(probe.token_ids):

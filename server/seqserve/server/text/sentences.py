@@ -7,12 +7,21 @@ and Japanese wherever they stand; quotes and brackets that close right after the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import Enum, auto
 
 from seqserve.server.text.tokenization import Token
 
 _WIDE = frozenset("。！？｡")  # noqa: RUF001
 _MARKS = frozenset(".!?…") | _WIDE
 _CLOSING = frozenset("\"'”’»)]}」』）】》〉")  # noqa: RUF001
+
+
+class SentenceRule(Enum):
+    """What ends a sentence of a stream, besides the caller's own marks."""
+
+    CALLER = auto()  # nothing else
+    NEWLINE = auto()
+    PUNCTUATION = auto()  # and newlines
 
 
 class SentenceSplitter:

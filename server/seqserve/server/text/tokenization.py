@@ -15,10 +15,9 @@ import numpy as np
 import tokenizers
 
 from seqserve.server.errors import BrokenServableError, InputTooLongError, InvalidFieldError, OutOfVocabularyError
-from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
-from seqserve.server.model.manifest import TOKENIZER_FILE
+from seqserve.server.model.inputs import WORD_BYTES, WORD_LENGTHS, Inputs, IntArray, token_inputs
+from seqserve.server.model.manifest import TOKENIZER_FILE, Manifest, TokenLevel
 from seqserve.server.text.detokenization import token_bytes
-from seqserve.v1 import manifest_pb2 as pb
 
 _PIECE_CHARACTERS = 4096  # of a text whose tokens are counted before it is cut
 _LONG_CHARACTERS = 1024  # of a piece for which the library lets others have the interpreter meanwhile
@@ -44,13 +43,13 @@ class Tokenized:
 class Tokenization:
     """Turns text and words into inputs. Safe to use from several threads."""
 
-    def __init__(self, manifest: pb.Manifest, folder: Path) -> None:
+    def __init__(self, manifest: Manifest, folder: Path) -> None:
         """Read the tokenizer.
 
         Raises: BrokenServableError if the file is not a tokenizer, or not of the size that the manifest says.
         """
         self.vocabulary = manifest.vocabulary
-        self._with_bytes = any(spec.role == pb.TENSOR_ROLE_WORD_BYTES for spec in manifest.inputs)
+        self._with_bytes = any(spec.role == WORD_BYTES for spec in manifest.inputs)
         try:
             self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         except Exception as error:  # the library raises plain Exception
@@ -60,7 +59,7 @@ class Tokenization:
         self._unknown = self.vocabulary.unknown_token if self.vocabulary.HasField("unknown_token") else None
         self._known_word_id = lru_cache(_KNOWN_WORDS_MAX)(self._word_id)  # the library takes microseconds for each
         self._characters = self._ids_of_characters()
-        self._bytes_are_ids = self.vocabulary.level == pb.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
+        self._bytes_are_ids = self.vocabulary.level == TokenLevel.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
 
     def encode_ids(self, text: str, field: str, origin: int = 0, tokens_max: int = 0) -> list[int]:
         """Token ids of a text.
@@ -111,7 +110,7 @@ class Tokenization:
         encoding = self._encoded(text, text, field, origin)
         offsets: list[tuple[int, int]] = encoding.offsets
         tokens = [Token(text[start:end], origin + start, origin + end) for start, end in offsets]
-        whole = self.vocabulary.level in (pb.TOKEN_LEVEL_WORD, pb.TOKEN_LEVEL_UNSPECIFIED)
+        whole = self.vocabulary.level in (TokenLevel.TOKEN_LEVEL_WORD, TokenLevel.TOKEN_LEVEL_UNSPECIFIED)
         return Tokenized(self._inputs(self._word_ids(tokens, field) if whole else encoding.ids, tokens), tokens)
 
     def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
@@ -132,7 +131,7 @@ class Tokenization:
 
     def _ids_of_characters(self) -> dict[str, int] | None:
         """Ids by character, if the tokens are characters as they stand: looked up far faster than the library does."""
-        if self.vocabulary.level != pb.TOKEN_LEVEL_CHARACTER or not self._takes_text_as_it_stands:
+        if self.vocabulary.level != TokenLevel.TOKEN_LEVEL_CHARACTER or not self._takes_text_as_it_stands:
             return None
         ids: dict[str, int] = self.tokenizer.get_vocab()
         return ids
@@ -193,8 +192,8 @@ class Tokenization:
         inputs = token_inputs(ids)
         if self._with_bytes:
             letters, lengths = word_bytes([token.text for token in tokens], self.vocabulary.word_bytes_max)
-            inputs.arrays[pb.TENSOR_ROLE_WORD_BYTES] = letters
-            inputs.arrays[pb.TENSOR_ROLE_WORD_LENGTHS] = lengths
+            inputs.arrays[WORD_BYTES] = letters
+            inputs.arrays[WORD_LENGTHS] = lengths
         return inputs
 
     def _encoded(self, piece: str, text: str, field: str, origin: int = 0) -> tokenizers.Encoding:
@@ -210,7 +209,7 @@ class Tokenization:
             raise self._outside(text, field, origin) from error
 
     def _outside(self, text: str, field: str, origin: int) -> OutOfVocabularyError:
-        if self.vocabulary.level == pb.TOKEN_LEVEL_CHARACTER:
+        if self.vocabulary.level == TokenLevel.TOKEN_LEVEL_CHARACTER:
             missing = {character for character in set(text) if not self._knows(character)}
             offset = next((offset for offset, character in enumerate(text) if character in missing), None)
             if offset is not None:

@@ -22,7 +22,7 @@ from seqserve.server.settings import LimitSettings
 from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.v1 import classification_pb2 as pb
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import state_pb2
 
 
 class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.StreamClassifyResponse]):
@@ -110,5 +110,5 @@ class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.Strea
     def _count(self, chunk: TokenChunk) -> TokenChunk:
         self._steps += len(chunk.inputs)
         if self._kept is not None:
-            self._kept.append(chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+            self._kept.append(chunk.inputs.tokens)
         return chunk

@@ -25,7 +25,7 @@ from seqserve.server.repository import Model
 from seqserve.server.text.detokenization import IncrementalDetokenizer, incomplete_suffix_after
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
-from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import state_pb2
 
 _REASONS = {
     FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
@@ -193,7 +193,7 @@ def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[byte
 
 
 def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
-    tokens: IntArray = request.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32)
+    tokens: IntArray = request.inputs.tokens
     return tokens
 
 

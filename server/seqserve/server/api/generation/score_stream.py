@@ -27,7 +27,7 @@ from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, Tok
 from seqserve.server.text.tokenization import Token
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import generation_pb2 as pb
-from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import state_pb2
 
 _COUNT_AT = 4096  # tokens that gather before they are counted
 _NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
@@ -68,7 +68,7 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
     def _recorded(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
         """Puts the model's start token before the first token, and records where the tokens to be reported are."""
         for chunk in chunks:
-            tokens: list[int] = chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].tolist()
+            tokens: list[int] = chunk.inputs.tokens.tolist()
             places = chunk.tokens or [_NOWHERE] * len(tokens)
             if self._last_token is None and tokens:
                 vocabulary = self._tokenization.vocabulary

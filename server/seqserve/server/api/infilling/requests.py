@@ -20,7 +20,6 @@ from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, ch
 from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import infilling_pb2 as pb
 from seqserve.v1 import manifest_pb2
-from seqserve.v1.manifest_pb2 import TENSOR_ROLE_TOKENS
 
 BLANK = "___"
 _TOP_DEFAULT, _TOP_MAX = 5, 100
@@ -144,7 +143,7 @@ class _Reader:
 
 
 def _ids(cut: Tokenized) -> IntArray:
-    return cut.inputs.arrays[TENSOR_ROLE_TOKENS].astype(np.int32)
+    return cut.inputs.tokens
 
 
 def filled_sequence(

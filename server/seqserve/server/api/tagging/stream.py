@@ -30,7 +30,7 @@ from seqserve.server.settings import LimitSettings
 from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
 from seqserve.server.text.tokenization import Token
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import manifest_pb2, state_pb2
+from seqserve.v1 import state_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
 _BYTES_PER_TAG = 32  # of a response, about
@@ -64,7 +64,10 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
         )  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
         self._text = IncrementalTokenizer(
-            plan.tokenization, plan.rule, unit, begun=start.sentence.position < start.position
+            plan.tokenization,
+            plan.rule,
+            offsets_in_bytes=unit == common.OFFSET_UNIT_BYTE,
+            begun=start.sentence.position < start.position,
         )
         self._spans = StreamSpans(labels, unit, start.position) if plan.outputs.spans else None
         whole, last = plan.lookahead is None, start.sentence.last_label
@@ -95,7 +98,7 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
                 self._spans.note(chunk.tokens)
             self._tokens += chunk.tokens or [None] * count
             if self._kept is not None and count:
-                self._kept.append(chunk.inputs.arrays[manifest_pb2.TENSOR_ROLE_TOKENS].astype(np.int32))
+                self._kept.append(chunk.inputs.tokens)
             yield chunk
 
     def started(self) -> pb.StreamTagResponse:

@@ -9,8 +9,16 @@ from seqserve.server.api.tagging.requests import check_outputs, tagger
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.repository import Model
 from seqserve.server.settings import LimitSettings
+from seqserve.server.text.sentences import SentenceRule
 from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import tagging_pb2 as pb
+
+_SENTENCE_RULES = {
+    pb.SENTENCE_RULE_UNSPECIFIED: SentenceRule.CALLER,
+    pb.SENTENCE_RULE_CLIENT: SentenceRule.CALLER,
+    pb.SENTENCE_RULE_NEWLINE: SentenceRule.NEWLINE,
+    pb.SENTENCE_RULE_PUNCTUATION: SentenceRule.PUNCTUATION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,7 @@ class TagPlan:
 
     tokenization: Tokenization
     outputs: pb.TagOutputs
-    rule: pb.SentenceRule
+    rule: SentenceRule
     lookahead: int | None
     lag_max: int
     provisional: bool
@@ -36,7 +44,7 @@ def tag_plan(config: pb.StreamTagConfig, model: Model, limits: LimitSettings) ->
     """
     tokenization, network = tagger(model), model.manifest.network
     check_outputs(config.outputs, model, "config.outputs")
-    if config.sentence_rule not in pb.SentenceRule.values():
+    if config.sentence_rule not in _SENTENCE_RULES:
         raise _unknown("sentence_rule", config.sentence_rule)
     lookahead = _future(config, limits) if network.bidirectional else _no_future(config, model)
     if config.provisional and not (network.bidirectional or network.crf):
@@ -56,7 +64,7 @@ def tag_plan(config: pb.StreamTagConfig, model: Model, limits: LimitSettings) ->
     return TagPlan(
         tokenization,
         config.outputs,
-        config.sentence_rule,
+        _SENTENCE_RULES[config.sentence_rule],
         lookahead,
         integer(config, "decision_lag_max", most, 0, most, "config"),
         config.provisional,
