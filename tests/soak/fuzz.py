@@ -4,7 +4,7 @@
 
 Fails if a call ends with INTERNAL or UNKNOWN or is refused without a reason, if the answer of the canary changes, if
 the health check fails, or if the server's memory grows. The last line is JSON; each fault shows the arguments of
-`python -m tests.soak call` that reproduce it.
+the soak command `call` that reproduce it.
 """
 
 from __future__ import annotations
