@@ -18,6 +18,7 @@ from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._async.transport import AsyncTransport
 from seqserve.client.core.channel import TIMEOUT_S_DEFAULT
 from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
+from seqserve.client.core.request_size import REQUEST_BYTES_MAX
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
 from seqserve.client.types.sessions import create_request
@@ -47,6 +48,8 @@ class AsyncClient(
             away or no more of it comes; 0 for not at all. A wrong address raises UnreachableError immediately.
         principal: Who calls: sessions belong to the principal that created them. Default: nobody in particular, who
             owns the sessions of all such callers.
+        request_bytes_max: Maximum size of a request, in bytes; larger ones raise InputTooLongError and are not sent.
+            Default: the default of the server's ``limits.message_bytes_max``, 17 MiB.
         channel: A channel to use instead of opening one to ``target``, for TLS, interceptors or a fake; it stays the
             caller's to close, and `CHANNEL_OPTIONS` are the options to open it with. ``target`` then only serves
             messages.
@@ -62,10 +65,13 @@ class AsyncClient(
         timeout_s: float = TIMEOUT_S_DEFAULT,
         resume_s: float = RESUME_S_DEFAULT,
         principal: str | None = None,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._transport = AsyncTransport(target, channel, principal)
-        super().__init__(AsyncCalls(self._transport, timeout_s=timeout_s, resume_s=resume_s))
+        super().__init__(
+            AsyncCalls(self._transport, timeout_s=timeout_s, resume_s=resume_s, request_bytes_max=request_bytes_max)
+        )
         self.sessions = AsyncSessions(self._calls)
         """The caller's sessions on the server: list, get, open, delete, restore, load."""
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from seqserve.client._sync.duplex_stream import DuplexStream
@@ -16,6 +17,7 @@ from seqserve.client._sync.input_pump import InputPump, Source
 from seqserve.client._sync.messages import Messages
 from seqserve.client._sync.transport import Transport
 from seqserve.client.core.channel import limit_or_none
+from seqserve.client.core.request_size import check_size
 from seqserve.client.core.resumption import Resumption
 from seqserve.client.core.retry_policy import RetryPolicy
 from seqserve.client.core.stream import FinishedT, PartT, PieceT, StreamCodec, check_source
@@ -31,7 +33,7 @@ from seqserve.v1 import (
     tagging_pb2_grpc,
 )
 
-Request = TypeVar("Request")
+Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response")
 
 
@@ -42,17 +44,19 @@ def no_one(finished: object) -> None:
 class Calls:
     """Stubs, limits and retries that a client and its sessions share."""
 
-    def __init__(self, transport: Transport, *, timeout_s: float, resume_s: float) -> None:
+    def __init__(self, transport: Transport, *, timeout_s: float, resume_s: float, request_bytes_max: int) -> None:
         """Prepares the calls.
 
         Args:
             transport: Connection to the server.
             timeout_s: Default time-out of a call, in seconds.
             resume_s: Default time for which a broken call is retried, in seconds.
+            request_bytes_max: Maximum size of a request, in bytes.
         """
         self.transport = transport
         self._timeout_s = timeout_s
         self._resume_s = resume_s
+        self._request_bytes_max = request_bytes_max
 
     @cached_property
     def generation(self) -> generation_pb2_grpc.GenerationServiceStub:
@@ -108,6 +112,7 @@ class Calls:
         Raises:
             SeqserveError: If the call failed.
         """
+        check_size(request, self._request_bytes_max)
         return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s))
 
     def ask(
@@ -128,6 +133,7 @@ class Calls:
         Raises:
             SeqserveError: If the call failed.
         """
+        check_size(request, self._request_bytes_max)
         retry_policy = retry_policy or self.retry_policy()
         return self.transport.call(method, request, timeout_s=self.limit_s(timeout_s), retry_policy=retry_policy)
 
@@ -148,6 +154,7 @@ class Calls:
             resume_s: How long a broken stream is retried, in seconds. Default: the client's.
             on_finished: Called with the final result.
         """
+        check_size(request, self._request_bytes_max)
         read_timeout_s, deadline_s = self.limit_s(timeout_s), limit_or_none(deadline_s)
         resumption = Resumption(request, self.retry_policy(resume_s), deadline_s)
 

@@ -161,9 +161,37 @@ def _error_without_reason(
         message = f"the call to {target} was cancelled: {text}"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         message = f"the server at {target} does not have this method: {text}"
+    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and (sizes := _TOO_LARGE.search(details)):
+        return _too_large(sizes)
     else:
         message = f"{target} answered {code.name}: {text}"
     return kind(message, code=code)
+
+
+_TOO_LARGE: Final = re.compile(
+    r"(?P<side>CLIENT|SERVER)?:? ?(?P<action>Received|Sent) message larger than max "
+    r"\((?P<size>\d+) vs\.? (?P<limit>\d+)\)"
+)
+"""How gRPC says that a message is over a limit of one side."""
+
+
+def _too_large(sizes: re.Match[str]) -> SeqserveError:
+    """The exception for a message that one side of the call refused by its size: repeating the call does not help."""
+    is_answer = (sizes["side"], sizes["action"]) in {("SERVER", "Sent"), ("CLIENT", "Received")}
+    size, limit = int(sizes["size"]), int(sizes["limit"])
+    if is_answer:
+        message = (
+            f"the answer has {size:,} bytes, and a message at most {limit:,}: request less at once (fewer texts, "
+            "samples or log-probabilities), or raise the limit (limits.message_bytes_max of the server)"
+        )
+    else:
+        message = (
+            f"the request has {size:,} bytes, and the server takes at most {limit:,} in a message: send fewer texts at "
+            "once, or raise limits.message_bytes_max of the server"
+        )
+    return errors.InputTooLongError(
+        message, code=grpc.StatusCode.RESOURCE_EXHAUSTED, metadata={"count": str(size), "limit": str(limit)}
+    )
 
 
 def _without_password(address: str) -> str:
