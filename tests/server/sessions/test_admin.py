@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from seqserve.server.errors import (
     SessionExistsError,
     SessionNotFoundError,
     SnapshotInvalidError,
+    StoreDataLossError,
     StoreFullError,
 )
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.sessions import Session, StateSpec
+from seqserve.server.stores import SessionKey
 from tests.server.sessions.rig import LSTM, OWNER, Rooms, commit, into, request, rooms, same
 
 OTHER = "somebody else"
@@ -206,12 +209,29 @@ async def test_pages_together_are_all_of_an_owners_sessions(at: Rooms) -> None:
         await create(at, f"s{number}", ref=("gru" if number % 2 else "lstm", None))
         await create(at, f"t{number}", OTHER)
     for model, wanted in (("", range(7)), ("gru", (1, 3, 5)), ("none", ())):
-        ids, after, more = list[str](), "", True
+        ids, after, more = list[str](), "", "more"
         while more:
             sessions, more = await at.admin.list(OWNER, model, after, 2)
             ids += [session.record.key.id for session in sessions]
-            after = ids[-1] if ids else ""
+            after = more
         assert ids == [f"s{number}" for number in wanted]
+
+
+async def test_damaged_sessions_are_left_out_of_a_list_and_can_be_deleted(at: Rooms) -> None:
+    sound = await create(at, "c")
+    for id_ in ("a", "b", "d", "e"):
+        await at.store.create(replace(sound.record, key=SessionKey(OWNER, id_), body=b"\xff no message"))
+    ids, after, pages = list[str](), "", 0
+    while pages == 0 or after:
+        sessions, after = await at.admin.list(OWNER, "", after, 2)
+        ids += [session.record.key.id for session in sessions]
+        pages += 1
+    assert (ids, pages) == (["c"], 3)
+    with pytest.raises(StoreDataLossError, match="delete the session"):
+        await at.admin.get(OWNER, "a")
+    await at.admin.delete(OWNER, "a")
+    with pytest.raises(SessionNotFoundError):
+        await at.admin.get(OWNER, "a")
 
 
 async def test_a_deleted_session_is_gone(at: Rooms) -> None:

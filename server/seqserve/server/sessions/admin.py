@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from seqserve.server.errors import SessionExistsError, SessionNotFoundError
+from seqserve.server.errors import SessionExistsError, SessionNotFoundError, StoreDataLossError
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.repository import Repository
 from seqserve.server.sessions.live_sessions import LiveSessions, require_live
@@ -27,6 +28,8 @@ from seqserve.server.sessions.snapshot import mismatch, pack, seal, unpack, unse
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores import Record, SessionKey
 from seqserve.v1 import stored_pb2
+
+log = logging.getLogger(__name__)
 
 _ID_BYTES = 18  # of a random id, which has 24 characters
 
@@ -97,10 +100,20 @@ class SessionAdmin:
         """Returns a session. Raises: SessionNotFoundError, SessionExpiredError."""
         return await self._live_sessions.read(SessionKey(owner, id_))
 
-    async def list(self, owner: str, model: str, after: str, count: int) -> tuple[list[Session], bool]:
-        """Returns sessions in order of their ids, and whether there are more. The arguments are those of Store.list."""
+    async def list(self, owner: str, model: str, after: str, count: int) -> tuple[list[Session], str]:
+        """Returns sessions in order of their ids, and the id after which there are more, or "".
+
+        Damaged sessions are left out, so that fewer sessions than `count` do not mean that there are no more. The
+        arguments are those of Store.list.
+        """
         records = await self._live_sessions.store.list(owner, model, after, count + 1)
-        return [self._live_sessions.session(record) for record in records[:count]], len(records) > count
+        sessions: list[Session] = []
+        for record in records[:count]:
+            try:
+                sessions.append(self._live_sessions.session(record))
+            except StoreDataLossError as error:
+                log.warning("a damaged session is left out of a list: %s", error.message)
+        return sessions, records[count - 1].key.id if len(records) > count else ""
 
     async def touch(self, owner: str, id_: str, ttl_s: float | None) -> Session:
         """Restarts the time to live of a session, with a new one unless ttl_s is None. Raises: As get."""

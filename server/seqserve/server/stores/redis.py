@@ -15,14 +15,26 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from seqserve.server.errors import (
     LeaseLostError,
     SessionBusyError,
     SessionNotFoundError,
+    StoreDataLossError,
     StoreFullError,
     StoreUnavailableError,
+    StoreUnusableError,
     UnusableStoreError,
 )
 from seqserve.server.stores.limits import StoreLimits
@@ -38,6 +50,10 @@ _SLOT_WAIT_S = 5.0  # waiting for a connection
 _TIMEOUT_S = 2.0  # connecting, and waiting for an answer
 _RETRY_AFTER_S = 1.0
 _POLL_INTERVAL_S = 0.1
+# Errors that Redis answers while it starts, is busy, elects a master or cannot write to its disk.
+_PASSING = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "NOSCRIPT", "TRYAGAIN"}
+_PASSING_ERRORS = (ClusterDownError, MasterDownError, NoScriptError, TryAgainError)  # redis-py removes their codes
+_VERSION_MIN = 5  # scripts that write after they have read the time
 _FULL = 2  # reply of the create script
 _LIST_SCAN_MAX = 512  # ids that one list script examines
 _SWEEP_MAX = 256  # sessions that one sweep script removes
@@ -78,6 +94,7 @@ class RedisStore:
         self._limits = limits or StoreLimits()
         self._grace_s = grace_s
         self._lease_ms = round(lease_s * 1000)
+        self._inspected = False
         self._problem = ""  # the last failure of Redis; "" while it answers
 
     async def create(self, record: Record) -> tuple[Record, bool]:
@@ -91,12 +108,12 @@ class RedisStore:
         )
         if created == _FULL:
             raise self._full(record, reply.decode())
-        return _record(record.key.owner, reply), bool(created)
+        return _record(record.key, reply), bool(created)
 
     async def read(self, key: SessionKey) -> Record | None:
         """See Store.read."""
         reply = await self._run(self._scripts.read, _member(key), self._grace_s)
-        return _record(key.owner, reply) if reply else None
+        return _record(key, reply) if reply else None
 
     async def acquire(self, key: SessionKey, holder: str) -> Lease:
         """See Store.acquire. A call that is cancelled releases the lease that it may have taken."""
@@ -152,12 +169,12 @@ class RedisStore:
             raise LeaseLostError(f"another request has taken session {record.key.id!r} over", resource=resource)
         if reply == b"full":
             raise self._full(record, "bytes_max")
-        return _record(record.key.owner, reply)
+        return _record(record.key, reply)
 
     async def touch(self, key: SessionKey, ttl_s: float | None) -> Record | None:
         """See Store.touch."""
         reply = await self._run(self._scripts.touch, _member(key), "" if ttl_s is None else ttl_s, self._grace_s)
-        return _record(key.owner, reply) if reply else None
+        return _record(key, reply) if reply else None
 
     async def delete(self, key: SessionKey) -> bool:
         """See Store.delete."""
@@ -171,7 +188,7 @@ class RedisStore:
             last, records = await self._run(
                 self._scripts.list, owner, prefix, model, after, count - len(page), _LIST_SCAN_MAX
             )
-            page += (_record(owner, reply) for reply in records)
+            page += (_record(SessionKey(owner, reply[0].decode()), reply) for reply in records)
             after = last.decode()
             if not after:
                 break
@@ -183,6 +200,8 @@ class RedisStore:
 
     async def sweep(self) -> int:
         """See Store.sweep. Replicas that sweep at the same time share the work."""
+        if not self._inspected:
+            await self._inspect()
         expired, count = 0, _SWEEP_MAX
         while count == _SWEEP_MAX:
             count = int(await self._run(self._scripts.sweep, _SWEEP_MAX, self._grace_s))
@@ -208,6 +227,7 @@ class RedisStore:
         Raises:
             StoreFullError: Redis has no memory left.
             StoreUnavailableError: Redis failed, did not answer in time, or all connections are busy.
+            StoreUnusableError: Redis refuses the command, and will refuse it again.
         """
         try:
             async with asyncio.timeout(_SLOT_WAIT_S):
@@ -221,6 +241,10 @@ class RedisStore:
             raise StoreFullError("the session store has no room; retry later", retry_after_s=_RETRY_AFTER_S) from error
         except RedisError as error:
             self._log_problem(str(error))
+            if _is_permanent(error):
+                raise StoreUnusableError(
+                    "the session store cannot be used as it is configured; see the server log for the cause"
+                ) from error
             raise StoreUnavailableError(
                 "the session store failed; retry, and see the server log for the cause", retry_after_s=_RETRY_AFTER_S
             ) from error
@@ -228,6 +252,24 @@ class RedisStore:
             self._slots.release()
         self._log_problem("")
         return answer
+
+    async def _inspect(self) -> None:
+        """Logs what makes this Redis unfit for sessions, once after the first connection."""
+        info = await self._call(lambda: self._redis.info())
+        self._inspected = True
+        policy, version = str(info.get("maxmemory_policy", "noeviction")), str(info.get("redis_version", _VERSION_MIN))
+        if policy != "noeviction":
+            log.warning(
+                "the Redis of the session store evicts keys (maxmemory-policy %s), so that sessions may be lost before "
+                "they expire; set it to noeviction",
+                policy,
+            )
+        if info.get("cluster_enabled"):
+            log.error("the Redis of the session store is a Cluster, which sessions cannot use; use a single Redis")
+        if info.get("role") == "slave":
+            log.error("the Redis of the session store is a replica, which cannot be written; use its master")
+        if int(version.partition(".")[0]) < _VERSION_MIN:
+            log.error("the Redis of the session store is version %s, at least %d is needed", version, _VERSION_MIN)
 
     def _full(self, record: Record, limit: str) -> StoreFullError:
         return StoreFullError(
@@ -243,6 +285,14 @@ class RedisStore:
         elif self._problem and not problem:
             log.info("the Redis of the session store answers again")
         self._problem = problem
+
+
+def _is_permanent(error: RedisError) -> bool:
+    """Returns whether Redis will refuse the command again: a Cluster, a replica, missing rights, an old version."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return True
+    code = str(error).partition(" ")[0]
+    return isinstance(error, ResponseError) and code not in _PASSING and not isinstance(error, _PASSING_ERRORS)
 
 
 async def _finish(call: asyncio.Task[Any]) -> Any:
@@ -271,11 +321,17 @@ def _content(record: Record) -> tuple[bytes, str, str, int, float]:
     return record.body, record.model, record.digest, record.position, record.ttl_s
 
 
-def _record(owner: str, answer: list[bytes]) -> Record:
-    """Returns the record in the reply of a script."""
-    id_, model, digest, position, ttl_s, created_s, updated_s, expires_s, body = answer
+def _record(key: SessionKey, answer: list[bytes] | bytes) -> Record:
+    """Returns the record in the reply of a script. Raises: StoreDataLossError if Redis has lost a part of it."""
+    if isinstance(answer, bytes):
+        raise StoreDataLossError(
+            f"Redis has lost a part of session {key.id!r}, as it does when it evicts keys; delete the session and "
+            "create a new one",
+            resource=("session", key.id),
+        )
+    _, model, digest, position, ttl_s, created_s, updated_s, expires_s, body = answer
     return Record(
-        SessionKey(owner, id_.decode()),
+        key,
         model.decode(),
         digest.decode(),
         int(position),

@@ -47,10 +47,10 @@ class SessionServicer(SessionServiceServicer):
         """List the caller's sessions; a page's token is the last id of the page before."""
         size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
         after = _new_id(request.page_token, "page_token")
-        sessions, more = await self._admin.list(fields.owner(context), request.model, after, size)
+        sessions, last_id = await self._admin.list(fields.owner(context), request.model, after, size)
         return pb.ListSessionsResponse(
             sessions=[responses.session(session) for session in sessions],
-            next_page_token=sessions[-1].record.key.id if more else "",
+            next_page_token=last_id,
         )
 
     async def TouchSession(self, request: pb.TouchSessionRequest, context: Context) -> pb.TouchSessionResponse:

@@ -45,14 +45,31 @@ local function count_owner_bytes(owner, bytes)
     if redis.call('INCRBY', key('owner-bytes', owner), bytes) <= 0 then redis.call('DEL', key('owner-bytes', owner)) end
 end
 
--- Removes a session from the indices.
+-- Splits a member into owner and id.
+local function split(member)
+    local colon = string.find(member, ':', 1, true)
+    local length = tonumber(string.sub(member, 1, colon - 1))
+    return string.sub(member, colon + 1, colon + length), string.sub(member, colon + length + 2)
+end
+
+-- Returns whether Redis has lost a part of a live session, as it does when it evicts keys. The body expires by itself; the
+-- 5 ms are for the rounding of times.
+local function damaged(member)
+    local fields = redis.call('HMGET', key('session', member), 'id', 'expires_s')
+    if redis.call('EXISTS', key('body', member)) == 1 then return not fields[1] end
+    return fields[2] and now_s < tonumber(fields[2]) - 0.005
+end
+
+-- Removes a session from the indices. It may be damaged: what is known of it is taken from its name.
 local function unindex(member)
+    local owner, id = split(member)
+    redis.call('ZREM', key('owner', owner), id)
     if redis.call('ZREM', 'seqserve:expiry', member) == 0 then return end
-    local fields = redis.call('HMGET', key('session', member), 'owner', 'id', 'digest', 'size')
-    redis.call('ZREM', key('owner', fields[1]), fields[2])
-    redis.call('SREM', key('digest', fields[3]), member)
-    redis.call('DECRBY', 'seqserve:bytes', fields[4])
-    count_owner_bytes(fields[1], -fields[4])
+    local fields = redis.call('HMGET', key('session', member), 'digest', 'size')
+    if fields[1] then redis.call('SREM', key('digest', fields[1]), member) end
+    local size = fields[2] or redis.call('STRLEN', key('body', member))
+    redis.call('DECRBY', 'seqserve:bytes', size)
+    count_owner_bytes(owner, -size)
 end
 
 -- Sets when a session expires, in milliseconds from now.
@@ -78,6 +95,7 @@ end
 
 -- Extends the life of a session that is leased: it must not expire while a request advances it.
 local function extend(member, in_ms)
+    if damaged(member) then return end
     local remaining_ms = redis.call('PTTL', key('body', member))
     if remaining_ms >= 0 and remaining_ms < in_ms then expire(member, in_ms) end
 end
@@ -90,8 +108,9 @@ local function record(member, body)
     return session
 end
 
--- Returns a live session, a tombstone with an empty body for grace_s after its expiry, or false.
+-- Returns a live session, a tombstone with an empty body for grace_s after its expiry, 'damaged', or false.
 local function read(member, grace_s)
+    if damaged(member) then return 'damaged' end
     local body = redis.call('GET', key('body', member))
     if body then return record(member, body) end
     local expires_s = redis.call('HGET', key('session', member), 'expires_s')
