@@ -238,7 +238,7 @@ class InternalError(ServeError):
     """A defect of the server. The message has an id; the log has the cause under that id."""
 
     @classmethod
-    def logged(cls, what: str, cause: Exception) -> Self:
+    def logged(cls, what: str, cause: BaseException) -> Self:
         """Logs the cause and returns an error that does not reveal it.
 
         Args:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from seqserve.server.api.idle_timeout import IdleTimeout
+from seqserve.server.api.stream_codec import MessageT
 from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import InternalError, InvalidFieldError, ServeError
-from seqserve.v1 import classification_pb2, generation_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
 
 # For some milliseconds a call that was cancelled looks like one whose caller has closed its side. Within this time the
 # reading is cancelled too, and nothing is committed for a caller that left. Who sends `end` does not wait for it.
 _HALF_CLOSED_S = 0.05
-
-MessageT = TypeVar(
-    "MessageT",
-    bound=tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest,
-)
 
 
 class ClientStream(Generic[MessageT]):
@@ -103,7 +98,13 @@ async def _finishing(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -
         await reading
     except ServeError as error:
         stream.finish(error)
-    except Exception as error:  # noqa: BLE001 - a defect here is told by the feed, which the writing side listens to
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        # Without this the caller would wait for ever: nobody else sees this task. Panics of libraries in Rust are
+        # BaseExceptions.
         stream.finish(InternalError.logged("reading a stream", error))
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
     else:
         stream.finish()

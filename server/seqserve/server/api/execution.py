@@ -16,7 +16,7 @@ from seqserve.server.engine.sequence import Sequence
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INLINE_BYTES_MAX = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
+INLINE_BYTES_MAX = 1 << 14  # of a message that is read or written on the event loop; more takes milliseconds
 
 
 async def run_off_loop(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
@@ -24,7 +24,7 @@ async def run_off_loop(size: int, work: Callable[P, T], *given: P.args, **named:
 
     Args: size: of the message, in bytes.
     """
-    return work(*given, **named) if size <= _INLINE_BYTES_MAX else await asyncio.to_thread(work, *given, **named)
+    return work(*given, **named) if size <= INLINE_BYTES_MAX else await asyncio.to_thread(work, *given, **named)
 
 
 async def gather_results(

@@ -20,6 +20,9 @@ from seqserve.server.api.undecodable import UndecodableLog, UndecodableMessage, 
 from seqserve.server.errors import ErrorKind, InternalError, ServeError, StreamIdleError, UnimplementedError
 from seqserve.v1.errors_pb2 import ErrorReason
 
+# All other BaseExceptions are errors too: those of panics in libraries that are written in Rust.
+_NOT_ERRORS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+
 DOMAIN = "seqserve"
 DETAILS_KEY = "grpc-status-details-bin"
 _TEXT_BYTES_MAX = 768  # three times in a status, one of them percent-encoded, stay below 8 KiB
@@ -69,7 +72,7 @@ def _packed(detail: Message) -> AnyMessage:
     return packed
 
 
-async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+async def _abort(error: BaseException, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
     if isinstance(error, NotImplementedError):  # what generated servicers raise
         error = UnimplementedError(f"this server does not implement {method}")
     elif isinstance(error, grpc.aio.InternalError):  # of a write: the caller has gone, which is no defect
@@ -150,7 +153,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                     async for response in responses:
                         with unread:  # gRPC writes the response before it asks for the next one
                             yield response
-            except Exception as error:  # noqa: BLE001 - the one place where any error of a stream becomes a status
+            except _NOT_ERRORS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the one place where any error of a stream becomes a status
                 await _abort(error, method, context)
             finally:
                 unread.close()
@@ -185,7 +190,9 @@ def _guarded(behavior: Any, method: str) -> Any:
             if isinstance(request, UndecodableMessage):
                 raise request.error()
             return await behavior(request, context)
-        except Exception as error:  # noqa: BLE001 - the one place where any error becomes a status
+        except _NOT_ERRORS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the one place where any error becomes a status
             await _abort(error, method, context)
 
     return call

@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 from seqserve.server.engine.output_stream import OutputStream, StreamResult
 from seqserve.server.engine.requests import StreamRequest
 from seqserve.server.model.sequence_state import FinalState
-from seqserve.server.text.incremental_tokenizer import TokenChunk
+from seqserve.server.text.incremental_tokenizer import IncrementalTokenizer, TokenChunk
+from seqserve.v1 import classification_pb2, generation_pb2, state_pb2, tagging_pb2
 from seqserve.v1 import common_pb2 as common
-from seqserve.v1 import state_pb2
 
-MessageT = TypeVar("MessageT")
+MessageT = TypeVar(
+    "MessageT",
+    bound=tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyRequest | generation_pb2.StreamScoreRequest,
+)
 OutputT = TypeVar("OutputT")
 ResponseT = TypeVar("ResponseT")
 
@@ -21,11 +24,12 @@ ResponseT = TypeVar("ResponseT")
 class StreamCodec(ABC, Generic[MessageT, OutputT, ResponseT]):
     """Converts one stream.
 
-    `chunks` and `final_chunks` run on the event loop. `response` and `last_response` may run on another thread
-    meanwhile, never two at a time.
+    The input side (`chunks` and `final_chunks`) and the output side (`response` and `last_response`) run at the
+    same time, each on the event loop or on another thread, and neither twice at a time.
 
     Attributes:
         request: The stream's request to the engine.
+        text: Tokenizes the input.
         passes_flushes: Whether the engine has to answer a flush.
         waits_for_each_message: Whether a message is answered before the next one is read.
     """
@@ -33,6 +37,11 @@ class StreamCodec(ABC, Generic[MessageT, OutputT, ResponseT]):
     passes_flushes: ClassVar[bool] = False
     waits_for_each_message: ClassVar[bool] = False
     request: StreamRequest
+    text: IncrementalTokenizer
+
+    def takes_long(self, kind: str, message: MessageT) -> bool:
+        """Returns whether the chunks of a message may take milliseconds, so that another thread has to make them."""
+        return self.text.takes_long(message.text if kind == "text" else "")
 
     @abstractmethod
     def chunks(self, kind: str, message: MessageT) -> Iterator[TokenChunk]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc.aio
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.client_stream import ClientStream, MessageT, consume_input
+from seqserve.server.api.client_stream import ClientStream, consume_input
 from seqserve.server.api.execution import run_off_loop
-from seqserve.server.api.stream_codec import OutputT, ResponseT, StreamCodec
+from seqserve.server.api.stream_codec import MessageT, OutputT, ResponseT, StreamCodec
 from seqserve.server.engine.output_stream import StreamResult
 from seqserve.server.engine.stream_handle import StreamHandle
 from seqserve.server.errors import ServeError
@@ -82,17 +83,28 @@ async def _push_input(
 ) -> None:
     """Reads the caller's messages and pushes their tokens into the engine."""
     async for kind, message in client_stream.receive_input(idle_s):
-        await _push_chunks(codec.chunks(kind, message), stream, steps_ahead_max)
+        off_loop = codec.takes_long(kind, message)
+        await _push_chunks(codec.chunks(kind, message), stream, steps_ahead_max, off_loop=off_loop)
         if codec.passes_flushes and kind == "flush":
             stream.flush()
         if codec.waits_for_each_message:
             await stream.until_below(1)
-    await _push_chunks(codec.final_chunks(), stream, steps_ahead_max)
+    off_loop = codec.text.takes_long("")
+    await _push_chunks(codec.final_chunks(), stream, steps_ahead_max, off_loop=off_loop)
 
 
-async def _push_chunks(chunks: Iterator[TokenChunk], stream: StreamHandle, steps_ahead_max: int) -> None:
-    """Pushes chunks, and waits while too many steps are unanswered or unread by the caller."""
-    for chunk in chunks:
+async def _push_chunks(
+    chunks: Iterator[TokenChunk], stream: StreamHandle, steps_ahead_max: int, *, off_loop: bool
+) -> None:
+    """Pushes chunks, and waits while too many steps are unanswered or unread by the caller.
+
+    Args:
+        chunks: The chunks.
+        stream: Takes them.
+        steps_ahead_max: How many steps may be unanswered or unread.
+        off_loop: Make each chunk on another thread.
+    """
+    while (chunk := await asyncio.to_thread(next, chunks, None) if off_loop else next(chunks, None)) is not None:
         if len(chunk.inputs):
             stream.push(chunk.inputs)
         if chunk.ends_sentence:

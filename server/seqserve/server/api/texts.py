@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from typing import Any, cast
 
+from seqserve.server.api.execution import INLINE_BYTES_MAX
 from seqserve.server.api.fields import check_bytes, check_inputs
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.settings import LimitSettings
-from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, check_length
-from seqserve.v1 import classification_pb2, common_pb2, infilling_pb2, tagging_pb2
+from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, check_length, has_long_run
+from seqserve.v1 import classification_pb2, common_pb2, generation_pb2, infilling_pb2, tagging_pb2
 
 TextInput = tagging_pb2.TagInput | classification_pb2.ClassifyInput
 """A text, words, token ids or features."""
+
+_SEARCHED_MAX = 1024  # more inputs than most servers take
+
+TextRequest = (
+    tagging_pb2.TagRequest
+    | classification_pb2.ClassifyRequest
+    | infilling_pb2.FillInRequest
+    | (generation_pb2.ScoreRequest)
+)
+
+
+def tokenizing_bytes(request: TextRequest) -> int:
+    """Returns the size of a request for `run_off_loop`: a long one if a text takes long to tokenize."""
+    size, inputs = request.ByteSize(), cast("Sequence[Any]", request.inputs)
+    if size > INLINE_BYTES_MAX or not any(has_long_run(item.text) for item in islice(inputs, _SEARCHED_MAX)):
+        return size
+    return INLINE_BYTES_MAX + 1
 
 
 def whole_texts(

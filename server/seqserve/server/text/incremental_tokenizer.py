@@ -19,12 +19,13 @@ from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, token_inputs
 from seqserve.server.model.manifest import TokenLevel
 from seqserve.server.text.sentences import SentenceRule, SentenceSplitter
-from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, byte_places
+from seqserve.server.text.tokenization import Token, Tokenization, Tokenized, byte_places, has_long_run
 
 HELD_MAX = 8192
 """Characters that may be held. Of more without a border, the first half is given out as it would be cut if the text
 ended there: a word of thousands of characters may come in parts."""
 
+_HELD_LONG = 64  # characters
 _BLOCK = 4096  # characters of a piece that are looked at together
 # White space as every tokenizer sees it, and what is none for any, after it.
 _BORDER = re.compile("[ \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000](?=\\S)")
@@ -77,6 +78,10 @@ class IncrementalTokenizer:
         self._held = ""
         self._origin = self._origin_bytes = 0  # where what is held begins
         self._open = begun  # the sentence has a token
+
+    def takes_long(self, piece: str) -> bool:
+        """Returns whether taking more text may take milliseconds, so that it should not run on the event loop."""
+        return not self._by_characters and (len(self._held) > _HELD_LONG or has_long_run(piece))
 
     def text(self, piece: str) -> Iterator[TokenChunk]:
         """More text.

@@ -13,6 +13,7 @@ from seqserve.server.api.classification import requests
 from seqserve.server.api.classification.stream import ClassifyStream
 from seqserve.server.api.execution import gather_results, run_off_loop
 from seqserve.server.api.stream_service import serve_stream
+from seqserve.server.api.texts import tokenizing_bytes
 from seqserve.server.decoding.classification import label_probabilities
 from seqserve.server.engine.output_stream import ForwardResult
 from seqserve.server.engine.requests import ForwardRequest
@@ -39,7 +40,7 @@ class ClassificationServicer(ClassificationServiceServicer):
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
             tokenized = await run_off_loop(
-                request.ByteSize(), lambda: requests.classify_inputs(request, model, self._limits)
+                tokenizing_bytes(request), lambda: requests.classify_inputs(request, model, self._limits)
             )
             top = requests.top_labels(request, model)
             forward_requests = [ForwardRequest(text.inputs) for text in tokenized]

@@ -45,7 +45,7 @@ class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.Strea
         self._limits = limits
         self._tokens_max = model.manifest.limits.tokens_max
         self._position = transaction.initial.position
-        self._text = IncrementalTokenizer(tokenization)
+        self.text = IncrementalTokenizer(tokenization)
         self._kept: list[IntArray] | None = [] if transaction.keeps_tokens else None
         self._steps = 0  # of the stream so far
         self._due = 0  # steps of the stream after which there is something to tell
@@ -53,11 +53,11 @@ class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.Strea
 
     def chunks(self, kind: str, message: pb.StreamClassifyRequest) -> Iterator[TokenChunk]:
         """See StreamCodec. After the last chunk there is an update."""
-        return self._counted(tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max))
+        return self._counted(tokenize_chunk(kind, message, self.text, self._limits, self._tokens_max))
 
     def final_chunks(self) -> Iterator[TokenChunk]:
         """See StreamCodec."""
-        return self._counted(self._text.flush())
+        return self._counted(self.text.flush())
 
     def started(self) -> pb.StreamClassifyResponse:
         """See StreamCodec."""

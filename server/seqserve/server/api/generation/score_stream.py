@@ -46,7 +46,7 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
         self._model = transaction.model
         self._tokenization = language_model(transaction.model)
         self._limits = limits
-        self._text = IncrementalTokenizer(self._tokenization)
+        self.text = IncrementalTokenizer(self._tokenization)
         self._start = transaction.initial
         self._last_token = transaction.initial.last_token
         self._places: deque[Token] = deque()  # of the tokens that are to be told
@@ -59,11 +59,11 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
     def chunks(self, kind: str, message: pb.StreamScoreRequest) -> Iterator[TokenChunk]:
         """See StreamCodec."""
         tokens_max = self._model.manifest.limits.tokens_max
-        return self._recorded(tokenize_chunk(kind, message, self._text, self._limits, tokens_max))
+        return self._recorded(tokenize_chunk(kind, message, self.text, self._limits, tokens_max))
 
     def final_chunks(self) -> Iterator[TokenChunk]:
         """See StreamCodec."""
-        return self._recorded(self._text.flush())
+        return self._recorded(self.text.flush())
 
     def _recorded(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
         """Puts the model's start token before the first token, and records where the tokens to be reported are."""

@@ -8,16 +8,18 @@ from typing import Any
 import grpc.aio
 
 from seqserve.server.api import fields, state
-from seqserve.server.api.execution import gather_results, run_off_loop
+from seqserve.server.api.execution import INLINE_BYTES_MAX, gather_results, run_off_loop
 from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
 from seqserve.server.api.stream_service import serve_stream
+from seqserve.server.api.texts import tokenizing_bytes
 from seqserve.server.engine.output_stream import BeamResult, ScoreResult
 from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Sessions, StateTransaction
 from seqserve.server.settings import ServerSettings
+from seqserve.server.text.tokenization import has_long_run
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
@@ -41,7 +43,7 @@ class GenerationServicer(GenerationServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         async with self._sessions.begin(spec, ref, owner) as transaction:
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
-            size = request.ByteSize()
+            size = INLINE_BYTES_MAX + 1 if has_long_run(request.text) else request.ByteSize()
             requested = await run_off_loop(
                 size, lambda: requests.generation_request(request, model, limits, start, spec)
             )
@@ -62,7 +64,7 @@ class GenerationServicer(GenerationServiceServicer):
         owner, ref = fields.owner(context), fields.model_ref(request.model)
         async with self._sessions.begin(spec, ref, owner) as transaction:
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
-            size = request.ByteSize()
+            size = tokenizing_bytes(request)
             requested = await run_off_loop(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
             scores = await gather_results(model.engine, requested, fields.admission(context, model.engine), ScoreResult)
             result = None

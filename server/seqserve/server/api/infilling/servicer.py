@@ -9,6 +9,7 @@ import grpc.aio
 from seqserve.server.api import fields
 from seqserve.server.api.execution import gather_results, run_off_loop
 from seqserve.server.api.infilling import requests
+from seqserve.server.api.texts import tokenizing_bytes
 from seqserve.server.decoding.infilling import candidates
 from seqserve.server.engine.output_stream import ForwardResult
 from seqserve.server.repository import Repository
@@ -29,7 +30,9 @@ class InfillingServicer(InfillingServiceServicer):
         model = self._repository.model(*fields.model_ref(request.model))
         top = requests.top_tokens(request)
         with self._repository.hold(model):
-            texts = await run_off_loop(request.ByteSize(), lambda: requests.blank_texts(request, model, self._limits))
+            texts = await run_off_loop(
+                tokenizing_bytes(request), lambda: requests.blank_texts(request, model, self._limits)
+            )
             readings = await gather_results(
                 model.engine, [text.request for text in texts], fields.admission(context, model.engine), ForwardResult
             )

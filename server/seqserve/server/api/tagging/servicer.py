@@ -13,6 +13,7 @@ from seqserve.server.api.execution import gather_results, run_off_loop
 from seqserve.server.api.stream_service import serve_stream
 from seqserve.server.api.tagging import requests
 from seqserve.server.api.tagging.stream import TagStream
+from seqserve.server.api.texts import tokenizing_bytes
 from seqserve.server.decoding.tagging import chain_of, choose_labels
 from seqserve.server.engine.output_stream import ForwardResult
 from seqserve.server.engine.requests import ForwardRequest
@@ -42,7 +43,7 @@ class TaggingServicer(TaggingServiceServicer):
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
             tokenized = await run_off_loop(
-                request.ByteSize(), lambda: requests.tag_inputs(request, model, self._limits)
+                tokenizing_bytes(request), lambda: requests.tag_inputs(request, model, self._limits)
             )
             forward_requests = [ForwardRequest(text.inputs) for text in tokenized if len(text.inputs)]
             readings = await gather_results(

@@ -63,7 +63,7 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
             transaction.wants_state or transaction.already_applied
         )  # a repeated stream ends as the first one did
         unit = plan.outputs.offset_unit
-        self._text = IncrementalTokenizer(
+        self.text = IncrementalTokenizer(
             plan.tokenization,
             plan.rule,
             offsets_in_bytes=unit == common.OFFSET_UNIT_BYTE,
@@ -81,14 +81,14 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
 
     def chunks(self, kind: str, message: pb.StreamTagRequest) -> Iterator[TokenChunk]:
         """See StreamCodec."""
-        chunks = tokenize_chunk(kind, message, self._text, self._limits, self._tokens_max)
+        chunks = tokenize_chunk(kind, message, self.text, self._limits, self._tokens_max)
         if self._spans is not None:
             self._spans.hear(message)
         return self._recorded(chunks)
 
     def final_chunks(self) -> Iterator[TokenChunk]:
         """See StreamCodec."""
-        return self._recorded(self._text.flush())
+        return self._recorded(self.text.flush())
 
     def _recorded(self, chunks: Iterable[TokenChunk]) -> Iterator[TokenChunk]:
         """Records tokens before they are pushed."""
