@@ -47,7 +47,8 @@ WORDS: Final = tuple(
         (r"\bawait ", ""),
         (r"\bgrpc\.aio\b", "grpc"),
         (r"\bseqserve\.client\._async\b", "seqserve.client._sync"),
-        (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+        (r"\bAsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
+        (r"\bAwaitable\[(list\[\w+\]|\w+)\]", r"\1"),
         (r"\b(\w*)Async([A-Z]\w*)", r"\1\2"),
         (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
         (r"\ba(iter|next)\(", r"\1("),
@@ -85,7 +86,7 @@ def translate(text: str) -> str:
 def formatted(text: str, path: Path) -> str:
     """The text with its imports and lines as ``make lint`` wants them."""
     options = ["--stdin-filename", str(path), "-"]
-    for command in (["check", "--select", "I,RUF022", "--fix", "--quiet"], ["format", "--quiet"]):
+    for command in (["check", "--select", "I,RUF022,F401", "--fix", "--quiet"], ["format", "--quiet"]):
         ruff = [sys.executable, "-m", "ruff", *command, *options]
         text = subprocess.run(ruff, input=text, capture_output=True, check=True, text=True, cwd=ROOT).stdout
     return text

@@ -5,7 +5,7 @@
 ...     for piece in client.generate("shakespeare-char", "ROMEO:", max_tokens=100, temperature=0.8, seed=1):
 ...         print(piece.text, end="", flush=True)
 
-`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `classify`, `fill_in`, `session`,
+`Client` and `AsyncClient` have the same methods: `generate`, `score`, `tag`, `classify`, `fill`, `session`,
 `models`, `model`, `health`, and under `sessions` those for sessions that are there; `stream_score`, `stream_tag` and
 `stream_classify` answer a text while it comes. A generation that breaks is resumed by itself. What fails raises a
 `SeqserveError`; `seqserve.client.errors` draws the tree. `seqserve.client.testing` has a server with scripted answers,
@@ -13,6 +13,7 @@ for tests of code that uses the client. The command `seqserve` does the same fro
 """
 
 from seqserve.client._async.client import AsyncClient
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import (
     AsyncClassifyStream,
     AsyncDuplexStream,
@@ -20,7 +21,6 @@ from seqserve.client._async.duplex_stream import (
     AsyncTagStream,
 )
 from seqserve.client._async.generation_stream import AsyncGenerationStream
-from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._sync.client import Client
 from seqserve.client._sync.duplex_stream import ClassifyStream, DuplexStream, ScoreStream, TagStream
@@ -94,7 +94,14 @@ from seqserve.client.errors import (
 )
 from seqserve.client.types.answer import Servable, StateResult, Timing
 from seqserve.client.types.classification import Classification, TextClassification
-from seqserve.client.types.generation import FinishReason, GenerationFinished, GenerationStarted, Piece, SampleFinished
+from seqserve.client.types.generation import (
+    FinishReason,
+    GeneratedText,
+    GenerationFinished,
+    GenerationStarted,
+    Piece,
+    SampleFinished,
+)
 from seqserve.client.types.health import HealthStatus
 from seqserve.client.types.infilling import FilledBlank, FilledText
 from seqserve.client.types.logprobs import StepLogprobs, TokenLogprob
@@ -139,6 +146,7 @@ __all__ = [
     "FilledText",
     "FinishReason",
     "GenerateOptions",
+    "GeneratedText",
     "GenerationFinished",
     "GenerationStarted",
     "GenerationStream",

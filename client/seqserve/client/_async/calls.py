@@ -10,9 +10,10 @@ import grpc.aio
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import AsyncDuplexStream
 from seqserve.client._async.generation_stream import AsyncGenerationStream
-from seqserve.client._async.input_pump import AsyncInputPump, AsyncSource
+from seqserve.client._async.input_pump import AsyncInputPump
 from seqserve.client._async.messages import AsyncMessages
 from seqserve.client._async.transport import AsyncTransport
 from seqserve.client.core.channel import limit_or_none
@@ -189,13 +190,15 @@ class AsyncCalls:
         pump = AsyncInputPump(self.transport, method, codec, source, self.limit_s(timeout_s))
         return AsyncDuplexStream(pump, codec, on_finished)
 
-    def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
+    def retry_policy(self, resume_s: float | None = None, *, waits_for_room: bool = False) -> RetryPolicy:
         """The policy for retrying a call.
 
         Args:
-            resume_s: Default: the client's.
+            resume_s: How long a call is retried, in seconds. Default: the client's.
+            waits_for_room: Retry a call that the server did not admit because its queue is full.
         """
-        return RetryPolicy(self._resume_s if resume_s is None else resume_s)
+        limit_s = self._resume_s if resume_s is None else resume_s
+        return RetryPolicy(limit_s, waits_for_room=waits_for_room)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
         """The time limit of a call: the given one, or the client's."""

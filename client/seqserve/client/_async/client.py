@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self, Unpack
 
 import grpc.aio
 
+from seqserve.client._async.bulk import answer_many
 from seqserve.client._async.calls import AsyncCalls
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.generation_stream import AsyncGenerationStream
 from seqserve.client._async.methods.classification import AsyncClassificationMethods
 from seqserve.client._async.methods.infilling import AsyncInfillingMethods
@@ -16,11 +19,14 @@ from seqserve.client._async.methods.scoring import AsyncScoringMethods
 from seqserve.client._async.methods.tagging import AsyncTaggingMethods
 from seqserve.client._async.session import AsyncSession, AsyncSessions
 from seqserve.client._async.transport import AsyncTransport
+from seqserve.client.core.bulk import CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.channel import TIMEOUT_S_DEFAULT
 from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.core.request_size import REQUEST_BYTES_MAX
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
+from seqserve.client.core.stream import check_source
+from seqserve.client.types.generation import GeneratedText
 from seqserve.client.types.sessions import create_request
 
 
@@ -36,7 +42,7 @@ class AsyncClient(
     ...     print([(tag.token, tag.label) for tag in tagged.tags])
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the
+    change nothing (`score`, `tag`, `classify`, `fill`, `models`, `model`) are repeated up to three times when the
     server is unavailable.
 
     Args:
@@ -110,6 +116,54 @@ class AsyncClient(
         """
         request = generate_request(model, prompt, **options)
         return self._calls.generate(request, timeout_s, deadline_s, resume_s)
+
+    def generate_many(
+        self,
+        model: str,
+        prompts: AsyncSource[Prompt],
+        *,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        resume_s: float | None = None,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncIterator[GeneratedText | Exception]:
+        """Generates a text from each of any number of prompts.
+
+        Args:
+            model: Name of the model.
+            prompts: Any number of prompts from an iterable, generators included, each as in `generate`. It is read as
+                fast as the texts are taken.
+            timeout_s: As in `generate`.
+            deadline_s: As in `generate`, for each text.
+            resume_s: As in `generate`, for each text. A generation that the server cannot admit now, because its queue
+                is full, is retried for this time too.
+            concurrency: Maximum number of generations at the same time.
+            options: As in `generate`.
+
+        Returns:
+            The texts, in the order of the prompts; iterate for them. In place of a text stands the exception of a
+            prompt that failed. An error of one prompt does not affect the others. If the source raises an exception,
+            it is raised after the texts before it.
+
+        Raises:
+            TypeError: ``prompts`` is a single prompt, or an option is unknown or of the wrong type.
+            ValueError: An option does not fit its field.
+        """
+        check_source(prompts)
+        check_bulk(1, concurrency)
+        generate_request(model, "", **options)
+
+        async def call(chunk: list[Prompt]) -> list[GeneratedText]:
+            stream = self.generate(
+                model, chunk[0], timeout_s=timeout_s, deadline_s=deadline_s, resume_s=resume_s, **options
+            )
+            await stream.text()
+            samples = range(len(stream.finished.samples))
+            texts = [await stream.text(sample) for sample in samples]
+            return [GeneratedText(tuple(texts), stream.started, stream.finished)]
+
+        return answer_many(self._calls, call, prompts, chunk_size=1, concurrency=concurrency)
 
     def session(
         self,

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import grpc.aio
 
+from seqserve.client._async.concurrency import AsyncSource, each
 from seqserve.client._async.messages import AsyncConversation, self_was_cancelled
 from seqserve.client._async.transport import AsyncTransport
 from seqserve.client.core.stream import StreamCodec
-
-ItemT = TypeVar("ItemT")
-
-AsyncSource: TypeAlias = AsyncIterable[ItemT] | Iterable[ItemT]
-"""Where the pieces of a stream come from. A plain iterable is read in the event loop, so it must not block."""
 
 
 class AsyncInputPump:
@@ -72,7 +68,7 @@ class AsyncInputPump:
         """Sends the whole source. If the call has ended, the reader reports how."""
         try:
             await call.write(self._codec.opening)
-            async with contextlib.aclosing(_each(self._source)) as items:
+            async with contextlib.aclosing(each(self._source)) as items:
                 async for item in items:
                     for message in self._codec.messages(item):
                         if not await call.write(message):
@@ -85,12 +81,3 @@ class AsyncInputPump:
             call.cancel()
         else:
             await call.end_input()
-
-
-async def _each(source: AsyncSource[object]) -> AsyncGenerator[object, None]:
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item

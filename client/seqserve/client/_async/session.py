@@ -7,10 +7,9 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from seqserve.client._async.calls import AsyncCalls
-from seqserve.client._async.concurrency import run_in_thread
+from seqserve.client._async.concurrency import AsyncSource, run_in_thread
 from seqserve.client._async.duplex_stream import AsyncClassifyStream, AsyncScoreStream, AsyncTagStream
 from seqserve.client._async.generation_stream import AsyncGenerationStream
-from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStreamOptions
 from seqserve.client.core.generate_options import GenerateOptions, Prompt
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions

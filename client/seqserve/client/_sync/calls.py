@@ -11,9 +11,10 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
+from seqserve.client._sync.concurrency import Source
 from seqserve.client._sync.duplex_stream import DuplexStream
 from seqserve.client._sync.generation_stream import GenerationStream
-from seqserve.client._sync.input_pump import InputPump, Source
+from seqserve.client._sync.input_pump import InputPump
 from seqserve.client._sync.messages import Messages
 from seqserve.client._sync.transport import Transport
 from seqserve.client.core.channel import limit_or_none
@@ -190,13 +191,15 @@ class Calls:
         pump = InputPump(self.transport, method, codec, source, self.limit_s(timeout_s))
         return DuplexStream(pump, codec, on_finished)
 
-    def retry_policy(self, resume_s: float | None = None) -> RetryPolicy:
+    def retry_policy(self, resume_s: float | None = None, *, waits_for_room: bool = False) -> RetryPolicy:
         """The policy for retrying a call.
 
         Args:
-            resume_s: Default: the client's.
+            resume_s: How long a call is retried, in seconds. Default: the client's.
+            waits_for_room: Retry a call that the server did not admit because its queue is full.
         """
-        return RetryPolicy(self._resume_s if resume_s is None else resume_s)
+        limit_s = self._resume_s if resume_s is None else resume_s
+        return RetryPolicy(limit_s, waits_for_room=waits_for_room)
 
     def limit_s(self, timeout_s: float | None) -> float | None:
         """The time limit of a call: the given one, or the client's."""

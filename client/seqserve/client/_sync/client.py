@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, Unpack
 
 import grpc
 
+from seqserve.client._sync.bulk import answer_many
 from seqserve.client._sync.calls import Calls
+from seqserve.client._sync.concurrency import Source
 from seqserve.client._sync.generation_stream import GenerationStream
 from seqserve.client._sync.methods.classification import ClassificationMethods
 from seqserve.client._sync.methods.infilling import InfillingMethods
@@ -17,11 +20,14 @@ from seqserve.client._sync.methods.scoring import ScoringMethods
 from seqserve.client._sync.methods.tagging import TaggingMethods
 from seqserve.client._sync.session import Session, Sessions
 from seqserve.client._sync.transport import Transport
+from seqserve.client.core.bulk import CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.channel import TIMEOUT_S_DEFAULT
 from seqserve.client.core.generate_options import GenerateOptions, Prompt, generate_request
 from seqserve.client.core.request_size import REQUEST_BYTES_MAX
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
+from seqserve.client.core.stream import check_source
+from seqserve.client.types.generation import GeneratedText
 from seqserve.client.types.sessions import create_request
 
 
@@ -35,7 +41,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
     ...     print([(tag.token, tag.label) for tag in tagged.tags])
 
     Making a client does not connect; the first call does, and finds a restarted server again by itself. Calls that
-    change nothing (`score`, `tag`, `classify`, `fill_in`, `models`, `model`) are repeated up to three times when the
+    change nothing (`score`, `tag`, `classify`, `fill`, `models`, `model`) are repeated up to three times when the
     server is unavailable.
 
     Args:
@@ -109,6 +115,54 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
         """
         request = generate_request(model, prompt, **options)
         return self._calls.generate(request, timeout_s, deadline_s, resume_s)
+
+    def generate_many(
+        self,
+        model: str,
+        prompts: Source[Prompt],
+        *,
+        timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        resume_s: float | None = None,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        **options: Unpack[GenerateOptions],
+    ) -> Iterator[GeneratedText | Exception]:
+        """Generates a text from each of any number of prompts.
+
+        Args:
+            model: Name of the model.
+            prompts: Any number of prompts from an iterable, generators included, each as in `generate`. It is read as
+                fast as the texts are taken.
+            timeout_s: As in `generate`.
+            deadline_s: As in `generate`, for each text.
+            resume_s: As in `generate`, for each text. A generation that the server cannot admit now, because its queue
+                is full, is retried for this time too.
+            concurrency: Maximum number of generations at the same time.
+            options: As in `generate`.
+
+        Returns:
+            The texts, in the order of the prompts; iterate for them. In place of a text stands the exception of a
+            prompt that failed. An error of one prompt does not affect the others. If the source raises an exception,
+            it is raised after the texts before it.
+
+        Raises:
+            TypeError: ``prompts`` is a single prompt, or an option is unknown or of the wrong type.
+            ValueError: An option does not fit its field.
+        """
+        check_source(prompts)
+        check_bulk(1, concurrency)
+        generate_request(model, "", **options)
+
+        def call(chunk: list[Prompt]) -> list[GeneratedText]:
+            stream = self.generate(
+                model, chunk[0], timeout_s=timeout_s, deadline_s=deadline_s, resume_s=resume_s, **options
+            )
+            stream.text()
+            samples = range(len(stream.finished.samples))
+            texts = [stream.text(sample) for sample in samples]
+            return [GeneratedText(tuple(texts), stream.started, stream.finished)]
+
+        return answer_many(self._calls, call, prompts, chunk_size=1, concurrency=concurrency)
 
     def session(
         self,

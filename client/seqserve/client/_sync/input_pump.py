@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
+from seqserve.client._sync.concurrency import Source
 from seqserve.client._sync.messages import Messages
 from seqserve.client._sync.transport import Transport
 from seqserve.client.core.stream import StreamCodec
-
-ItemT = TypeVar("ItemT")
-
-Source: TypeAlias = Iterable[ItemT]
-"""Where the pieces of a stream come from. It is read in a thread of gRPC, so it may block."""
 
 
 class InputPump:

@@ -8,10 +8,9 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from seqserve.client._sync.calls import Calls
-from seqserve.client._sync.concurrency import run_in_thread
+from seqserve.client._sync.concurrency import Source, run_in_thread
 from seqserve.client._sync.duplex_stream import ClassifyStream, ScoreStream, TagStream
 from seqserve.client._sync.generation_stream import GenerationStream
-from seqserve.client._sync.input_pump import Source
 from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStreamOptions
 from seqserve.client.core.generate_options import GenerateOptions, Prompt
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions

@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print each text filled and a table of what else may stand in it, or one JSON object a text."""
     for batch in batches(arguments.texts):
-        for filled in client.fill_in(
+        for filled in client.fill(
             arguments.model, batch, blank=arguments.blank, version=arguments.version, top_k=arguments.top
         ):
             if arguments.json:

@@ -39,9 +39,20 @@ class RetryPolicy:
     """
 
     def __init__(
-        self, limit_s: float, clock: Callable[[], float] = time.monotonic, chance: Callable[[], float] = random.random
+        self,
+        limit_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        *,
+        waits_for_room: bool = False,
     ) -> None:
-        """Args: limit_s: seconds after a break in which the call is made again; 0 for no second attempt.
+        """Begins with no attempt.
+
+        Args:
+            limit_s: How long a call is retried after a break, in seconds; 0: no retry.
+            clock: The monotonic time, in seconds.
+            chance: A random number in [0, 1).
+            waits_for_room: Retry a call that the server did not admit because its queue is full.
 
         Raises:
             ValueError: If the limit is below 0.
@@ -51,6 +62,7 @@ class RetryPolicy:
         self._limit_s = limit_s
         self._clock = clock
         self._chance = chance
+        self._waits_for_room = waits_for_room
         self._since_s: float | None = None
         self._attempts = 0
 
@@ -65,7 +77,9 @@ class RetryPolicy:
 
     def pause_s(self, error: SeqserveError) -> float | None:
         """The pause before the next attempt, in seconds; None if the error is to be raised."""
-        waits_in_line = self.tried_again and isinstance(error, QueueFullError)  # it had been admitted before
+        waits_in_line = (self.tried_again or self._waits_for_room) and isinstance(
+            error, QueueFullError
+        )  # it had been admitted before
         if not (broke(error) or waits_in_line):
             return None
         now_s = self._clock()

@@ -2,7 +2,7 @@
 
 It is a real gRPC server on a free loopback port, so that time-outs, cancellation and errors are the real ones; only
 what it answers is made up. As it comes it answers `generate` with the prompt, a character a piece, `score` with a
-probability of 1/e for every character, `tag` with the label "X" for every word, `classify` with "X", `fill_in` with
+probability of 1/e for every character, `tag` with the label "X" for every word, `classify` with "X", `fill` with
 "x", the streams with the same as it comes, and keeps sessions in memory; replace ``on_generate``, ``on_score``,
 ``on_stream_tag`` and so on with a function of the request, or of the requests as they come, and raise `Failure` in it
 to answer with an error.

@@ -55,7 +55,7 @@ class ScriptedServer:
         on_score: Answers Score; as it comes, `score_characters`.
         on_tag: Answers Tag; as it comes, `tag_words`.
         on_classify: Answers Classify; as it comes, `classify_texts`.
-        on_fill_in: Answers FillIn; as it comes, `fill_blanks`.
+        on_fill: Answers FillIn; as it comes, `fill_blanks`.
         on_stream_tag: Answers StreamTag; as it comes, `tag_as_it_comes`.
         on_stream_score: Answers StreamScore; as it comes, `score_as_it_comes`.
         on_stream_classify: Answers StreamClassify; as it comes, `classify_as_it_comes`.
@@ -79,7 +79,7 @@ class ScriptedServer:
         self.on_classify: Script[classification_pb2.ClassifyRequest, classification_pb2.ClassifyResponse] = (
             classify_texts
         )
-        self.on_fill_in: Script[infilling_pb2.FillInRequest, infilling_pb2.FillInResponse] = fill_blanks
+        self.on_fill: Script[infilling_pb2.FillInRequest, infilling_pb2.FillInResponse] = fill_blanks
         self.on_stream_tag: StreamScript[tagging_pb2.StreamTagRequest, tagging_pb2.StreamTagResponse] = tag_as_it_comes
         self.on_stream_score: StreamScript[generation_pb2.StreamScoreRequest, generation_pb2.StreamScoreResponse] = (
             score_as_it_comes
@@ -159,7 +159,7 @@ class ScriptedServer:
                 ),
             },
             "seqserve.v1.InfillingService": {
-                "FillIn": self._unary("on_fill_in", infilling_pb2.FillInRequest, infilling_pb2.FillInResponse)
+                "FillIn": self._unary("on_fill", infilling_pb2.FillInRequest, infilling_pb2.FillInResponse)
             },
             "seqserve.v1.ModelService": {
                 "ListModels": self._unary("on_list_models", model_pb2.ListModelsRequest, model_pb2.ListModelsResponse),

@@ -132,6 +132,26 @@ class GenerationFinished:
         return self.samples[0].reason
 
 
+@dataclass(frozen=True, slots=True)
+class GeneratedText:
+    """A whole generation, from its start to its end.
+
+    Attributes:
+        texts: The text of each sample, in order of its index.
+        started: The start of the generation.
+        finished: The end of the generation.
+    """
+
+    texts: tuple[str, ...]
+    started: GenerationStarted
+    finished: GenerationFinished
+
+    @property
+    def text(self) -> str:
+        """The text of the first sample."""
+        return self.texts[0]
+
+
 def started_from_wire(message: generation_pb2.GenerationStarted) -> GenerationStarted:
     """The event as a value."""
     return GenerationStarted(

@@ -51,7 +51,7 @@ class FilledText:
     timing: Timing
 
 
-def fill_in_request(
+def fill_request(
     model: str,
     texts: Iterable[WholeText],
     *,

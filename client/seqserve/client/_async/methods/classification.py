@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Unpack, overload
 
+from seqserve.client._async.bulk import answer_many
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import AsyncClassifyStream
-from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
+from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.classify_stream import (
     ClassifyItem,
     ClassifyStreamOptions,
     classify_codec,
 )
+from seqserve.client.core.stream import check_source
 from seqserve.client.types.classification import TextClassification, classifications_from_wire, classify_request
 from seqserve.client.types.texts import WholeText
 
@@ -72,6 +75,48 @@ class AsyncClassificationMethods(AsyncMethods):
         answer = await self._calls.call(self._calls.classification.Classify, request, timeout_s)
         classified = classifications_from_wire(answer, len(sent))
         return classified[0] if one else classified
+
+    def classify_many(
+        self,
+        model: str,
+        texts: AsyncSource[WholeText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        timeout_s: float | None = None,
+        chunk_size: int = CHUNK_SIZE_DEFAULT,
+        concurrency: int = CONCURRENCY_DEFAULT,
+    ) -> AsyncIterator[TextClassification | Exception]:
+        """Classifies any number of texts.
+
+        Args:
+            model: Name of the model.
+            texts: Any number of texts from an iterable, including generators, each as in `classify`. It is read as
+                fast as the answers are taken.
+            version: As in `classify`.
+            top_labels: As in `classify`.
+            timeout_s: Maximum time for each request, in seconds. Default: the client's.
+            chunk_size: Maximum number of texts in a request.
+            concurrency: Maximum number of requests at the same time.
+
+        Returns:
+            The answers, in the order of the texts; iterate for them. In place of an answer stands the exception of a
+            text that failed: a SeqserveError, or a TypeError or ValueError for something that is no text. An error of
+            one text does not affect the others. A request that the server cannot admit or answer now is retried for
+            the client's ``resume_s``. If the source raises an exception, it is raised after the answers before it.
+
+        Raises:
+            TypeError: ``texts`` is a single text.
+            ValueError: An option does not fit its field.
+        """
+        check_source(texts)
+        check_bulk(chunk_size, concurrency)
+        classify_request(model, [], version=version, top_labels=top_labels)
+
+        async def call(chunk: list[WholeText]) -> list[TextClassification]:
+            return await self.classify(model, chunk, version=version, top_labels=top_labels, timeout_s=timeout_s)
+
+        return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
     def stream_classify(
         self,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Unpack, overload
 
+from seqserve.client._async.bulk import answer_many
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import AsyncScoreStream
-from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
+from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions, score_codec
+from seqserve.client.core.stream import check_source
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
 
@@ -67,6 +70,48 @@ class AsyncScoringMethods(AsyncMethods):
         answer = await self._calls.call(self._calls.generation.Score, request, timeout_s)
         scores = text_scores_from_wire(answer, len(sent))
         return scores[0] if one else scores
+
+    def score_many(
+        self,
+        model: str,
+        texts: AsyncSource[ScoreText],
+        *,
+        version: int | None = None,
+        logprobs: int | None = None,
+        timeout_s: float | None = None,
+        chunk_size: int = CHUNK_SIZE_DEFAULT,
+        concurrency: int = CONCURRENCY_DEFAULT,
+    ) -> AsyncIterator[TextScore | Exception]:
+        """Scores any number of texts.
+
+        Args:
+            model: Name of the model.
+            texts: Any number of texts from an iterable, including generators, each as in `score`. It is read as
+                fast as the answers are taken.
+            version: As in `score`.
+            logprobs: As in `score`.
+            timeout_s: Maximum time for each request, in seconds. Default: the client's.
+            chunk_size: Maximum number of texts in a request.
+            concurrency: Maximum number of requests at the same time.
+
+        Returns:
+            The answers, in the order of the texts; iterate for them. In place of an answer stands the exception of a
+            text that failed: a SeqserveError, or a TypeError or ValueError for something that is no text. An error of
+            one text does not affect the others. A request that the server cannot admit or answer now is retried for
+            the client's ``resume_s``. If the source raises an exception, it is raised after the answers before it.
+
+        Raises:
+            TypeError: ``texts`` is a single text.
+            ValueError: An option does not fit its field.
+        """
+        check_source(texts)
+        check_bulk(chunk_size, concurrency)
+        score_request(model, [], version=version, logprobs=logprobs)
+
+        async def call(chunk: list[ScoreText]) -> list[TextScore]:
+            return await self.score(model, chunk, version=version, logprobs=logprobs, timeout_s=timeout_s)
+
+        return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
     def stream_score(
         self,

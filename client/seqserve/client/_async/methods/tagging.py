@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Unpack, overload
 
+from seqserve.client._async.bulk import answer_many
+from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import AsyncTagStream
-from seqserve.client._async.input_pump import AsyncSource
 from seqserve.client._async.methods.base import AsyncMethods
+from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
+from seqserve.client.core.stream import check_source
 from seqserve.client.core.tag_stream import TagItem, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
 
@@ -74,6 +77,60 @@ class AsyncTaggingMethods(AsyncMethods):
         answer = await self._calls.call(self._calls.tagging.Tag, request, timeout_s)
         tagged = tagged_texts_from_wire(sent, answer)
         return tagged[0] if one else tagged
+
+    def tag_many(
+        self,
+        model: str,
+        texts: AsyncSource[TagText],
+        *,
+        version: int | None = None,
+        top_labels: int | None = None,
+        spans: bool = False,
+        offset_unit: OffsetUnit | None = None,
+        timeout_s: float | None = None,
+        chunk_size: int = CHUNK_SIZE_DEFAULT,
+        concurrency: int = CONCURRENCY_DEFAULT,
+    ) -> AsyncIterator[TaggedText | Exception]:
+        """Labels every token of any number of texts.
+
+        Args:
+            model: Name of the model.
+            texts: Any number of texts from an iterable, including generators, each as in `tag`. It is read as
+                fast as the answers are taken.
+            version: As in `tag`.
+            top_labels: As in `tag`.
+            spans: As in `tag`.
+            offset_unit: As in `tag`.
+            timeout_s: Maximum time for each request, in seconds. Default: the client's.
+            chunk_size: Maximum number of texts in a request.
+            concurrency: Maximum number of requests at the same time.
+
+        Returns:
+            The answers, in the order of the texts; iterate for them. In place of an answer stands the exception of a
+            text that failed: a SeqserveError, or a TypeError or ValueError for something that is no text. An error of
+            one text does not affect the others. A request that the server cannot admit or answer now is retried for
+            the client's ``resume_s``. If the source raises an exception, it is raised after the answers before it.
+
+        Raises:
+            TypeError: ``texts`` is a single text.
+            ValueError: An option does not fit its field.
+        """
+        check_source(texts)
+        check_bulk(chunk_size, concurrency)
+        tag_request(model, [], version=version, top_labels=top_labels, spans=spans, offset_unit=offset_unit)
+
+        async def call(chunk: list[TagText]) -> list[TaggedText]:
+            return await self.tag(
+                model,
+                chunk,
+                version=version,
+                top_labels=top_labels,
+                spans=spans,
+                offset_unit=offset_unit,
+                timeout_s=timeout_s,
+            )
+
+        return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
     def stream_tag(
         self,

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
+from seqserve.client._sync.bulk import answer_many
+from seqserve.client._sync.concurrency import Source
 from seqserve.client._sync.methods.base import Methods
-from seqserve.client.types.infilling import FilledText, fill_in_request, filled_texts_from_wire
+from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
+from seqserve.client.core.stream import check_source
+from seqserve.client.types.infilling import FilledText, fill_request, filled_texts_from_wire
 from seqserve.client.types.tagging import OffsetUnit
 from seqserve.client.types.texts import WholeText
 
@@ -16,7 +20,7 @@ class InfillingMethods(Methods):
     """Blanks."""
 
     @overload
-    def fill_in(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - str is Sequence[str]
+    def fill(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload] - str is Sequence[str]
         self,
         model: str,
         texts: str,
@@ -29,7 +33,7 @@ class InfillingMethods(Methods):
     ) -> FilledText: ...
 
     @overload
-    def fill_in(
+    def fill(
         self,
         model: str,
         texts: Sequence[WholeText],
@@ -41,7 +45,7 @@ class InfillingMethods(Methods):
         timeout_s: float | None = None,
     ) -> list[FilledText]: ...
 
-    def fill_in(
+    def fill(
         self,
         model: str,
         texts: str | Sequence[WholeText],
@@ -71,7 +75,63 @@ class InfillingMethods(Methods):
         """
         one = isinstance(texts, str)
         sent = [texts] if isinstance(texts, str) else texts
-        request = fill_in_request(model, sent, blank=blank, version=version, top_k=top_k, offset_unit=offset_unit)
+        request = fill_request(model, sent, blank=blank, version=version, top_k=top_k, offset_unit=offset_unit)
         answer = self._calls.call(self._calls.infilling.FillIn, request, timeout_s)
         filled = filled_texts_from_wire(answer, len(sent))
         return filled[0] if one else filled
+
+    fill_in = fill  # the former name
+
+    def fill_many(
+        self,
+        model: str,
+        texts: Source[WholeText],
+        *,
+        blank: str | None = None,
+        version: int | None = None,
+        top_k: int | None = None,
+        offset_unit: OffsetUnit | None = None,
+        timeout_s: float | None = None,
+        chunk_size: int = CHUNK_SIZE_DEFAULT,
+        concurrency: int = CONCURRENCY_DEFAULT,
+    ) -> Iterator[FilledText | Exception]:
+        """Fills the blanks of any number of texts.
+
+        Args:
+            model: Name of the model.
+            texts: Any number of texts from an iterable, including generators, each as in `fill`. It is read as
+                fast as the answers are taken.
+            blank: As in `fill`.
+            version: As in `fill`.
+            top_k: As in `fill`.
+            offset_unit: As in `fill`.
+            timeout_s: Maximum time for each request, in seconds. Default: the client's.
+            chunk_size: Maximum number of texts in a request.
+            concurrency: Maximum number of requests at the same time.
+
+        Returns:
+            The answers, in the order of the texts; iterate for them. In place of an answer stands the exception of a
+            text that failed: a SeqserveError, or a TypeError or ValueError for something that is no text. An error of
+            one text does not affect the others. A request that the server cannot admit or answer now is retried for
+            the client's ``resume_s``. If the source raises an exception, it is raised after the answers before it.
+
+        Raises:
+            TypeError: ``texts`` is a single text.
+            ValueError: An option does not fit its field.
+        """
+        check_source(texts)
+        check_bulk(chunk_size, concurrency)
+        fill_request(model, [], blank=blank, version=version, top_k=top_k, offset_unit=offset_unit)
+
+        def call(chunk: list[WholeText]) -> list[FilledText]:
+            return self.fill(
+                model,
+                chunk,
+                blank=blank,
+                version=version,
+                top_k=top_k,
+                offset_unit=offset_unit,
+                timeout_s=timeout_s,
+            )
+
+        return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
