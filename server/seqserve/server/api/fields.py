@@ -53,7 +53,7 @@ def seconds(value: Duration, most_s: float, field: str) -> float:
     span_s = value.seconds + value.nanos * 1e-9
     if not 0 < span_s <= most_s:
         raise InvalidFieldError(
-            f"{field} is {span_s:.12g} s; it has to be above 0 and at most {most_s:.12g} s", field=field
+            f"{field} must be above 0 and at most {most_s:.12g} s, got {span_s:.12g} s", field=field
         )
     return span_s
 
@@ -67,7 +67,7 @@ def idle_s(config: StreamConfig, limits: LimitSettings) -> float:
 
 def _outside(path: str, name: str, value: str, low: str, high: str) -> InvalidFieldError:
     where = f"{path}.{name}" if path else name
-    return InvalidFieldError(f"{where} is {value}; it has to be in [{low}, {high}]", field=where)
+    return InvalidFieldError(f"{where} must be in [{low}, {high}], got {value}", field=where)
 
 
 def refuse(message: Message, names: tuple[str, ...], path: str) -> None:

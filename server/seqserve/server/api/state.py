@@ -107,7 +107,7 @@ def session_id(value: str, field: str) -> str:
     """An id of a session. Raises: InvalidFieldError."""
     if not _ID.fullmatch(value):
         raise InvalidFieldError(
-            f"{field} is {value[:200]!r}; it has to be 1 to 128 characters out of letters, digits, '.', '_', '-'",
+            f"{field} must be 1 to 128 characters from letters, digits, '.', '_', and '-', got {value[:200]!r}",
             field=field,
         )
     return value

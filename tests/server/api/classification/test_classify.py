@@ -85,8 +85,8 @@ async def test_words_are_kept_and_neighbours_change_nothing(channel: grpc.aio.Ch
     [
         (asks(), "INVALID_FIELD", "inputs", "inputs is empty; send at least one text"),
         (asks("a", " "), "EMPTY_PROMPT", "inputs[1]", "inputs[1] has no tokens, there is nothing to classify"),
-        (asks("a", top=0), "INVALID_FIELD", "top_labels", "top_labels is 0; it has to be in [1, 100]"),
-        (asks("a", top=101), "INVALID_FIELD", "top_labels", "top_labels is 101; it has to be in [1, 100]"),
+        (asks("a", top=0), "INVALID_FIELD", "top_labels", "top_labels must be in [1, 100], got 0"),
+        (asks("a", top=101), "INVALID_FIELD", "top_labels", "top_labels must be in [1, 100], got 101"),
         (asks(["a", ""]), "INVALID_FIELD", "inputs[0].words.words", "[1] is an empty word"),
         (asks("a " * 5000), "INPUT_TOO_LONG", "inputs[0].text", "the model takes at most 4096"),
         (

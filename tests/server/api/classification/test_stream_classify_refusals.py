@@ -111,13 +111,13 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
             "config.model.version",
             "config.model.version is 0",
         ),
-        ([config(top_labels=0)], "INVALID_FIELD", "config.top_labels", "is 0; it has to be in [1, 100]"),
-        ([config(top_labels=101)], "INVALID_FIELD", "config.top_labels", "is 101; it has to be in [1, 100]"),
+        ([config(top_labels=0)], "INVALID_FIELD", "config.top_labels", "must be in [1, 100], got 0"),
+        ([config(top_labels=101)], "INVALID_FIELD", "config.top_labels", "must be in [1, 100], got 101"),
         (
             [config(idle_timeout=Duration())],
             "INVALID_FIELD",
             "config.idle_timeout",
-            "is 0 s; it has to be above 0 and at most 86400 s",
+            "must be above 0 and at most 86400 s, got 0 s",
         ),
         ([config(idle_timeout=Duration(seconds=86401))], "INVALID_FIELD", "config.idle_timeout", "is 86401 s"),
         (

@@ -77,8 +77,8 @@ THE = message("the")
         ([config("tagger")], "TASK_MISMATCH", "", "cannot generate or score text; choose a language model"),
         ([config("none")], "MODEL_NOT_FOUND", "", "unknown model 'none'"),
         ([config("")], "INVALID_FIELD", "config.model.name", "config.model.name is empty"),
-        ([config(top_logprobs=21)], "INVALID_FIELD", "config.top_logprobs", "is 21; it has to be in [0, 20]"),
-        ([config(top_logprobs=-1)], "INVALID_FIELD", "config.top_logprobs", "is -1; it has to be in [0, 20]"),
+        ([config(top_logprobs=21)], "INVALID_FIELD", "config.top_logprobs", "must be in [0, 20], got 21"),
+        ([config(top_logprobs=-1)], "INVALID_FIELD", "config.top_logprobs", "must be in [0, 20], got -1"),
         (
             [config(state=state_pb2.StateOptions(session_id="none"))],
             "SESSION_NOT_FOUND",

@@ -142,8 +142,8 @@ async def test_characters_are_filled_in_too(channel: grpc.aio.Channel) -> None:
         (asks("a", blank=" "), "INVALID_FIELD", "blank", "blank is ' ', of 1 characters; what stands for a blank"),
         (asks("a", blank="x" * 65), "INVALID_FIELD", "blank", "of 65 characters"),
         (asks("___ " * 257), "INPUT_TOO_LONG", "inputs[0]", "has 257 blanks, a text may have 256"),
-        (asks("___", top_k=0), "INVALID_FIELD", "top_k", "top_k is 0; it has to be in [1, 100]"),
-        (asks("___", top_k=101), "INVALID_FIELD", "top_k", "top_k is 101; it has to be in [1, 100]"),
+        (asks("___", top_k=0), "INVALID_FIELD", "top_k", "top_k must be in [1, 100], got 0"),
+        (asks("___", top_k=101), "INVALID_FIELD", "top_k", "top_k must be in [1, 100], got 101"),
         (asks(["a", ""]), "INVALID_FIELD", "inputs[0].words.words", "[1] is an empty word"),
         (asks([MASK, VOCABULARY]), "INVALID_FIELD", "inputs[0].token_ids.ids", "the vocabulary has ids 0 to "),
         (

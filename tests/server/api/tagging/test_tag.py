@@ -120,8 +120,8 @@ async def test_the_future_matters_to_a_bidirectional_tagger(channel: grpc.aio.Ch
     ("request_", "reason", "field", "said"),
     [
         (asks(), "INVALID_FIELD", "inputs", "inputs is empty; send at least one text"),
-        (asks("a", top_labels=21), "INVALID_FIELD", "outputs.top_labels", "is 21; it has to be in [0, 20]"),
-        (asks("a", top_labels=-1), "INVALID_FIELD", "outputs.top_labels", "is -1; it has to be in [0, 20]"),
+        (asks("a", top_labels=21), "INVALID_FIELD", "outputs.top_labels", "must be in [0, 20], got 21"),
+        (asks("a", top_labels=-1), "INVALID_FIELD", "outputs.top_labels", "must be in [0, 20], got -1"),
         (asks("a", ["b", ""]), "INVALID_FIELD", "inputs[1].words.words", "inputs[1].words.words[1] is an empty word"),
         (
             pb.TagRequest(model=common.ModelRef(name="tagger"), inputs=[pb.TagInput()]),

@@ -45,7 +45,7 @@ def generation_request(
     tokenization = language_model(model)
     if abs(request.priority) > _PRIORITY_MAX:
         raise InvalidFieldError(
-            f"priority is {request.priority}; it has to be in [-{_PRIORITY_MAX}, {_PRIORITY_MAX}]", field="priority"
+            f"priority must be in [-{_PRIORITY_MAX}, {_PRIORITY_MAX}], got {request.priority}", field="priority"
         )
     tokens = _tokens(request, tokenization, limits, start, model.manifest.limits.prompt_tokens_max)
     if not tokens and start.last_token is None:
@@ -158,7 +158,7 @@ def _sampling(
     default = manifest.generation.temperature if manifest.generation.HasField("temperature") else 1.0
     for name in ("top_p", "repetition_penalty"):
         if params.HasField(name) and getattr(params, name) == 0:
-            raise InvalidFieldError(f"sampling.{name} is 0; it has to be above 0", field=f"sampling.{name}")
+            raise InvalidFieldError(f"sampling.{name} must be above 0, got 0", field=f"sampling.{name}")
     for name in ("allowed_token_ids", "banned_token_ids"):
         tokenization.check_ids(getattr(params, name), f"sampling.{name}")
     allowed, banned = frozenset(params.allowed_token_ids), frozenset(params.banned_token_ids)
@@ -192,7 +192,7 @@ def _biases(given: Mapping[int, float], tokenization: Tokenization) -> dict[int,
     for token, value in biases.items():
         if not -100 <= value <= 100:
             raise InvalidFieldError(
-                f"sampling.logit_bias[{token}] is {value:g}; it has to be in [-100, 100]", field="sampling.logit_bias"
+                f"sampling.logit_bias[{token}] must be in [-100, 100], got {value:g}", field="sampling.logit_bias"
             )
     return biases
 

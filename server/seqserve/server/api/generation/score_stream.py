@@ -40,7 +40,7 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
         """Raises: TaskMismatchError if the model is no language model; InvalidFieldError."""
         if not 0 <= config.top_logprobs <= LOGPROBS_MAX:
             raise InvalidFieldError(
-                f"config.top_logprobs is {config.top_logprobs}; it has to be in [0, {LOGPROBS_MAX}]",
+                f"config.top_logprobs must be in [0, {LOGPROBS_MAX}], got {config.top_logprobs}",
                 field="config.top_logprobs",
             )
         self._model = transaction.model

@@ -32,7 +32,7 @@ def check_outputs(outputs: pb.TagOutputs, model: Model, path: str) -> None:
         SpanReader(model.manifest.labels)
     if not 0 <= outputs.top_labels <= _TOP_LABELS_MAX:
         raise InvalidFieldError(
-            f"{path}.top_labels is {outputs.top_labels}; it has to be in [0, {_TOP_LABELS_MAX}]",
+            f"{path}.top_labels must be in [0, {_TOP_LABELS_MAX}], got {outputs.top_labels}",
             field=f"{path}.top_labels",
         )
     if outputs.offset_unit not in common.OffsetUnit.values():

@@ -123,7 +123,7 @@ def _future(config: pb.StreamTagConfig, limits: LimitSettings) -> int | None:
             raise _unknown("finality", config.finality)
     if not 0 <= config.lookahead <= limits.lookahead_max:
         raise InvalidFieldError(
-            f"config.lookahead is {config.lookahead}; it has to be in [0, {limits.lookahead_max}]",
+            f"config.lookahead must be in [0, {limits.lookahead_max}], got {config.lookahead}",
             field="config.lookahead",
         )
     return config.lookahead
