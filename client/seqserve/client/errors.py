@@ -23,7 +23,8 @@ Every failure of a call is a `SeqserveError`; catch the branch that you can hand
     │   ├── ModelNotReadyError          the version exists but could not be loaded
     │   ├── PositionMismatchError       the session is not where the caller believes it to be
     │   ├── ServableMismatchError       the state belongs to another servable
-    │   └── StreamOrderError            a message that its stream does not allow at that point
+    │   ├── StreamOrderError            a message that its stream does not allow at that point
+    │   └── NonFiniteOutputError        the model's outputs for the sequence are not finite numbers
     ├── AbortedError
     │   └── SessionBusyError            another request is advancing the session: try again
     ├── ExhaustedError                  over capacity: try again after `retry_after_s`
@@ -215,6 +216,10 @@ class ServableMismatchError(PreconditionError):
 
 class StreamOrderError(PreconditionError):
     """A message came that its stream does not allow at that point."""
+
+
+class NonFiniteOutputError(PreconditionError):
+    """The model's outputs for the sequence are not finite numbers: its state has extreme values."""
 
 
 class AbortedError(SeqserveError):

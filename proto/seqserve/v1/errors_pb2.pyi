@@ -33,6 +33,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STORE_FAILED: _ClassVar[ErrorReason]
     ERROR_REASON_SHAPE_MISMATCH: _ClassVar[ErrorReason]
     ERROR_REASON_STREAM_IDLE: _ClassVar[ErrorReason]
+    ERROR_REASON_NON_FINITE_OUTPUT: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_EMPTY_PROMPT: ErrorReason
@@ -60,3 +61,4 @@ ERROR_REASON_STREAM_ORDER: ErrorReason
 ERROR_REASON_STORE_FAILED: ErrorReason
 ERROR_REASON_SHAPE_MISMATCH: ErrorReason
 ERROR_REASON_STREAM_IDLE: ErrorReason
+ERROR_REASON_NON_FINITE_OUTPUT: ErrorReason

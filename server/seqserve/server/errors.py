@@ -15,6 +15,7 @@ This module is independent of gRPC: `api.status` maps each kind to a status code
     ├── PositionMismatchError, ServableMismatchError, SnapshotInvalidError
     ├── StoreFullError, StoreUnavailableError, StoreUnusableError, StoreDataLossError
     ├── QueueFullError, DrainingError, DeadlineError, StreamIdleError
+    ├── NonFiniteOutputError       the model's outputs for one sequence are not numbers
     ├── UnimplementedError         in the API, not in this server
     └── InternalError              a defect of the server
 
@@ -226,6 +227,18 @@ class StreamIdleError(ServeError):
     """The caller did not read the answers of a stream in time."""
 
     kind, reason = ErrorKind.DEADLINE, "STREAM_IDLE"
+
+
+class NonFiniteOutputError(ServeError):
+    """The model's outputs for one sequence are not finite. Only that sequence fails."""
+
+    kind, reason = ErrorKind.PRECONDITION, "NON_FINITE_OUTPUT"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"the outputs of model {model!r} for this sequence are not finite numbers; start from another state or "
+            "without one"
+        )
 
 
 class UnimplementedError(ServeError):

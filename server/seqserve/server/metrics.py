@@ -33,6 +33,10 @@ _COUNTERS: dict[str, tuple[str, Callable[[EngineStats], int]]] = {
         lambda counts: counts.prefill_tokens,
     ),
     "seqserve_failed_steps": ("Runs of the graph that failed.", lambda counts: counts.failed_steps),
+    "seqserve_failed_sequences": (
+        "Sequences that failed because the model's outputs for them were not finite.",
+        lambda counts: counts.failed_rows,
+    ),
     "seqserve_prefix_hits": ("Prompts with a prefix in the prefix cache.", lambda counts: counts.prefix_hits),
     "seqserve_prefix_misses": ("Prompts without a prefix in the prefix cache.", lambda counts: counts.prefix_misses),
     "seqserve_prefix_hit_tokens": (

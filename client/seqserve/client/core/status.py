@@ -52,6 +52,7 @@ ERRORS: Final[Mapping[tuple[grpc.StatusCode, str], type[SeqserveError]]] = {
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_POSITION_MISMATCH"): errors.PositionMismatchError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_SERVABLE_MISMATCH"): errors.ServableMismatchError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_STREAM_ORDER"): errors.StreamOrderError,
+    (_Code.FAILED_PRECONDITION, "ERROR_REASON_NON_FINITE_OUTPUT"): errors.NonFiniteOutputError,
     (_Code.ABORTED, ""): errors.AbortedError,
     (_Code.ABORTED, "ERROR_REASON_SESSION_BUSY"): errors.SessionBusyError,
     (_Code.RESOURCE_EXHAUSTED, ""): errors.ExhaustedError,

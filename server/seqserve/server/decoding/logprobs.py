@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from seqserve.server.model.state import FloatArray
 
+IndexArray = npt.NDArray[np.intp]
+
 _SORTED_MAX = 512  # below this size of the vocabulary, sorting all tokens is faster than searching
 _SUMMED_AT = 1024  # terms of a sum before they are reduced to a few
 
@@ -89,6 +91,31 @@ def likeliest(scores_TV: npt.NDArray[np.float64], top: int) -> npt.NDArray[np.in
         high = np.flatnonzero(scores_V >= least)
         best_TK[row] = high[np.argsort(-scores_V[high], kind="stable")[:top]]
     return best_TK
+
+
+def unusable_rows(scores_NV: FloatArray) -> IndexArray:
+    """Returns the rows that have no finite highest score: NaN or infinity, or nothing but minus infinity.
+
+    Args:
+        scores_NV: float32, as the model gave them.
+
+    Returns:
+        Their indexes, ascending.
+    """
+    return np.flatnonzero(~np.isfinite(scores_NV.max(axis=-1)))
+
+
+def perplexity(logprob: float, tokens: int) -> float:
+    """Returns the perplexity of a text: infinity where it is too large for a float, 1 for a text without scored tokens.
+
+    Args:
+        logprob: Sum of the log-probabilities of its scored tokens, in nats.
+        tokens: Number of scored tokens.
+    """
+    try:
+        return math.exp(-logprob / tokens) if tokens else 1.0
+    except OverflowError:
+        return math.inf
 
 
 class ExactSum:

@@ -122,6 +122,7 @@ class Sampler:
         """
         self._histories = histories
         temperature_B = np.array([spec.temperature for spec in specs])
+        self._rows = np.arange(len(specs))
         self._greedy_B = temperature_B == 0
         self._all_greedy = bool(self._greedy_B.all())
         self._any_greedy = bool(self._greedy_B.any())
@@ -148,22 +149,28 @@ class Sampler:
             barred: Rows and token IDs (K,) that may not be drawn at this step.
 
         Returns:
-            Token IDs (B,).
+            Token IDs (B,); -1 for rows from which no token can be drawn, because a score is NaN or infinite, or all are
+            minus infinity. Other rows are not affected.
         """
         adjusts = bool(self._penalised or self._biased or barred)
         if self._all_greedy and not adjusts:
-            return _likeliest(logits_BV)
+            return self._check(_likeliest(logits_BV), logits_BV)
         scores_BV = logits_BV.astype(np.float64)
         if adjusts:
             self._adjust(scores_BV, barred)
         if self._all_greedy:
-            return _likeliest(scores_BV)
+            return self._check(_likeliest(scores_BV), scores_BV)
         greedy_B = _likeliest(scores_BV) if self._any_greedy else None
         if self._divides:
             scores_BV /= self._divisor_B1
         for row, k in self._top_k:
             _keep_top_k(scores_BV[row], k)
-        scores_BV -= scores_BV.max(axis=1, keepdims=True)
+        top_B1 = scores_BV.max(axis=1, keepdims=True)  # NaN if one of the row's scores is
+        finite_B1 = np.isfinite(top_B1)
+        if not (all_finite := finite_B1.all()):
+            scores_BV = np.where(finite_B1, scores_BV, 0.0)  # so that what follows is defined; the token is replaced
+            top_B1 = np.where(finite_B1, top_B1, 0.0)
+        scores_BV -= top_B1
         weights_BV = np.exp(scores_BV, out=scores_BV)
         for row, p in self._top_p:
             _keep_top_p(weights_BV[row], p)
@@ -172,7 +179,14 @@ class Sampler:
         sums_BV = np.cumsum(weights_BV, axis=1)
         threshold_B1 = (u_B * sums_BV[:, -1])[:, None]
         tokens_B: IdArray = (sums_BV <= threshold_B1).sum(axis=1)  # the first whose sum exceeds the threshold
-        return tokens_B if greedy_B is None else np.where(self._greedy_B, greedy_B, tokens_B)
+        if greedy_B is not None:
+            tokens_B = np.where(self._greedy_B, greedy_B, tokens_B)
+        return tokens_B if all_finite else np.where(finite_B1[:, 0], tokens_B, -1)
+
+    def _check(self, tokens_B: IdArray, scores_BV: FloatArray | DoubleArray) -> IdArray:
+        """Replaces the tokens of rows whose highest score is not finite by -1. The argmax of a row with NaN is NaN."""
+        finite_B = np.isfinite(scores_BV[self._rows, tokens_B])
+        return tokens_B if finite_B.all() else np.where(finite_B, tokens_B, -1)
 
     def _adjust(self, scores_BV: DoubleArray, barred: Sequence[tuple[int, IdArray]]) -> None:
         """Applies penalties (Keskar et al., "CTRL", 2019, section 4.1, and OpenAI's), bias and bars, in place."""

@@ -50,8 +50,8 @@ class DecodeBatch:
             now_s: The time on the engine's clock, in seconds.
 
         Returns:
-            The drawn tokens (B,), and the logits they were drawn from, float32 (B, V). The token drawn for a sequence
-            that still has known inputs is not part of it.
+            The drawn tokens (B,), -1 where none can be drawn, and the logits they were drawn from, float32 (B, V). The
+            token drawn for a sequence that still has known inputs is not part of it.
         """
         if sequences is not self._members:
             self._change_members(sequences)
@@ -64,9 +64,11 @@ class DecodeBatch:
         logits_BV = outputs[0][0]
         for row, sequence in self._inline:
             sequence.record([logits_BV[row : row + 1]])
-        self._inline = [(row, sequence) for row, sequence in self._inline if sequence.remaining]
         u_B, self._column = self._u_BS[:, self._column], self._column + 1
         self._tokens_B = self._sampler.draw(logits_BV, u_B, barred_rows(self._may_bar))
+        if self._inline:
+            self._tokens_B[[row for row, sequence in self._inline if sequence.unusable]] = -1
+            self._inline = [(row, sequence) for row, sequence in self._inline if sequence.remaining]
         return self._tokens_B, logits_BV
 
     def return_states(self) -> None:

@@ -57,7 +57,7 @@ class Engine:
         self._table = table
         self._publish = publish
         self._scheduler = Scheduler(settings, cuts=not servable.sees_future)
-        self._runner = Runner(servable, self.prefixes, self._stats, clock, self._fork)
+        self._runner = Runner(servable, self.prefixes, self._stats, clock, self._fork, self._remove)
         self._lock = threading.RLock()  # guards the scheduler and _closing
         self._awake = threading.Condition(self._lock)
         self._closing = False
@@ -263,6 +263,11 @@ class Engine:
         """Makes the further samples of a prompt and queues them."""
         with self._lock:
             self._scheduler.fork(sequence)
+
+    def _remove(self, sequence: Sequence) -> None:
+        """Removes a sequence that failed, and its forks."""
+        with self._lock:
+            self._scheduler.remove(sequence)
 
     def _room_again(self) -> None:
         """Called when a reader has taken something: a paused sequence may continue."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqserve.server.decoding.beam_search import BeamSearch
-from seqserve.server.decoding.logprobs import StepReport, log_softmax, reports
+from seqserve.server.decoding.logprobs import StepReport, log_softmax, reports, unusable_rows
 from seqserve.server.decoding.randomness import Uniforms
 from seqserve.server.decoding.sampling import DoubleArray, History, IdArray, Sampler, SamplingSpec
 from seqserve.server.engine.output_stream import (
@@ -28,7 +28,14 @@ from seqserve.server.engine.output_stream import (
 )
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.scoring import InputScorer
-from seqserve.server.engine.sequence import PrefillHost, PrefillSequence, SequenceContext, with_pending
+from seqserve.server.engine.sequence import (
+    PrefillHost,
+    PrefillSequence,
+    SequenceContext,
+    UnusableScoresError,
+    check_scores,
+    with_pending,
+)
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.model.sequence_state import SequenceState
@@ -130,7 +137,8 @@ class GenerationRequest:
             vocabulary: Number of tokens.
 
         Raises:
-            InvalidFieldError: More beams than there are rows in a batch, or tokens to begin with.
+            InvalidFieldError: More beams than there are rows in a batch, or tokens to begin with; or no token may come
+                before the minimum length.
         """
         limit = min(rows_max, vocabulary - len(self.stopping.ends))
         if self.beams is not None and self.beams.width > limit:
@@ -138,6 +146,15 @@ class GenerationRequest:
                 f"sampling.beam_width must be at most {limit} with this model and these stop tokens, "
                 f"got {self.beams.width}",
                 field="sampling.beam_width",
+            )
+
+        allowed, never = self.sampling.allowed, self.sampling.banned | self.stopping.ends
+        possible = len(allowed - never) if allowed else vocabulary - len(never)
+        if self.stopping.min_tokens and possible <= 0:
+            raise InvalidFieldError(
+                f"stopping.min_tokens must be 0 if only tokens that end the text are allowed, "
+                f"got {self.stopping.min_tokens}; allow another token",
+                field="stopping.min_tokens",
             )
 
     def sequence(self, context: SequenceContext, servable: Servable, table: Listed[bytes]) -> GenerationSequence:
@@ -165,6 +182,7 @@ class GenerationSequence(PrefillSequence):
         last_token: The token that is consumed next.
         generated: Number of tokens generated so far, received ones included.
         cached: Number of prompt tokens that were not consumed again.
+        unusable: Whether the outputs for its prompt are not finite, and it has to fail.
     """
 
     block_aligned = True
@@ -181,6 +199,7 @@ class GenerationSequence(PrefillSequence):
         self.last_token = -1
         self.generated = 0
         self.cached = 0
+        self.unusable = False
         prompt: IntArray = request.inputs.tokens
         self.history = History(request.sampling, len(table), prompt, request.start.counts)
         self.uniforms = Uniforms(request.sampling.seed)
@@ -276,7 +295,11 @@ class GenerationSequence(PrefillSequence):
 
     def record(self, outputs: Listed[FloatArray]) -> None:
         """Reports a piece of the prompt, if that was requested."""
-        if self._prompt is not None and not self.generated:
+        if self._prompt is None or self.generated or self.unusable:
+            return
+        if len(unusable_rows(outputs[0])):
+            self.unusable = True
+        else:
             self._prompt.record(outputs[0])
 
     def prefilled(self, outputs: Listed[FloatArray], host: PrefillHost) -> StepOutputs:
@@ -284,6 +307,8 @@ class GenerationSequence(PrefillSequence):
         if self.generated:
             return self.replay(outputs[0], host.now_s())
         self.record(outputs)
+        if self.unusable:
+            raise UnusableScoresError
         host.prefixes.keep(self.prefix_keys, self.consumed, self.state)
         return [] if self.remaining else self._begin(outputs[0][-1:], host)
 
@@ -304,6 +329,8 @@ class GenerationSequence(PrefillSequence):
         logits_BV = np.repeat(logits_1V, len(drawing), axis=0)
         barred = barred_rows(list(enumerate(drawing)))
         tokens_B = sampler_of(drawing).draw(logits_BV, uniforms(drawing, 1)[:, 0], barred)
+        if tokens_B.min() < 0:
+            raise UnusableScoresError
         first = accept_tokens(drawing, tokens_B.tolist(), logits_BV, host.now_s())
         host.stats.generated_tokens += len(first)
         return outputs + first
@@ -316,7 +343,11 @@ class GenerationSequence(PrefillSequence):
 
         Returns:
             The end of the text, if the tokens complete it; else nothing, because the caller has the tokens.
+
+        Raises:
+            UnusableScoresError: The logits are not finite.
         """
+        check_scores(logits_TV)
         begins, output = self.generated == 0, None
         for logits_V in logits_TV:
             output = self.accept(self._received[self.generated], logits_V, now_s)
@@ -398,7 +429,7 @@ class GenerationSequence(PrefillSequence):
 def accept_tokens(
     sequences: Listed[GenerationSequence], tokens: Listed[int], logits_BV: FloatArray, now_s: float
 ) -> StepOutputs:
-    """Appends a token to each sequence that is not cancelled and has consumed its prompt.
+    """Appends a token to each sequence that has not ended and has consumed its prompt.
 
     Args:
         sequences: B sequences.
@@ -412,7 +443,7 @@ def accept_tokens(
     return [
         (sequence.stream, sequence.accept(token, logits, now_s))
         for sequence, token, logits in zip(sequences, tokens, logits_BV, strict=True)
-        if not (sequence.ended or sequence.remaining)  # cancelled during the step; still consuming its prompt
+        if not (sequence.ended or sequence.remaining)  # cancelled or failed; still consuming its prompt
     ]
 
 
@@ -429,7 +460,11 @@ def advance_search(
 
     Returns:
         The result of the search, if it has ended.
+
+    Raises:
+        UnusableScoresError: The logits of a beam are not finite.
     """
+    check_scores(logits_RV)
     first = family[0]
     choice = search.advance(log_softmax(logits_RV))
     if choice is None:

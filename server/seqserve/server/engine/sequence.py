@@ -9,6 +9,7 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import Protocol
 
+from seqserve.server.decoding.logprobs import unusable_rows
 from seqserve.server.engine.output_stream import OutputStream, Result, StepOutputs, Times
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.stats import EngineStats
@@ -98,6 +99,10 @@ class Sequence:
         return Times(self._admitted_s, started_s, first_s, now_s)
 
 
+class UnusableScoresError(Exception):
+    """The graph's outputs for a sequence are not finite. Raised in a step, and ends only that sequence."""
+
+
 class PrefillHost(Protocol):
     """What a sequence may use after its prefill. Implemented by the runner, on the engine's thread."""
 
@@ -161,6 +166,9 @@ class PrefillSequence(Sequence):
 
         Returns:
             What there is to publish.
+
+        Raises:
+            UnusableScoresError: The outputs are not finite.
         """
         raise NotImplementedError
 
@@ -183,7 +191,9 @@ class PrefillOnlySequence(PrefillSequence):
     rows_needed = 0
 
     def prefilled(self, outputs: Listed[FloatArray], host: PrefillHost) -> StepOutputs:
-        """Records the outputs, and ends after the last of them."""
+        """Checks and records the outputs, and ends after the last of them."""
+        for output in outputs:
+            check_scores(output)
         self.record(outputs)
         return [] if self.remaining else [(self.stream, self.finish(host.now_s()))]
 
@@ -194,6 +204,16 @@ class PrefillOnlySequence(PrefillSequence):
     def finish(self, now_s: float) -> Result:
         """Ends the sequence and returns its result."""
         raise NotImplementedError
+
+
+def check_scores(scores_TV: FloatArray) -> None:
+    """Checks that the highest score of each step is finite.
+
+    Raises:
+        UnusableScoresError: It is not, for a step.
+    """
+    if len(unusable_rows(scores_TV)):
+        raise UnusableScoresError
 
 
 def with_pending(start: SequenceState, inputs: Inputs) -> Inputs:

@@ -20,6 +20,7 @@ class EngineStats:
         prefill_tokens: Input steps consumed in prefill steps.
         prefill_padded_tokens: Steps times rows of prefill steps: the excess over prefill_tokens is padding.
         failed_steps: Runs of the graph that failed.
+        failed_rows: Sequences that failed because their outputs were not finite.
         prefix_hits: Prompts whose beginning was in the prefix cache.
         prefix_misses: Prompts whose beginning was not.
         prefix_hit_tokens: Prompt tokens that were not consumed again.
@@ -38,6 +39,7 @@ class EngineStats:
     prefill_tokens: int = 0
     prefill_padded_tokens: int = 0
     failed_steps: int = 0
+    failed_rows: int = 0
     prefix_hits: int = 0
     prefix_misses: int = 0
     prefix_hit_tokens: int = 0

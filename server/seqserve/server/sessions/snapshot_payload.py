@@ -20,6 +20,8 @@ from seqserve.v1 import manifest_pb2
 from seqserve.v1 import state_pb2 as pb
 
 _UNDECODED_BYTES_MAX = 3
+_POSITION_MAX = 1 << 53  # far from where positions and random counters overflow, and exact in every JSON number
+_COUNT_MAX = 1 << 30  # of one token; counts are int32, and a request adds to them
 _DTYPES: dict[pb.ElementType, np.dtype[Any]] = {
     pb.ELEMENT_TYPE_FLOAT32: np.dtype("<f4"),
     pb.ELEMENT_TYPE_UINT8: np.dtype("u1"),
@@ -89,8 +91,8 @@ def is_of_task(payload: pb.SnapshotPayload, task: manifest_pb2.Task) -> bool:
 
 def _is_new(payload: pb.SnapshotPayload) -> bool:
     """Returns whether the sequence has no tokens. Nothing else may be set then."""
-    if payload.position < 0:
-        raise SnapshotInvalidError(f"the snapshot's position must not be negative, got {payload.position}")
+    if not 0 <= payload.position <= _POSITION_MAX:
+        raise SnapshotInvalidError(f"the snapshot's position must be in [0, {_POSITION_MAX}], got {payload.position}")
     if payload.position:
         return False
     text, tags = payload.generation, payload.tagging
@@ -193,6 +195,8 @@ def _counts(payload: pb.SnapshotPayload, manifest: manifest_pb2.Manifest) -> Tok
         raise SnapshotInvalidError(
             "the snapshot counts tokens that are outside the vocabulary or not in order, or has negative counts"
         )
+    if size and table[1:].max() > _COUNT_MAX:
+        raise SnapshotInvalidError(f"the snapshot's counts must be in [0, {_COUNT_MAX}], got {table[1:].max()}")
     total = int(table[1:].sum(dtype=np.int64))
     if manifest.task == manifest_pb2.TASK_LANGUAGE_MODEL and total != payload.position:
         raise SnapshotInvalidError(

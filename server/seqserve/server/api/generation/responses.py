@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqserve.server.api.fields import servable_id, timing
-from seqserve.server.decoding.logprobs import Candidate, StepReport
+from seqserve.server.decoding.logprobs import Candidate, StepReport, perplexity
 from seqserve.server.engine.output_stream import (
     BeamResult,
     FinishReason,
@@ -204,7 +204,7 @@ def sequence_score(scores: ScoreResult, model: Model, *, with_tokens: bool) -> p
     return pb.SequenceScore(
         logprob=total,
         scored_tokens=count,
-        perplexity=math.exp(-total / count) if count else 1.0,
+        perplexity=perplexity(total, count),
         tokens=[step_logprobs(report, model.table) for report in scores.reports] if with_tokens else (),
     )
 

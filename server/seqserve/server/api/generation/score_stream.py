@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from seqserve.server.api.generation.requests import LOGPROBS_MAX, language_model
 from seqserve.server.api.generation.responses import fill_step_logprobs
 from seqserve.server.api.pieces import tokenize_chunk
 from seqserve.server.api.stream_codec import StreamCodec
-from seqserve.server.decoding.logprobs import ExactSum, StepReport
+from seqserve.server.decoding.logprobs import ExactSum, StepReport, perplexity
 from seqserve.server.engine.output_stream import OutputStream, StreamResult
 from seqserve.server.engine.requests import ScoreStreamRequest
 from seqserve.server.errors import InvalidFieldError
@@ -121,10 +120,11 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
     ) -> pb.StreamScoreResponse:
         """See StreamCodec."""
         total = self._sum.value
-        perplexity = math.exp(-total / self._scored) if self._scored else 1.0
         return pb.StreamScoreResponse(
             finished=pb.StreamScoreFinished(
-                total=pb.SequenceScore(logprob=total, scored_tokens=self._scored, perplexity=perplexity),
+                total=pb.SequenceScore(
+                    logprob=total, scored_tokens=self._scored, perplexity=perplexity(total, self._scored)
+                ),
                 state=state,
                 timing=timing(result.times),
                 reason=reason,
