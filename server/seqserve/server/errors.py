@@ -234,12 +234,6 @@ class NonFiniteOutputError(ServeError):
 
     kind, reason = ErrorKind.PRECONDITION, "NON_FINITE_OUTPUT"
 
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            f"the outputs of model {model!r} for this sequence are not finite numbers; start from another state or "
-            "without one"
-        )
-
 
 class UnimplementedError(ServeError):
     """The API has it, this server does not yet."""

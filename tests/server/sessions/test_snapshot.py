@@ -155,7 +155,11 @@ def count_below_zero(payload: pb.SnapshotPayload) -> None:
 
 
 def count_too_little(payload: pb.SnapshotPayload) -> None:
-    payload.generation.counts.prompt[0] += 2**31 - 100
+    payload.generation.counts.prompt[0] = 2**30
+
+
+def count_too_much(payload: pb.SnapshotPayload) -> None:
+    payload.generation.counts.prompt[0] = 2**30 + 1
 
 
 def drop_a_count(payload: pb.SnapshotPayload) -> None:
@@ -198,8 +202,10 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
         (breaks("tensors.0.element_type", 99), "must have element type .*, got 99"),
         (breaks("tensors.0.data", b""), "must have 96 bytes for its shape, got 0"),
         (breaks("tensors.1.data", b"\0" * 97), "must have 96 bytes for its shape, got 97"),
-        (breaks("position", -1), "position must not be negative, got -1"),
-        (breaks("position", 2**62), "must keep 4611686018427387904 tokens|must add up to its position"),
+        (breaks("position", -1), r"position must be in \[0, 9007199254740992\], got -1"),
+        (breaks("position", 2**53), "must keep 9007199254740992 tokens|must add up to its position"),
+        (breaks("position", 2**53 + 1), r"position must be in \[0, 9007199254740992\], got 9007199254740993"),
+        (breaks("position", 2**63 - 1), r"position must be in \[0, 9007199254740992\], got 9223372036854775807"),
         (go_back_to_the_beginning, "is at position 0, so it must have neither tensors nor tokens"),
         (breaks("last_token", -1), "last_token must be in .*, got -1"),
         (breaks("last_token", 2**31 - 1), "last_token must be in .*, got 2147483647"),
@@ -209,6 +215,7 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
         (count_what_is_not_there, "outside the vocabulary"),
         (count_below_zero, "negative counts"),
         (count_too_little, "must add up to its position"),
+        (count_too_much, r"counts must be in \[0, 1073741824\], got 1073741825"),
         (drop_a_count, "one for each token"),
         (change_a_token, "tokens must be in"),
         (drop_a_token, "or none"),

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from seqserve.server.errors import BrokenServableError
-from seqserve.server.text.detokenization import IncrementalDetokenizer, StopMatcher, token_bytes
+from seqserve.server.text.detokenization import IncrementalDetokenizer, token_bytes
 from seqserve.training.tokenizers.sequences import character_tokenizer, word_tokenizer
 
 BYTES = [bytes([value]) for value in range(256)]
@@ -95,68 +93,3 @@ def test_what_ends_inside_a_character_ends_with_the_replacement_character() -> N
     assembler = IncrementalDetokenizer(BYTES)
     assert assembler.push(list("é".encode()[:1])) == ""
     assert assembler.finish() == "�"
-
-
-def oracle(tokens: Sequence[bytes], stops: Sequence[str]) -> tuple[int, bytes, str] | None:
-    """By looking at the whole text after each token: tokens it took, text before the stop string, which stop string."""
-    for count in range(1, len(tokens) + 1):
-        text = b"".join(tokens[:count])
-        found = [(text.find(stop.encode()), -len(stop.encode()), stop) for stop in stops]
-        if any(at >= 0 for at, _, _ in found):
-            at, _, stop = min(entry for entry in found if entry[0] >= 0)
-            return count, text[:at], stop
-    return None
-
-
-@st.composite
-def stopped_texts(draw: st.DrawFn) -> tuple[list[bytes], list[str]]:
-    """A text of few letters, so that stop strings and their beginnings occur, cut anywhere; and stop strings."""
-    letters = st.text("abé国", max_size=14)
-    stops = draw(st.lists(st.text("abé国", min_size=1, max_size=4), min_size=1, max_size=3, unique=True))
-    text = "".join(draw(st.lists(letters | st.sampled_from(stops), max_size=4)))
-    return draw(cuts(text)) if text else [], stops
-
-
-@given(case=stopped_texts())
-def test_a_stop_string_is_found_as_by_looking_at_the_whole_text(case: tuple[list[bytes], list[str]]) -> None:
-    tokens, stops = case
-    matcher = StopMatcher(tokens, stops)
-    expected = oracle(tokens, stops)
-    for token in range(len(tokens)):
-        matched = matcher.push(token)
-        text = b"".join(tokens[: token + 1])
-        if matched is not None:
-            assert expected == (token + 1, text[: len(text) - matcher.held_bytes], matched)
-            return
-        longest = max(
-            (size for stop in stops for size in range(1, len(stop.encode())) if text.endswith(stop.encode()[:size])),
-            default=0,
-        )
-        assert matcher.held_bytes == longest  # what may begin a stop string, and nothing more
-    assert expected is None
-
-
-@given(case=stopped_texts(), include=st.booleans())
-def test_nothing_of_a_stop_string_is_told_early(case: tuple[list[bytes], list[str]], include: bool) -> None:
-    tokens, stops = case
-    matcher, assembler, told = StopMatcher(tokens, stops), IncrementalDetokenizer(tokens), ""
-    expected = oracle(tokens, stops)
-    whole = b"".join(tokens).decode() if expected is None else expected[1].decode("utf-8", "replace")
-    for token in range(len(tokens)):
-        matched = matcher.push(token)
-        if matched is not None:
-            dropped = matcher.held_bytes - (len(matched.encode()) if include else 0)
-            told += assembler.push([token], dropped) + assembler.finish(dropped)
-            assert told == whole + matched * include
-            return
-        told += assembler.push([token], matcher.held_bytes)
-        assert whole.startswith(told)
-    assert told + assembler.finish() == whole
-
-
-def test_of_several_stop_strings_the_first_wins_and_then_the_longest() -> None:
-    matcher = StopMatcher([b"xab", b"xabc"], ["bc", "ab", "abc"])
-    assert matcher.push(1) == "abc"
-    assert matcher.held_bytes == 3
-    matcher = StopMatcher([b"xab", b"c"], ["bc", "ab", "abc"])
-    assert matcher.push(0) == "ab"  # complete, so nothing is waited for

@@ -41,7 +41,7 @@ from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
 from seqserve.server.model.state import FloatArray
-from seqserve.server.text.detokenization import StopMatcher
+from seqserve.server.text.stop_matching import StopMatcher
 
 _NEW = SequenceState.new()
 
@@ -285,7 +285,7 @@ class GenerationSequence(PrefillSequence):
         twin.history = self.history.copy()
         twin.uniforms = Uniforms(self.request.sampling.seed, sample)
         if self._matcher is not None:
-            twin._matcher = StopMatcher(self._table, self.request.stopping.stop)
+            twin._matcher = self._matcher.for_new_text()
         self.family.append(twin)
         return twin
 

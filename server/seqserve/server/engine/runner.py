@@ -163,7 +163,11 @@ class Runner:
         """Ends a sequence whose scores are unusable, and its forks; returns what its reader gets."""
         self.remove(sequence)
         self.stats.failed_rows += 1
-        return sequence.stream, NonFiniteOutputError(self._servable.id.model)
+        error = NonFiniteOutputError(
+            f"the outputs of model {self._servable.id.model!r} for this sequence are not finite numbers; start from "
+            "another state, or without one"
+        )
+        return sequence.stream, error
 
     def _count(self, counts: list[int]) -> None:
         """Counts a run over known inputs: its steps, and the steps that its rows are padded to."""

@@ -1,4 +1,4 @@
-"""Text out: the bytes of each token, whole UTF-8 from a stream of them, and stop strings across token borders."""
+"""Text out: the bytes of each token, whole UTF-8 from a stream of them."""
 
 from __future__ import annotations
 
@@ -97,41 +97,3 @@ class IncrementalDetokenizer:
         if goes_on:
             self.undecoded = incomplete_suffix(self._decoder.getstate()[0] + held)
         return self._decoder.decode(held[: len(held) - dropped_bytes], final=not goes_on or dropped_bytes > 0)
-
-
-class StopMatcher:
-    """Finds the first stop string in a growing text, and how much of the text's end may be the beginning of one."""
-
-    def __init__(self, table: Sequence[bytes], stops: Sequence[str]) -> None:
-        """Args: table: the bytes of each token; stops: at least one, none empty."""
-        self._table = table
-        self._stops = [(stop, stop.encode("utf-8")) for stop in stops]
-        self._longest = max(len(data) for _, data in self._stops)
-        self._tail = b""
-        self.held_bytes = 0
-
-    def push(self, token: int) -> str | None:
-        """Take one token.
-
-        Returns: The stop string that it completes (of several the one that begins first, then the longest), and
-            ``held_bytes`` counts from its beginning to the end of the text. Else None, and ``held_bytes`` counts the
-            bytes at the end of the text that may begin a stop string.
-        """
-        old = len(self._tail)
-        text = self._tail + self._table[token]
-        found = [
-            (at, -len(data), stop)
-            for stop, data in self._stops
-            if (at := text.find(data, max(0, old - len(data) + 1))) >= 0  # ends in the new part
-        ]
-        self._tail = text[max(0, len(text) - self._longest + 1) :]
-        if found:
-            at, _, stop = min(found)
-            self.held_bytes = len(text) - at
-            return stop
-        self.held_bytes = next((size for size in range(len(self._tail), 0, -1) if self._begins_stop(size)), 0)
-        return None
-
-    def _begins_stop(self, size: int) -> bool:
-        end = self._tail[-size:]
-        return any(data.startswith(end) for _, data in self._stops)

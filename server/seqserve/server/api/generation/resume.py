@@ -8,7 +8,7 @@ from seqserve.server.decoding.randomness import draw_seed
 from seqserve.server.engine.requests import Received, StoppingSpec
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.sequence_state import SequenceState
-from seqserve.server.text.detokenization import StopMatcher
+from seqserve.server.text.stop_matching import StopMatcher
 from seqserve.server.text.tokenization import Tokenization
 from seqserve.v1 import generation_pb2 as pb
 
