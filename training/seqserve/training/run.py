@@ -22,6 +22,7 @@ from seqserve.training.evaluation.quantization import (
 from seqserve.training.export import bits, parity, servable
 from seqserve.training.export.graph import OPSET
 from seqserve.training.export.model import Exportable
+from seqserve.training.export.probes import tokenizer_probes
 from seqserve.training.runner import GraphRunner
 from seqserve.training.tasks.registry import TASKS, TASKS_BY_KIND
 from seqserve.training.tasks.task import ConfigT, Task
@@ -251,6 +252,7 @@ def export(
             parity=proof,
         )
     )
+    manifest.vocabulary.probes.extend(tokenizer_probes(Tokenizer.from_str(checkpoint.tokenizer)))
     return servable.write(out, graph=model.graph, tokenizer=checkpoint.tokenizer, manifest=manifest)
 
 
