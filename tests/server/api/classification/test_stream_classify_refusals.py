@@ -119,7 +119,7 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
             "config.idle_timeout",
             "must be above 0 and at most 86400 s, got 0 s",
         ),
-        ([config(idle_timeout=Duration(seconds=86401))], "INVALID_FIELD", "config.idle_timeout", "is 86401 s"),
+        ([config(idle_timeout=Duration(seconds=86401))], "INVALID_FIELD", "config.idle_timeout", "got 86401 s"),
         (
             [config(state=state_pb2.StateOptions(create_if_absent=True))],
             "INVALID_FIELD",
