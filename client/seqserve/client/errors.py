@@ -23,6 +23,7 @@ Every failure of a call is a `SeqserveError`; catch the branch that you can hand
     │   ├── ModelNotReadyError          the version exists but could not be loaded
     │   ├── PositionMismatchError       the session is not where the caller believes it to be
     │   ├── ServableMismatchError       the state belongs to another servable
+    │   ├── StoreUnusableError          the session store needs a repair by its operator
     │   ├── StreamOrderError            a message that its stream does not allow at that point
     │   └── NonFiniteOutputError        the model's outputs for the sequence are not finite numbers
     ├── AbortedError
@@ -212,6 +213,10 @@ class PositionMismatchError(PreconditionError):
 
 class ServableMismatchError(PreconditionError):
     """The state belongs to another servable than the one that would run."""
+
+
+class StoreUnusableError(PreconditionError):
+    """The session store can't work until its operator repairs it. Retrying doesn't help."""
 
 
 class StreamOrderError(PreconditionError):

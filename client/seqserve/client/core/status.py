@@ -51,6 +51,7 @@ ERRORS: Final[Mapping[tuple[grpc.StatusCode, str], type[SeqserveError]]] = {
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_MODEL_NOT_READY"): errors.ModelNotReadyError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_POSITION_MISMATCH"): errors.PositionMismatchError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_SERVABLE_MISMATCH"): errors.ServableMismatchError,
+    (_Code.FAILED_PRECONDITION, "ERROR_REASON_STORE_FAILED"): errors.StoreUnusableError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_STREAM_ORDER"): errors.StreamOrderError,
     (_Code.FAILED_PRECONDITION, "ERROR_REASON_NON_FINITE_OUTPUT"): errors.NonFiniteOutputError,
     (_Code.ABORTED, ""): errors.AbortedError,
