@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
@@ -24,6 +24,7 @@ from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1.generation_pb2_grpc import GenerationServiceStub
 from tests.calls import refusal
 from tests.conftest import MadeRepository
+from tests.processes.redis_server import redis_server
 
 CONTRACT = ("generation", "tagging", "classification", "infilling", "session", "model")
 METHODS = [
@@ -207,6 +208,51 @@ async def test_a_stop_lets_a_running_stream_end_and_ends_well(
         assert last.finished.samples[0].reason == pb.FINISH_REASON_LENGTH
         assert last.finished.generated_tokens == 3000
         assert await child.wait() == 0
+
+
+async def read_to_the_end(call: grpc.aio.UnaryStreamCall[pb.GenerateRequest, pb.GenerateResponse]) -> None:
+    while await call.read():
+        pass
+
+
+async def test_sighup_drains_and_a_second_signal_ends_the_drain(
+    made: MadeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQSERVE_DRAIN_S", "1000")
+    async with process("--models", made.root, "--listen", "127.0.0.1:0") as child:
+        ready = await line_with(child.stdout, "ready")
+        address = ready.split()[3]
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = GenerationServiceStub(channel).Generate(asks(100_000))
+            assert await call.read()
+            child.send_signal(signal.SIGHUP)
+            await line_with(child.stderr, "stopping: running requests get 1000 s")
+            assert await call.read()  # it runs on
+            child.send_signal(signal.SIGTERM)
+            await line_with(child.stderr, "stopping at once")
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await read_to_the_end(call)
+        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert await child.wait() == 0
+
+
+async def test_sessions_do_not_serve_while_their_redis_is_down(made: MadeRepository, redis_url: str) -> None:
+    service = "seqserve.v1.SessionService"
+    with ExitStack() as redis:
+        url = redis.enter_context(redis_server())
+        async with (
+            running_server(made.root, sessions={"redis": url, "lease_s": 1.0}) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+            watched = stub.Watch(health_pb2.HealthCheckRequest(service=service))
+            assert (await watched.read()).status == SERVING
+            redis.close()
+            assert (await watched.read()).status == NOT_SERVING
+            assert await health(channel, "seqserve.v1.GenerationService") == SERVING
+            with redis_server("--port", url.rpartition(":")[2]):
+                assert (await watched.read()).status == SERVING
+            watched.cancel()
 
 
 async def test_the_ready_line_counts_what_cannot_be_served(made: MadeRepository, root: Path) -> None:

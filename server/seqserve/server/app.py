@@ -92,14 +92,24 @@ class Server:
         self._health_task = asyncio.create_task(self._follow_changes())
         return f"{host}:{port}"
 
-    async def stop(self) -> None:
-        """Take no new requests, give running ones ``drain_s``, tell those that still run, then end."""
+    async def stop(self, at_once: asyncio.Event | None = None) -> None:
+        """Takes no new requests, lets running ones finish within ``drain_s``, fails the others, and ends.
+
+        Args:
+            at_once: Ends the wait for running requests when it is set.
+        """
         if self._health_task is not None:
             self._health_task.cancel()
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._grpc.stop(self.settings.drain_s + _LAST_WORDS_S))
-        await asyncio.wait([stopping], timeout=self.settings.drain_s)
-        await asyncio.to_thread(self.repository.close)  # what still runs fails with DrainingError
+        hurrying = asyncio.create_task((at_once or asyncio.Event()).wait())
+        await asyncio.wait([stopping, hurrying], timeout=self.settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
+        hurried = hurrying.done() and not stopping.done()
+        hurrying.cancel()
+        await asyncio.to_thread(self.repository.close)  # running requests fail with DrainingError
+        if hurried:
+            log.warning("stopping at once: running requests are cut off")
+            await self._grpc.stop(_LAST_WORDS_S)
         await stopping
         await self._interceptor.streams_ended()
         await self._maintenance.close()
@@ -111,24 +121,33 @@ class Server:
         self.repository.changed.clear()
         ready = [entry for entry in self.repository.entries() if entry.state is EntryState.READY]
         tasks = {entry.model.manifest.task for entry in ready if entry.model is not None}
-        for name, serves in serving_by_service(tasks).items():
+        for name, serves in serving_by_service(tasks, sessions=self._maintenance.available).items():
             await self._health.set(name, _SERVING if serves else _NOT_SERVING)
 
     async def _follow_changes(self) -> None:
-        """Tell the health anew whenever a model was loaded or unloaded."""
+        """Updates the health when a model was loaded or unloaded, or the session store fails or answers again."""
+        await asyncio.gather(self._follow(self.repository.changed), self._follow(self._maintenance.changed))
+
+    async def _follow(self, changed: asyncio.Event) -> None:
         while True:
-            await self.repository.changed.wait()
+            await changed.wait()
+            changed.clear()
             await self._tell_health()
 
 
 async def serve(settings: ServerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; print one line when ready."""
+    """Serves until SIGTERM, SIGINT or SIGHUP; a second one ends the drain. Prints one line when it is ready."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     server = Server(settings)
-    stopping = asyncio.Event()
+    stopping, at_once = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (at_once if stopping.is_set() else stopping).set()
+
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            loop.add_signal_handler(name, stop)
     try:
         address = await server.start()
         entries = server.repository.entries()
@@ -139,4 +158,4 @@ async def serve(settings: ServerSettings) -> None:
         await stopping.wait()
         log.info("stopping: running requests get %g s", settings.drain_s)
     finally:
-        await server.stop()
+        await server.stop(at_once)

@@ -80,13 +80,15 @@ def add_services(
     reflection.enable_server_reflection((*_TASKS, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
-def serving_by_service(tasks: Collection[Task]) -> dict[str, bool]:
+def serving_by_service(tasks: Collection[Task], *, sessions: bool) -> dict[str, bool]:
     """Returns for each service whether it serves.
 
     Args:
         tasks: The tasks of the models that take requests.
+        sessions: Whether the session store answers.
 
     Returns:
         Whether a service serves, by its full name; under "" whether the server has a model at all.
     """
-    return {name: task is None or task in tasks for name, task in _TASKS.items()} | {"": bool(tasks)}
+    serving = {name: task is None or task in tasks for name, task in _TASKS.items()}
+    return serving | {"": bool(tasks), _name(session_pb2, "SessionService"): sessions}

@@ -14,6 +14,7 @@ from seqserve.server.stores import Usage
 
 log = logging.getLogger(__name__)
 
+_AVAILABLE = {True: "answers again", False: "does not answer: sessions are not served until it does"}
 _RENEWALS = 3  # per lease duration, so that two may fail
 
 
@@ -23,11 +24,15 @@ class SessionMaintenance:
     Attributes:
         usage: What the store contained at the last sweep.
         counts: Counts of events.
+        available: Whether the store answered last.
+        changed: Set when that has changed; the one that waits for it clears it.
     """
 
     def __init__(self, repository: Repository, live_sessions: LiveSessions, settings: SessionSettings) -> None:
         self.usage = Usage(0, 0)
         self.counts = live_sessions.counts
+        self.available = True
+        self.changed = asyncio.Event()
         self._repository = repository
         self._live_sessions = live_sessions
         self._settings = settings
@@ -39,6 +44,7 @@ class SessionMaintenance:
         self._tasks = [
             asyncio.create_task(_repeat(lease_s, self._live_sessions.renew)),
             asyncio.create_task(_repeat(sweep_s, self.sweep)),
+            asyncio.create_task(_repeat(lease_s, self.check)),
         ]
 
     async def close(self) -> None:
@@ -47,6 +53,19 @@ class SessionMaintenance:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._live_sessions.store.close()
+
+    async def check(self) -> None:
+        """Asks the store whether it answers."""
+        try:
+            await self._live_sessions.store.usage()
+        except ServeError:
+            available = False
+        else:
+            available = True
+        if available != self.available:
+            log.log(logging.INFO if available else logging.ERROR, "the session store %s", _AVAILABLE[available])
+            self.available = available
+            self.changed.set()
 
     async def sweep(self) -> None:
         """Removes expired sessions, and unloads models that are no longer needed."""
