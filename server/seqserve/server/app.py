@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from seqserve.server.api.listening import connection_options, listen_on_all
 from seqserve.server.api.services import add_services, serving_by_service
 from seqserve.server.api.status import StatusInterceptor
 from seqserve.server.engine.output_dispatcher import OutputDispatcher
@@ -50,11 +51,9 @@ class Server:
         self._grpc = grpc.aio.server(
             interceptors=[self._interceptor],
             options=[
-                ("grpc.so_reuseport", 0),  # else two servers share a port in silence
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
-                ("grpc.http2.min_ping_interval_without_data_ms", 30_000),  # the client pings every 60 s
-                ("grpc.keepalive_permit_without_calls", 1),
+                *connection_options(settings.connections),
             ],
         )
         add_services(
@@ -74,11 +73,8 @@ class Server:
         Raises: FileNotFoundError, ProviderError: see Repository.load; OSError if the address cannot be listened on.
         """
         await asyncio.to_thread(self.repository.load)
-        host = self.settings.listen.rpartition(":")[0]
-        try:
-            port = self._grpc.add_insecure_port(self.settings.listen)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {self.settings.listen}: is the port taken? ({error})") from error
+        host, _, number = self.settings.listen.rpartition(":")
+        port = listen_on_all(self._grpc, host, int(number))
         if self.settings.metrics is not None:
             models, sessions = (
                 EngineCollector(self.repository.entries),

@@ -221,6 +221,44 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class ConnectionSettings(BaseModel, frozen=True, extra="forbid"):
+    """How connections of callers are kept, checked and limited."""
+
+    keepalive_s: float = Field(
+        default=30,
+        ge=0,
+        description="Interval at which the server pings a connection without traffic, in seconds. 0: never.",
+    )
+    keepalive_timeout_s: float = Field(
+        default=20,
+        gt=0,
+        description="How long a ping may remain unanswered before the connection is closed, in seconds.",
+    )
+    ping_interval_min_s: float = Field(
+        default=10,
+        ge=0,
+        description="Minimum interval between the pings of a caller, in seconds. Callers that ping more often are "
+        "disconnected.",
+    )
+    streams_max: int = Field(
+        default=4096, ge=1, le=(1 << 31) - 1, description="Maximum number of calls at a time on one connection."
+    )
+    age_max_s: float = Field(
+        default=0,
+        ge=0,
+        description="Maximum age of a connection, in seconds. Then the caller is told to open another one, and running "
+        "calls get `age_grace_s`. 0: no limit.",
+    )
+    age_grace_s: float = Field(
+        default=300, gt=0, description="How long calls may run on a connection that is too old, in seconds."
+    )
+    idle_max_s: float = Field(
+        default=0,
+        ge=0,
+        description="How long a connection may have no call before it is closed, in seconds. 0: no limit.",
+    )
+
+
 class WireSettings(BaseModel, frozen=True, extra="forbid"):
     """How answers are put into messages."""
 
@@ -273,6 +311,7 @@ class ServerSettings(BaseSettings):
     sessions: SessionSettings = SessionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     wire: WireSettings = WireSettings()
+    connections: ConnectionSettings = ConnectionSettings()
 
     @field_validator("listen")
     @classmethod
