@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqserve.server.decoding.logprobs import Candidate, ExactSum, log_softmax, reports
+from seqserve.server.decoding.logprobs import Candidate, ExactSum, log_softmax, perplexity, reports, unusable_rows
 
 ROWS = st.lists(
     st.lists(st.one_of(st.sampled_from([-1.0, 0.0, 2.0]), st.floats(-80, 80, width=32)), min_size=7, max_size=7),
@@ -89,3 +89,16 @@ def test_a_sum_with_a_term_that_is_no_number_ends(term: float) -> None:
     for _ in range(3):
         total.add([-1.0] * 1000 + [-term])
     assert not math.isfinite(total.value)
+
+
+def test_the_perplexity_of_a_text_may_be_infinite() -> None:
+    assert perplexity(-2 * math.log(10), 2) == pytest.approx(10)
+    assert perplexity(0.0, 0) == 1
+    assert perplexity(-1e30, 1) == perplexity(-math.inf, 3) == math.inf
+
+
+def test_a_row_is_unusable_if_its_highest_score_is_not_finite() -> None:
+    scores_NV = np.zeros((5, 3), np.float32)
+    scores_NV[0, 1] = -np.inf  # a token that the model rules out
+    scores_NV[1, 2], scores_NV[2, 0], scores_NV[4] = np.nan, np.inf, -np.inf
+    assert unusable_rows(scores_NV).tolist() == [1, 2, 4]

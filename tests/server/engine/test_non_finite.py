@@ -148,3 +148,33 @@ def test_a_minimum_length_that_no_token_can_fill_is_refused(
     ends = rig.start(generation_request([1], stopping=stopping, **sampling))
     rig.run()
     assert len(ends.text) == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("steps", [None, (1, 3)])
+def test_a_whole_input_with_a_bad_step_fails_alone(
+    gru: LoadedModel, monkeypatch: pytest.MonkeyPatch, value: float, steps: tuple[int, ...] | None
+) -> None:
+    """Tagging, with a CRF or without, classification and infilling are such requests."""
+    rig = FeedRig(gru)
+    run: Any = gru.servable.run
+
+    def spoilt(inputs: list[Any], state: Any) -> Any:
+        outputs, after = run(inputs, state)
+        for row, piece in enumerate(inputs):
+            if len(piece) == 5:
+                outputs[0][2, row] = value
+        return outputs, after
+
+    monkeypatch.setattr(gru.servable, "run", spoilt)
+    requests = [ForwardRequest(token_inputs(gru.prompt(length, length)), steps) for length in (4, 5, 6)]
+    before, bad, after = (rig.start(request) for request in requests)
+    while rig.engine.step():
+        pass
+    bad.read()
+    assert isinstance(bad.error, NonFiniteOutputError)
+    assert bad.result is None
+    for reader in (before, after):
+        assert reader.result is not None
+        assert np.isfinite(reader.result.arrays[0]).all()  # type: ignore[union-attr]
+    assert rig.engine.stats().failed_rows == 1
