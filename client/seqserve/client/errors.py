@@ -52,8 +52,43 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import grpc
+
+
+class ErrorReason(StrEnum):
+    """Why a call failed, for programs: the reasons of the contract, `seqserve.v1.ErrorReason`.
+
+    Members are equal to their names on the wire: ``error.reason == "ERROR_REASON_QUEUE_FULL"`` holds too.
+    """
+
+    INVALID_FIELD = "ERROR_REASON_INVALID_FIELD"
+    EMPTY_PROMPT = "ERROR_REASON_EMPTY_PROMPT"
+    OUT_OF_VOCABULARY = "ERROR_REASON_OUT_OF_VOCABULARY"
+    INPUT_TOO_LONG = "ERROR_REASON_INPUT_TOO_LONG"
+    TASK_MISMATCH = "ERROR_REASON_TASK_MISMATCH"
+    MODEL_NOT_FOUND = "ERROR_REASON_MODEL_NOT_FOUND"
+    VERSION_NOT_FOUND = "ERROR_REASON_VERSION_NOT_FOUND"
+    MODEL_NOT_READY = "ERROR_REASON_MODEL_NOT_READY"
+    SESSION_NOT_FOUND = "ERROR_REASON_SESSION_NOT_FOUND"
+    SESSION_EXPIRED = "ERROR_REASON_SESSION_EXPIRED"
+    SESSION_EXISTS = "ERROR_REASON_SESSION_EXISTS"
+    SESSION_BUSY = "ERROR_REASON_SESSION_BUSY"
+    POSITION_MISMATCH = "ERROR_REASON_POSITION_MISMATCH"
+    SERVABLE_MISMATCH = "ERROR_REASON_SERVABLE_MISMATCH"
+    CHECKPOINT_NOT_FOUND = "ERROR_REASON_CHECKPOINT_NOT_FOUND"
+    SNAPSHOT_INVALID = "ERROR_REASON_SNAPSHOT_INVALID"
+    QUEUE_FULL = "ERROR_REASON_QUEUE_FULL"
+    STORE_FULL = "ERROR_REASON_STORE_FULL"
+    DRAINING = "ERROR_REASON_DRAINING"
+    DEADLINE = "ERROR_REASON_DEADLINE"
+    UNIMPLEMENTED = "ERROR_REASON_UNIMPLEMENTED"
+    INTERNAL = "ERROR_REASON_INTERNAL"
+    STREAM_ORDER = "ERROR_REASON_STREAM_ORDER"
+    STORE_FAILED = "ERROR_REASON_STORE_FAILED"
+    SHAPE_MISMATCH = "ERROR_REASON_SHAPE_MISMATCH"
+    STREAM_IDLE = "ERROR_REASON_STREAM_IDLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +117,18 @@ class Resource:
     name: str
 
 
+_REASONS = {str(reason): reason for reason in ErrorReason}
+
+
 class SeqserveError(Exception):
     """A call failed. Also raised itself, for failures that have no class of their own.
 
     Attributes:
         message: What went wrong, for people; the same as ``str(error)``.
         code: The gRPC status code.
-        reason: The stable reason for programs, as `seqserve.v1.ErrorReason` names it ("ERROR_REASON_QUEUE_FULL"); empty
-            if the error does not come from a seqserve server (nobody listens, a proxy answered, the deadline passed).
+        reason: The stable reason for programs, an `ErrorReason`. A reason that this client does not know, from a newer
+            server, is its name on the wire; empty if the error does not come from a seqserve server (nobody listens, a
+            proxy answered, the deadline passed).
         metadata: Facts for programs, as text.
         violations: The fields that are wrong, if some are.
         resource: What was not found or is in the way, if the server said.
@@ -110,7 +149,7 @@ class SeqserveError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
-        self.reason = reason
+        self.reason: ErrorReason | str = _REASONS.get(reason, reason)
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
         self.resource = resource

@@ -25,6 +25,7 @@ from seqserve.client.core.generate_options import GenerateOptions, Prompt, gener
 from seqserve.client.core.request_size import REQUEST_BYTES_MAX
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.types.generation import GeneratedText
 from seqserve.client.types.sessions import create_request
@@ -86,6 +87,10 @@ class AsyncClient(
         """The server's address, including the port."""
         return self._transport.target
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.target}>"
+
+    @show_options(GenerateOptions)
     def generate(
         self,
         model: str,
@@ -117,6 +122,7 @@ class AsyncClient(
         request = generate_request(model, prompt, **options)
         return self._calls.generate(request, timeout_s, deadline_s, resume_s)
 
+    @show_options(GenerateOptions)
     def generate_many(
         self,
         model: str,

@@ -14,6 +14,7 @@ from seqserve.client.core.classify_stream import ClassifyItem, ClassifyStreamOpt
 from seqserve.client.core.generate_options import GenerateOptions, Prompt
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions
 from seqserve.client.core.session_record import Opening, SessionRecord, write_snapshot
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.tag_stream import TagItem, TagStreamOptions
 from seqserve.client.errors import NotFoundError, SeqserveError, SessionExistsError
 from seqserve.client.types.answer import state_from_wire
@@ -71,6 +72,7 @@ class AsyncSession(SessionRecord):
                 self._learn(self._opening.check(await self._all.get(self._opening.request.session_id)))
         return self
 
+    @show_options(GenerateOptions)
     def generate(
         self,
         prompt: Prompt = "",
@@ -112,6 +114,7 @@ class AsyncSession(SessionRecord):
         self._advanced(state_from_wire(answer.state))
         return text_scores_from_wire(answer, 1)[0]
 
+    @show_options(TagStreamOptions)
     def stream_tag(
         self,
         source: AsyncSource[TagItem],
@@ -139,6 +142,7 @@ class AsyncSession(SessionRecord):
             self._ended,
         )
 
+    @show_options(ScoreStreamOptions)
     def stream_score(
         self,
         source: AsyncSource[ScoreItem],
@@ -158,6 +162,7 @@ class AsyncSession(SessionRecord):
             self._ended,
         )
 
+    @show_options(ClassifyStreamOptions)
     def stream_classify(
         self,
         source: AsyncSource[ClassifyItem],

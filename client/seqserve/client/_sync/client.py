@@ -26,6 +26,7 @@ from seqserve.client.core.generate_options import GenerateOptions, Prompt, gener
 from seqserve.client.core.request_size import REQUEST_BYTES_MAX
 from seqserve.client.core.retry_policy import RESUME_S_DEFAULT
 from seqserve.client.core.session_record import Opening
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.types.generation import GeneratedText
 from seqserve.client.types.sessions import create_request
@@ -85,6 +86,10 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
         """The server's address, including the port."""
         return self._transport.target
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.target}>"
+
+    @show_options(GenerateOptions)
     def generate(
         self,
         model: str,
@@ -116,6 +121,7 @@ class Client(ScoringMethods, TaggingMethods, ClassificationMethods, InfillingMet
         request = generate_request(model, prompt, **options)
         return self._calls.generate(request, timeout_s, deadline_s, resume_s)
 
+    @show_options(GenerateOptions)
     def generate_many(
         self,
         model: str,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from seqserve.client.core.resumption import Resumption
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.generation import (
     GenerationFinished,
     GenerationStarted,
@@ -93,3 +94,21 @@ class GenerationRecord:
         if self._finished is not None and not 0 <= sample < len(self._finished.samples):
             raise IndexError(f"the generation has no sample {sample}: it has {len(self._finished.samples)}, from 0")
         return "".join(self._texts.get(sample, ()))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {self._status()}: {html.shortened(''.join(self._texts.get(0, ())))}>"
+
+    def _repr_html_(self) -> str:
+        values: dict[str, object] = {"status": self._status()}
+        if self._started is not None:
+            values["model"] = f"{self._started.servable.model} version {self._started.servable.version}"
+            values["seed"] = self._started.seed
+        texts = {f"sample {sample}": "".join(pieces) for sample, pieces in sorted(self._texts.items())}
+        return html.fields(type(self).__name__, {**values, **texts})
+
+    def _status(self) -> str:
+        if self._finished is not None:
+            return "finished"
+        if self._cancelled:
+            return "cancelled"
+        return "not started" if self._started is None else "started"

@@ -16,6 +16,7 @@ from seqserve.client.core.score_stream import ScoredToken, ScoreFinished, ScoreP
 from seqserve.client.core.stream import Ended, StreamCodec
 from seqserve.client.core.tag_stream import TagFinished, TagPiece, TagStreamOptions, tag_codec
 from seqserve.client.errors import ServableMismatchError
+from seqserve.client.types import html
 from seqserve.client.types.answer import StateResult
 from seqserve.client.types.classification import Classification
 from seqserve.client.types.scoring import ScoreText, score_request
@@ -142,6 +143,16 @@ class SessionRecord:
     def _options(self, checkpoint: str | None, *, wait: bool) -> state_pb2.StateOptions:
         """State options of a request. A request that waits in line continues from the position of that moment."""
         return advance_options(self.id, position=None if wait else self.position, checkpoint=checkpoint, wait=wait)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if self._info is None:
+            return f"<{name}, not open>"
+        model = f"{self._info.servable.model} version {self._info.servable.version}"
+        return f"<{name} {self.id!r} of {model} at position {self.position:,}>"
+
+    def _repr_html_(self) -> str:
+        return html.fields(repr(self), {}) if self._info is None else self._info._repr_html_()
 
 
 def _refuse_snapshots(options: Mapping[str, object]) -> None:

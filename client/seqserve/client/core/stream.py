@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, c
 from google.protobuf.message import Message
 
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, StateResult, servable_from_wire
 from seqserve.v1 import common_pb2, tagging_pb2
 
@@ -281,3 +282,19 @@ class StreamRecord(Generic[PieceT, PartT, FinishedT]):
         if self._iterated:
             raise RuntimeError("a stream can be iterated only once: keep its answers")
         self._iterated = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {self._status()}>"
+
+    def _repr_html_(self) -> str:
+        values: dict[str, object] = {"status": self._status()}
+        if self._started is not None:
+            values["model"] = f"{self._started.servable.model} version {self._started.servable.version}"
+        return html.fields(type(self).__name__, values)
+
+    def _status(self) -> str:
+        if self._finished is not None:
+            return "finished"
+        if self._cancelled:
+            return "cancelled"
+        return "not started" if self._started is None else "started"

@@ -23,10 +23,12 @@ from seqserve.client.testing.scripts import (
     finished,
     get_one,
     list_one,
+    load_one,
     piece,
     score_characters,
     started,
     tag_words,
+    unload_one,
 )
 from seqserve.client.testing.server import Script, ScriptedServer, StreamScript
 from seqserve.client.testing.sessions import ScriptedSessions
@@ -46,10 +48,12 @@ __all__ = [
     "finished",
     "get_one",
     "list_one",
+    "load_one",
     "piece",
     "score_as_it_comes",
     "score_characters",
     "started",
     "tag_as_it_comes",
     "tag_words",
+    "unload_one",
 ]

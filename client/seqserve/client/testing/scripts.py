@@ -131,6 +131,21 @@ async def get_one(request: model_pb2.GetModelRequest) -> model_pb2.GetModelRespo
     return model_pb2.GetModelResponse(model=_MODEL)
 
 
+async def load_one(request: model_pb2.LoadModelRequest) -> model_pb2.LoadModelResponse:
+    """Load any version."""
+    return model_pb2.LoadModelResponse(model=_version_of(request.model, model_pb2.MODEL_STATE_READY))
+
+
+async def unload_one(request: model_pb2.UnloadModelRequest) -> model_pb2.UnloadModelResponse:
+    """Unload any version."""
+    return model_pb2.UnloadModelResponse(model=_version_of(request.model, model_pb2.MODEL_STATE_UNLOADED))
+
+
+def _version_of(reference: common_pb2.ModelRef, state: model_pb2.ModelState) -> model_pb2.Model:
+    servable = common_pb2.ServableId(model=reference.name, version=reference.version or 1)
+    return model_pb2.Model(servable=servable, task=manifest_pb2.TASK_LANGUAGE_MODEL, state=state)
+
+
 _MODEL = model_pb2.Model(
     servable=SERVABLE,
     task=manifest_pb2.TASK_LANGUAGE_MODEL,

@@ -22,8 +22,10 @@ from seqserve.client.testing.scripts import (
     fill_blanks,
     get_one,
     list_one,
+    load_one,
     score_characters,
     tag_words,
+    unload_one,
 )
 from seqserve.client.testing.sessions import METHODS, ScriptedSessions
 from seqserve.client.testing.stream_scripts import classify_as_it_comes, score_as_it_comes, tag_as_it_comes
@@ -61,6 +63,8 @@ class ScriptedServer:
         on_stream_classify: Answers StreamClassify; as it comes, `classify_as_it_comes`.
         on_list_models: Answers ListModels; as it comes, `list_one`.
         on_get_model: Answers GetModel; as it comes, `get_one`.
+        on_load_model: Answers LoadModel; as it comes, `load_one`.
+        on_unload_model: Answers UnloadModel; as it comes, `unload_one`.
         on_session: Answers all methods of SessionService; as it comes, ``sessions``.
         sessions: Sessions in memory, which generating and scoring advance.
     """
@@ -89,6 +93,8 @@ class ScriptedServer:
         ] = classify_as_it_comes
         self.on_list_models: Script[model_pb2.ListModelsRequest, model_pb2.ListModelsResponse] = list_one
         self.on_get_model: Script[model_pb2.GetModelRequest, model_pb2.GetModelResponse] = get_one
+        self.on_load_model: Script[model_pb2.LoadModelRequest, model_pb2.LoadModelResponse] = load_one
+        self.on_unload_model: Script[model_pb2.UnloadModelRequest, model_pb2.UnloadModelResponse] = unload_one
         self.sessions = ScriptedSessions()
         self.on_session: Script[Any, protobuf.Message] = self.sessions
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run_until_stopped()), name="scripted-server")
@@ -164,6 +170,10 @@ class ScriptedServer:
             "seqserve.v1.ModelService": {
                 "ListModels": self._unary("on_list_models", model_pb2.ListModelsRequest, model_pb2.ListModelsResponse),
                 "GetModel": self._unary("on_get_model", model_pb2.GetModelRequest, model_pb2.GetModelResponse),
+                "LoadModel": self._unary("on_load_model", model_pb2.LoadModelRequest, model_pb2.LoadModelResponse),
+                "UnloadModel": self._unary(
+                    "on_unload_model", model_pb2.UnloadModelRequest, model_pb2.UnloadModelResponse
+                ),
             },
             "grpc.health.v1.Health": {
                 "Check": self._unary("_check_health", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)

@@ -57,6 +57,16 @@ class StateResult:
     snapshot: bytes | None = None
     already_applied: bool = False
 
+    def __repr__(self) -> str:
+        parts = [f"position {self.position:,}"]
+        if self.session_id is not None:
+            parts.append(f"session {self.session_id!r}")
+        if self.snapshot is not None:
+            parts.append(f"snapshot of {len(self.snapshot):,} bytes")
+        if self.already_applied:
+            parts.append("already applied")
+        return f"<StateResult {', '.join(parts)}>"
+
 
 def servable_from_wire(message: common_pb2.ServableId) -> Servable:
     """The servable of a message."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, Timing, model_ref, servable_from_wire, timing_from_wire
 from seqserve.client.types.tagging import LabelScore
 from seqserve.client.types.texts import WholeText, words_or_ids
@@ -30,8 +31,16 @@ class Classification:
     chosen: tuple[str, ...]
     tokens: int
 
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{one.label} {one.score:.3f}" for one in self.labels[:5])
+        return f"<{type(self).__name__} {', '.join(self.chosen) or 'none'}: {labels}, {self.tokens:,} tokens>"
 
-@dataclass(frozen=True, slots=True)
+    def _repr_html_(self) -> str:
+        rows = [(one.label, f"{one.score:.3f}") for one in self.labels]
+        return html.table(", ".join(self.chosen) or "none", ("label", "probability"), rows)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class TextClassification(Classification):
     """The classification of a whole text.
 

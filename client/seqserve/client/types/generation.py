@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from seqserve.client.types import html
 from seqserve.client.types.answer import (
     Servable,
     StateResult,
@@ -150,6 +151,15 @@ class GeneratedText:
     def text(self) -> str:
         """The text of the first sample."""
         return self.texts[0]
+
+    def __repr__(self) -> str:
+        more = f" and {len(self.texts) - 1} more" if len(self.texts) > 1 else ""
+        return f"<GeneratedText {html.shortened(self.text)}{more}: {self.finished.reason}>"
+
+    def _repr_html_(self) -> str:
+        ends = zip(self.texts, self.finished.samples, strict=True)
+        rows = [(end.sample, text, end.reason, end.tokens) for text, end in ends]
+        return html.table("generated texts", ("sample", "text", "ended by", "tokens"), rows)
 
 
 def started_from_wire(message: generation_pb2.GenerationStarted) -> GenerationStarted:

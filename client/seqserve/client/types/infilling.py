@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, Timing, model_ref, servable_from_wire, timing_from_wire
 from seqserve.client.types.logprobs import TokenLogprob, token_from_wire
 from seqserve.client.types.tagging import OffsetUnit, offset_unit_to_wire
@@ -49,6 +50,16 @@ class FilledText:
     blanks: tuple[FilledBlank, ...]
     servable: Servable
     timing: Timing
+
+    def __repr__(self) -> str:
+        return f"<FilledText {html.shortened(self.text)}: {len(self.blanks)} blanks>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (index, ", ".join(f"{one.token} {one.logprob:.3f}" for one in blank.candidates))
+            for index, blank in enumerate(self.blanks)
+        ]
+        return html.table(self.text, ("blank", "candidates, with their log-probabilities in nats"), rows)
 
 
 def fill_request(

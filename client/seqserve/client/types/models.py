@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, next_page_token, servable_from_wire
 from seqserve.v1 import manifest_pb2, model_pb2
 
@@ -78,6 +79,23 @@ class Model:
     provider: str
     load_time: dt.datetime | None
 
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.servable.model
+
+    @property
+    def version(self) -> int:
+        """Version of the model."""
+        return self.servable.version
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name!r} version {self.version}: {self.task}, {self.state}>"
+
+    def _repr_html_(self) -> str:
+        values: dict[str, object] = {"version": self.version, "task": self.task, "state": self.state}
+        return html.fields(self.name, {**values, **({"reason": self.reason} if self.reason else {})})
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
@@ -127,6 +145,32 @@ class ModelDetails:
     metrics: Mapping[str, float]
     limits: ServerLimits
     manifest: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.model.name
+
+    @property
+    def version(self) -> int:
+        """Version of the model."""
+        return self.model.version
+
+    def __repr__(self) -> str:
+        return f"<ModelDetails {self.name!r} version {self.version}: {self.model.task}, {self.model.state}>"
+
+    def _repr_html_(self) -> str:
+        values: dict[str, object] = {
+            "version": self.version,
+            "task": self.model.task,
+            "state": self.model.state,
+            "description": self.description,
+            "license": self.license,
+            "labels": ", ".join(self.labels),
+            "vocabulary": f"{self.vocabulary_size:,} tokens",
+            **self.metrics,
+        }
+        return html.fields(self.name, values)
 
 
 def next_page(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, Timing, model_ref, servable_from_wire, timing_from_wire
 from seqserve.client.types.logprobs import StepLogprobs, logprobs_from_wire
 from seqserve.v1 import common_pb2, generation_pb2
@@ -37,6 +38,19 @@ class TextScore:
     tokens: tuple[StepLogprobs, ...]
     servable: Servable
     timing: Timing
+
+    def __repr__(self) -> str:
+        return f"<TextScore {self.logprob:.4f} nats, {self.scored_tokens:,} tokens, perplexity {self.perplexity:.4f}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(repr(step.chosen.token), f"{step.chosen.logprob:.4f}", step.chosen.rank) for step in self.tokens]
+        summary = {
+            "nats": f"{self.logprob:.4f}",
+            "tokens": self.scored_tokens,
+            "perplexity": f"{self.perplexity:.4f}",
+        }
+        tokens = html.table("tokens", ("token", "nats", "rank"), rows) if rows else ""
+        return html.fields("score", summary) + tokens
 
 
 def score_request(

@@ -9,6 +9,7 @@ from typing import Final
 
 from google.protobuf import duration_pb2
 
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, model_ref, next_page_token, servable_from_wire
 from seqserve.v1 import session_pb2, state_pb2
 
@@ -60,6 +61,21 @@ class SessionInfo:
     size_bytes: int
     busy: bool
     keep_tokens: bool
+
+    def __repr__(self) -> str:
+        model = f"{self.servable.model} version {self.servable.version}"
+        return f"<SessionInfo {self.id!r} of {model} at position {self.position:,}>"
+
+    def _repr_html_(self) -> str:
+        values: dict[str, object] = {
+            "model": f"{self.servable.model} version {self.servable.version}",
+            "position": f"{self.position:,} tokens",
+            "checkpoints": ", ".join(f"{one.name} at {one.position:,}" for one in self.checkpoints) or "none",
+            "size": f"{self.size_bytes:,} bytes",
+            "expires": self.expire_time,
+            "busy": self.busy,
+        }
+        return html.fields(f"session {self.id}", values)
 
 
 def session_from_wire(message: session_pb2.Session) -> SessionInfo:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from seqserve.client.errors import ProtocolError
+from seqserve.client.types import html
 from seqserve.client.types.answer import Servable, Timing, model_ref, servable_from_wire, timing_from_wire
 from seqserve.v1 import common_pb2, tagging_pb2
 
@@ -121,6 +122,17 @@ class TaggedText:
     spans: tuple[TagSpan, ...]
     servable: Servable
     timing: Timing
+
+    def __repr__(self) -> str:
+        tags = " ".join(f"{tag.token}/{tag.label}" for tag in self.tags[:20])
+        more = f" and {len(self.tags) - 20:,} more" if len(self.tags) > 20 else ""
+        return f"<TaggedText {html.shortened(self.text)}: {tags}{more}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(tag.token, tag.label, f"{tag.score:.3f}") for tag in self.tags]
+        spans = [(span.text, span.label, f"{span.score:.3f}") for span in self.spans]
+        tables = html.table("tags", ("token", "label", "score"), rows)
+        return tables + (html.table("spans", ("text", "label", "score"), spans) if spans else "")
 
 
 def tag_request(

@@ -15,6 +15,7 @@ from seqserve.client.core.classify_stream import (
     ClassifyStreamOptions,
     classify_codec,
 )
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.types.classification import TextClassification, classifications_from_wire, classify_request
 from seqserve.client.types.texts import WholeText
@@ -118,6 +119,7 @@ class AsyncClassificationMethods(AsyncMethods):
 
         return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
+    @show_options(ClassifyStreamOptions)
     def stream_classify(
         self,
         model: str,

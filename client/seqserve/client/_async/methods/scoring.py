@@ -11,6 +11,7 @@ from seqserve.client._async.duplex_stream import AsyncScoreStream
 from seqserve.client._async.methods.base import AsyncMethods
 from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions, score_codec
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
@@ -113,6 +114,7 @@ class AsyncScoringMethods(AsyncMethods):
 
         return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
+    @show_options(ScoreStreamOptions)
     def stream_score(
         self,
         model: str,

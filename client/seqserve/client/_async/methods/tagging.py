@@ -10,6 +10,7 @@ from seqserve.client._async.concurrency import AsyncSource
 from seqserve.client._async.duplex_stream import AsyncTagStream
 from seqserve.client._async.methods.base import AsyncMethods
 from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.core.tag_stream import TagItem, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
@@ -132,6 +133,7 @@ class AsyncTaggingMethods(AsyncMethods):
 
         return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
+    @show_options(TagStreamOptions)
     def stream_tag(
         self,
         model: str,

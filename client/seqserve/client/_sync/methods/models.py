@@ -5,36 +5,24 @@ from __future__ import annotations
 
 from grpc_health.v1 import health_pb2
 
+from seqserve.client._sync.calls import Calls
 from seqserve.client._sync.methods.base import Methods
+from seqserve.client._sync.models import Models
 from seqserve.client.errors import NotFoundError
-from seqserve.client.types.answer import model_ref
 from seqserve.client.types.health import HealthStatus, health_from_wire
-from seqserve.client.types.models import Model, ModelDetails, details_from_wire, model_from_wire, next_page
-from seqserve.v1 import model_pb2
+from seqserve.client.types.models import ModelDetails
 
 
 class ModelMethods(Methods):
     """Models and health."""
 
-    def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Every version of every model in the server's repository, also those that could not be loaded.
-
-        Args:
-            timeout_s: Maximum time for each page of the list, in seconds. Default: the client's.
-
-        Raises:
-            SeqserveError: If a call failed.
-        """
-        models: list[Model] = []
-        request: model_pb2.ListModelsRequest | None = model_pb2.ListModelsRequest()
-        while request is not None:
-            page = self._calls.call(self._calls.models.ListModels, request, timeout_s)
-            models += [model_from_wire(model) for model in page.models]
-            request = next_page(request, page)
-        return models
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.models = Models(calls)
+        """The models of the server: list, get, load, unload."""
 
     def model(self, name: str, version: int | None = None, *, timeout_s: float | None = None) -> ModelDetails:
-        """All about one version of a model: task, limits, labels, metrics, manifest.
+        """The same as ``models.get``.
 
         Args:
             name: Name of the model.
@@ -45,8 +33,7 @@ class ModelMethods(Methods):
             ModelNotFoundError: If the server does not have it.
             SeqserveError: If the call failed otherwise.
         """
-        request = model_pb2.GetModelRequest(model=model_ref(name, version))
-        return details_from_wire(self._calls.call(self._calls.models.GetModel, request, timeout_s))
+        return self.models.get(name, version, timeout_s=timeout_s)
 
     def health(self, service: str = "", *, timeout_s: float | None = None) -> HealthStatus:
         """Whether the server, or one of its services, serves.

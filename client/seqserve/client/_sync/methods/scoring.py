@@ -12,6 +12,7 @@ from seqserve.client._sync.duplex_stream import ScoreStream
 from seqserve.client._sync.methods.base import Methods
 from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
 from seqserve.client.core.score_stream import ScoreItem, ScoreStreamOptions, score_codec
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.types.scoring import ScoreText, TextScore, score_request, text_scores_from_wire
 
@@ -114,6 +115,7 @@ class ScoringMethods(Methods):
 
         return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
+    @show_options(ScoreStreamOptions)
     def stream_score(
         self,
         model: str,

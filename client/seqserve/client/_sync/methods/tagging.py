@@ -11,6 +11,7 @@ from seqserve.client._sync.concurrency import Source
 from seqserve.client._sync.duplex_stream import TagStream
 from seqserve.client._sync.methods.base import Methods
 from seqserve.client.core.bulk import CHUNK_SIZE_DEFAULT, CONCURRENCY_DEFAULT, check_bulk
+from seqserve.client.core.signatures import show_options
 from seqserve.client.core.stream import check_source
 from seqserve.client.core.tag_stream import TagItem, TagStreamOptions, tag_codec
 from seqserve.client.types.tagging import OffsetUnit, TaggedText, TagText, tag_request, tagged_texts_from_wire
@@ -133,6 +134,7 @@ class TaggingMethods(Methods):
 
         return answer_many(self._calls, call, texts, chunk_size=chunk_size, concurrency=concurrency)
 
+    @show_options(TagStreamOptions)
     def stream_tag(
         self,
         model: str,
