@@ -1,8 +1,11 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command ``seqserve``, also ``python -m seqserve.client``."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -26,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a call or a file failed, 2 wrong usage, 130 interrupted, 141 the reader of a pipe left.
     """
     _fill_closed_descriptors()
-    arguments = parser().parse_args(argv)
+    whole = parser()
+    _complete(whole)
+    arguments = whole.parse_args(argv)
     command, _ = COMMANDS[arguments.command]
     _never_fail_to_print()
     try:
@@ -52,6 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         complain(str(error))
         return EXIT_USAGE
+
+
+def _complete(whole: argparse.ArgumentParser) -> None:
+    """Answers a shell that asks for completions, if the extra ``completion`` is installed; then the process ends."""
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    try:
+        argcomplete = importlib.import_module("argcomplete")
+    except ImportError:
+        return
+    argcomplete.autocomplete(whole)
 
 
 def _fill_closed_descriptors() -> None:

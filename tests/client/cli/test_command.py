@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 
 from seqserve.client import FieldViolation
 from seqserve.client.__main__ import main
+from seqserve.client.cli.arguments import COMMANDS, GROUPS
 from seqserve.client.testing import Failure, ScriptedServer, piece, started
 from seqserve.v1 import generation_pb2
 from tests.client.rig import Run, lines_of, refuses
@@ -179,3 +181,38 @@ def test_a_principal_from_the_environment_has_to_be_utf_8(server: ScriptedServer
     environment = {**os.environb, b"SEQSERVE_PRINCIPAL": b"\xe9"}
     process = subprocess.run(whole, capture_output=True, text=True, check=False, env=environment)
     assert (process.returncode, process.stderr) == (2, "seqserve: principal must be UTF-8, got the bytes b'\\xe9'\n")
+
+
+def test_help_groups_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert re.search(r"language models:\n  generate +generate text from a prompt\n  chat .*\n  score ", out)
+    assert re.search(r"the server:\n  models .*\n  sessions .*\n  health ", out)
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+
+
+def test_help_of_generate_groups_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["generate", "--help"])
+    out = capsys.readouterr().out
+    for title in ("session", "sampling", "length and end", "several texts and beam search", "connection and output"):
+        assert f"\n{title}:\n" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("seqserve ge", "generate"), ("seqserve generate --temp", "--temperature"), ("seqserve sessions re", "rewind")],
+)
+def test_shells_complete(typed: str, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "completions"
+    environment = {
+        **os.environ,
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(file),
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+    }
+    process = subprocess.run([sys.executable, "-m", "seqserve.client"], env=environment, check=False)
+    assert process.returncode == 0
+    assert expected in file.read_text(encoding="utf-8")

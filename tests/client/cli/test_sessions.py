@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seqserve.client import Client
 from seqserve.client.testing import ScriptedServer
 from tests.client.rig import Run, cells, ids, lines_of
 
@@ -121,9 +122,18 @@ def test_a_checkpoint_is_one_of_a_session(run: Run, capsys: Captured) -> None:
     assert "name it with --session" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["get"], ["rewind", "a"], ["touch", "a", "--ttl", "0"]])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["get"], ["rewind", "a"], ["touch", "a", "--ttl", "0"]])
 def test_wrong_usage_ends_with_2(arguments: list[str], run: Run, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as ended:
         run("sessions", *arguments)
     assert ended.value.code == 2
     assert "usage: seqserve sessions" in capsys.readouterr().err
+
+
+def test_sessions_alone_lists(run: Run, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    with client.session("m", "mine"):
+        pass
+    assert run("sessions") == 0
+    assert "mine" in capsys.readouterr().out
+    assert run("sessions", "--json") == 0
+    assert lines_of(capsys.readouterr().out)[0]["id"] == "mine"

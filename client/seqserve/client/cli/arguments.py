@@ -44,6 +44,21 @@ COMMANDS: Final[dict[str, tuple[Command, str]]] = {
 }
 
 
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "language models": ("generate", "chat", "score"),
+    "taggers, classifiers, and infilling models": ("tag", "classify", "fill"),
+    "the server": ("models", "sessions", "health"),
+}
+"""The commands by what they are for, as ``--help`` shows them."""
+
+
+def _grouped_commands() -> str:
+    lines: list[str] = []
+    for title, names in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<12}{COMMANDS[name][1]}" for name in names), ""]
+    return "\n".join([*lines, "seqserve COMMAND --help describes a command."])
+
+
 def check_unicode(arguments: argparse.Namespace) -> None:
     """Checks that the arguments are valid Unicode, as everything that is sent has to be; paths may be any bytes.
 
@@ -63,15 +78,19 @@ def _is_unicode(text: str) -> bool:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command; the options of the connection may stand before or after the subcommand."""
-    whole = argparse.ArgumentParser(prog="seqserve", description=DESCRIPTION, epilog=EXIT_CODES)
+    whole = argparse.ArgumentParser(
+        prog="seqserve",
+        description=f"{DESCRIPTION}\n\n{_grouped_commands()}",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     whole.add_argument("--version", action="version", version=importlib.metadata.version("seqserve"))
     add_connection(whole)
     after = connection_after()
-    subparsers = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     for name, (command, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(
             name,
-            help=summary,
             description=summary.capitalize() + ".",
             epilog=command.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -45,23 +45,24 @@ def seconds(text: str) -> float:
 def _add(
     target: argparse.ArgumentParser, *, server: str, principal: str | None, timeout: float | str, json: bool | str
 ) -> None:
-    target.add_argument(
+    group = target.add_argument_group("connection and output")
+    group.add_argument(
         "--server",
         metavar="HOST:PORT",
         default=server,
         help=f"address of the server (default: ${SERVER_VARIABLE}, else localhost:{PORT_DEFAULT})",
     )
-    target.add_argument(
+    group.add_argument(
         "--principal",
         metavar="NAME",
         default=principal,
         help=f"name of the caller, who sees only own sessions (default: ${PRINCIPAL_VARIABLE}, else nobody)",
     )
-    target.add_argument(
+    group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=timeout,
         help=f"longest wait for an answer, or for the next piece of one (default: {TIMEOUT_S_DEFAULT:g})",
     )
-    target.add_argument("--json", action="store_true", default=json, help="one JSON object a line, for programs")
+    group.add_argument("--json", action="store_true", default=json, help="one JSON object a line, for programs")

@@ -28,21 +28,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument(
-        "prompt", metavar="PROMPT", nargs="?", default="", help="text to go on from; - reads it from standard input"
+        "prompt", metavar="PROMPT", nargs="?", default="", help="text to continue; - reads it from standard input"
     )
-    parser.add_argument("--session", metavar="ID", help="go on in this session, or create it")
-    parser.add_argument("--checkpoint", metavar="NAME", help="keep the session's state at the end under this name")
+    session = parser.add_argument_group("session")
+    session.add_argument("--session", metavar="ID", help="continue this session, or create it")
+    session.add_argument("--checkpoint", metavar="NAME", help="keep the session's state at the end under this name")
     add_sampling(parser)
-    parser.add_argument(
+    probabilities = parser.add_argument_group("log-probabilities")
+    probabilities.add_argument(
         "--logprobs", type=int, metavar="K", help="one line a token: the token, its log-probability, the K likeliest"
     )
-    parser.add_argument(
+    probabilities.add_argument(
         "--prompt-logprobs", type=int, metavar="K", help="the same for the prompt's tokens, before the text"
     )
-    parser.add_argument("--n", type=int, metavar="N", help="samples of the one prompt; printed when all have ended")
-    parser.add_argument("--best-of", type=int, metavar="N", help="generate N and return the likeliest")
-    parser.add_argument("--beam-width", type=int, metavar="N", help="search with N beams instead of drawing")
-    parser.add_argument(
+    several = parser.add_argument_group("several texts and beam search")
+    several.add_argument("--n", type=int, metavar="N", help="samples of the one prompt; printed when all have ended")
+    several.add_argument("--best-of", type=int, metavar="N", help="generate N and return the likeliest")
+    several.add_argument("--beam-width", type=int, metavar="N", help="search with N beams instead of sampling")
+    several.add_argument(
         "--length-penalty", type=float, metavar="X", help="above 1 prefers longer texts in a beam search (default: 1)"
     )
     parser.add_argument("--echo", action="store_true", help="print the prompt before the text")
@@ -51,26 +54,36 @@ def add(parser: argparse.ArgumentParser) -> None:
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Adds the sampling and stopping options. The model's defaults apply to options that are not given."""
     parser.add_argument("--version", type=int, metavar="N", help="version of the model (default: the newest)")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="most tokens to generate")
-    parser.add_argument("--min-tokens", type=int, metavar="N", help="fewest tokens to generate")
-    parser.add_argument(
-        "--temperature", type=float, metavar="T", help="0 takes the likeliest token, 1 draws as trained"
+    length = parser.add_argument_group("length and end")
+    length.add_argument("--max-tokens", type=int, metavar="N", help="maximum number of tokens to generate")
+    length.add_argument("--min-tokens", type=int, metavar="N", help="minimum number of tokens to generate")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="0 takes the likeliest token, 1 samples as trained",
     )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
-    parser.add_argument("--min-p", type=float, metavar="P", help="drop tokens below P times the likeliest")
-    parser.add_argument(
+    sampling.add_argument("--top-k", type=int, metavar="K", help="sample from the K likeliest tokens")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="sample from the likeliest tokens that add up to P")
+    sampling.add_argument("--min-p", type=float, metavar="P", help="drop tokens below P times the likeliest")
+    sampling.add_argument(
         "--repetition-penalty", type=float, metavar="X", help="above 1 makes tokens of prompt and text less likely"
     )
-    parser.add_argument(
-        "--presence-penalty", type=float, metavar="X", help="above 0 makes tokens that came before less likely"
+    sampling.add_argument(
+        "--presence-penalty", type=float, metavar="X", help="above 0 makes tokens that have occurred less likely"
     )
-    parser.add_argument("--frequency-penalty", type=float, metavar="X", help="the same, more so the oftener they came")
-    parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
-    parser.add_argument(
+    sampling.add_argument(
+        "--frequency-penalty",
+        type=float,
+        metavar="X",
+        help="penalize tokens by how often they have occurred",
+    )
+    sampling.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
+    length.add_argument(
         "--stop", action="append", metavar="TEXT", type=_unescaped, help="end before TEXT (\\n, \\t; may be repeated)"
     )
-    parser.add_argument("--ignore-eos", action="store_true", default=None, help="continue after the end token")
+    length.add_argument("--ignore-eos", action="store_true", default=None, help="continue after the end token")
     parser.add_argument(
         "--priority",
         type=int,

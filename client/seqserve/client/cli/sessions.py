@@ -32,7 +32,10 @@ _STANDARD: Final = "-"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the actions, each with its arguments."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", help="what to do with sessions (default: list)"
+    )
+    parser.set_defaults(action="list", model=None)
     after = connection_after()
 
     def action(name: str, summary: str, *positional: tuple[str, str]) -> argparse.ArgumentParser:
