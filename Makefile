@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest bench bench-quick soak proto proto-check sync settings clean
+.PHONY: help demo test test-lowest lint types pytest bench bench-quick soak proto proto-check sync settings clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +28,13 @@ types: .venv/ready ## mypy and pyright, both strict
 
 pytest: .venv/ready ## the tests; PYTEST_ARGS="-k word" runs some of them
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# What meets the libraries: tokenizers, ONNX Runtime, gRPC, protobuf, pydantic and Redis.
+LOWEST_TESTS = tests/server/text tests/server/model tests/server/repository tests/server/test_settings.py \
+	tests/server/stores/test_redis.py tests/training/tokenizers tests/client/core tests/contract/test_served_equals_trained.py
+
+test-lowest: .venv-lowest/ready ## a part of the tests on the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, and JSON on the last line
 	.venv/bin/python -m benchmarks suite
@@ -55,7 +62,7 @@ settings: .venv/ready ## write docs/settings.md from the settings
 	.venv/bin/python -m seqserve.server.settings_page docs/settings.md
 
 clean: ## remove the virtual environments and what was built
-	rm -rf .venv .venv-demo .venv-proto build dist
+	rm -rf .venv .venv-demo .venv-lowest .venv-proto build dist
 
 # $(call new_venv,PATH): an empty virtual environment, or a word about what is missing.
 define new_venv
@@ -77,6 +84,14 @@ endef
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(call new_venv,.venv-demo)
 	@.venv-demo/bin/python $(PIP_INSTALL) --editable '.[server]'
+	@touch $@
+
+.venv-lowest/ready: pyproject.toml constraints.txt tests/house/lowest.py
+	$(call new_venv,.venv-lowest)
+	@$(PYTHON) tests/house/lowest.py > .venv-lowest/constraints.txt
+	@.venv-lowest/bin/python $(PIP_INSTALL) --upgrade pip
+	@PIP_CONSTRAINT=$(CURDIR)/.venv-lowest/constraints.txt \
+		.venv-lowest/bin/python $(PIP_INSTALL) --editable '.[all]' --group test
 	@touch $@
 
 # Apart, and without the constraints: generated code is made by the oldest generator whose runtime is supported.
