@@ -71,7 +71,7 @@ def test_a_file_may_have_one_label_as_a_whole(tmp_path: Path) -> None:
         ("a.csv", 'text,label\n"x,y\n', "line 2: not CSV: unexpected end of data"),
         ("a.tsv", "text\tlabel\nx\n", "line 2: expected at least 2 columns, found 1"),
         ("a.tsv", "text\tlabel\nx\t\n", "line 2: the label is empty"),
-        ("a.tsv", "text\tlabel\n \tx\n", "line 2: the text is empty"),
+        ("a.tsv", "text\tlabel\n \tx\n", "no texts: expected at least one"),
         ("a.tsv", "text\tlabel\n", "no texts: expected at least one"),
         ("a.jsonl", '{"text": "x"}', "line 1: no 'label' among 'text'"),
         ("a.jsonl", "\n{x}", "line 2: not JSON: Expecting property name"),

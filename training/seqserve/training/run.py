@@ -43,6 +43,8 @@ CHECKPOINT_FILE = "best.pt"
 CONFIG_FILE = "config.yaml"
 REPORT_FOLDER = "report"
 RESUMABLE_SETTINGS = {
+    "data",  # their content is compared by its digest
+    "validation",
     "epochs",
     "patience",
     "checkpoint_every",
@@ -167,7 +169,8 @@ class Run(Generic[ConfigT]):
             raise ConfigError(
                 f"--resume cannot change these settings: {message}. Restore their first values, or start a new run"
             )
-        if state.data != self._digests:
+        first = type(self._config).model_validate_json(state.config)
+        if state.data != self._digests or _labels_of(first.data) != _labels_of(self._config.data):
             raise CheckpointError(
                 f"{self._folder}: the data files differ from those of the run; restore them, or train without --resume"
             )
@@ -195,6 +198,11 @@ class Run(Generic[ConfigT]):
     @property
     def _digests(self) -> tuple[str, ...]:
         return tuple(source.sha256 for source in self._learner.sources)
+
+
+def _labels_of(data: Sequence[Path]) -> list[str]:
+    """The labels that ``LABEL=PATH`` gives to whole files."""
+    return [label for label, equals, _ in (str(path).partition("=") for path in data) if equals and "/" not in label]
 
 
 def export(

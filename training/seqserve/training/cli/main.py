@@ -117,7 +117,12 @@ def parser() -> argparse.ArgumentParser:
             "--out", type=Path, required=True, metavar="REPO/NAME", help="Model to write a version of."
         )
         command.add_argument(
-            "--run", type=Path, metavar="DIR", help="Folder of the checkpoints and the report. Default: runs/NAME."
+            "--run",
+            "--run-dir",
+            dest="run",
+            type=Path,
+            metavar="DIR",
+            help="Folder of the checkpoints and the report. Default: runs/NAME.",
         )
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="Settings in YAML or TOML; those of the command line go before."

@@ -15,6 +15,7 @@ from seqserve.training.errors import DataError
 
 LAST = -1
 DOCUMENT = "-DOCSTART-"
+_BLANK = " \t\r"
 _COMMENT = re.compile(r"# [^\t]*( = |newdoc|newpar)")  # "# O" may be a word and its tag
 
 
@@ -41,17 +42,25 @@ def read_columns(
             text = line.removeprefix(TEXT) if line.startswith(TEXT) else text
         elif not line.startswith(DOCUMENT):
             start = start if words else number
-            fields = line.split("\t") if "\t" in line else line.split()
+            fields = _fields(line)
             words.append(_field(path, number, fields, word_column, "a word"))
             tags.append(_field(path, number, fields, tag_column, "a tag"))
     if words:
         yield start, Sentence(tuple(words), tuple(tags), text)
 
 
+def _fields(line: str) -> list[str]:
+    """Splits at tabs, or at spaces; a no-break space is part of a word, and tabs at the end are no columns."""
+    if "\t" in line.rstrip(_BLANK):
+        return line.rstrip(_BLANK).split("\t")
+    return [field for field in line.strip(_BLANK).split(" ") if field]
+
+
 def _field(path: Path, number: int, fields: list[str], column: int, what: str) -> str:
     if len(fields) < max(column, 2):
         raise DataError(path, f"expected {what} in column {max(column, 2)}, found {len(fields)} columns", line=number)
-    field = fields[column if column == LAST else column - 1].strip()
+    field = fields[column if column == LAST else column - 1].strip(_BLANK)
     if not field:
-        raise DataError(path, f"expected {what} in column {column}, found nothing", line=number)
+        where = "the last column" if column == LAST else f"column {column}"
+        raise DataError(path, f"expected {what} in {where}, found nothing", line=number)
     return field

@@ -61,7 +61,7 @@ def _sentences(path: Path, lines: Iterator[tuple[int, str]], column: TagColumn) 
     for number, line in chain(lines, [(0, "")]):
         if line.startswith("#"):
             text = line.removeprefix(TEXT) if line.startswith(TEXT) else text
-        elif line:
+        elif line.strip(" \t"):  # a blank line may hold spaces
             if (word := _word(path, number, line, column, expected_id=len(words) + 1)) is not None:
                 start = start if words else number
                 words.append(word[0])

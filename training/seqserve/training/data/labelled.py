@@ -1,14 +1,16 @@
 """Texts with labels, out of files of any format.
 
-The ending of a file's name tells its format: ``.csv`` (RFC 4180: quoted fields may hold commas and line ends), ``.tsv``
-(fields between tabs, no quotes), ``.jsonl`` (an object a line). Anything else is a text a line, and the label has to
-come with the file's name, ``LABEL=PATH``.
+The suffix of a file's name gives its format: ``.csv`` (RFC 4180: quoted fields may hold commas and line ends; the
+delimiter is found), ``.tsv`` (fields between tabs, quoted if all of the first line are), ``.jsonl`` (one object per
+line). Any other file has one text per line, and its label has to come with the file's name, ``LABEL=PATH``.
 """
 
 import csv
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,31 @@ from seqserve.training.data.text import UTF_8, read_lines
 from seqserve.training.errors import DataError
 
 CSV, TSV, JSONL = ".csv", ".tsv", ".jsonl"
+DELIMITERS = (",", ";", "\t", "|")
+"""Separators of columns in CSV files; spreadsheets write semicolons where the comma is the decimal sign."""
+FIELD_CHARACTERS_MAX = 1 << 30
+"""Maximum length of a CSV field; the csv module's own default is 131,072."""
+HEADER_NAMES = frozenset(
+    [
+        "text",
+        "texts",
+        "sentence",
+        "sentences",
+        "review",
+        "tweet",
+        "message",
+        "body",
+        "content",
+        "label",
+        "labels",
+        "class",
+        "category",
+        "target",
+        "sentiment",
+    ]
+)
+"""Names that make a first line a header although columns are given by number."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +84,10 @@ def read_labelled(file: LabelledFile, form: LabelledFormat | None = None) -> lis
         lines = read_lines(file.path, form.encoding)
         texts = [LabelledText(line.strip(), (file.label,), number) for number, line in lines if line.strip()]
     else:
-        texts = list(_texts(file.path, form))
+        rows = list(_texts(file.path, form))
+        texts = [row for row in rows if row.text.strip()]
+        if empty := len(rows) - len(texts):
+            log.warning("%s: %d of %d rows have no text and are skipped", file.path, empty, len(rows))
     if not texts:
         raise DataError(file.path, "no texts: expected at least one")
     return texts
@@ -81,7 +111,24 @@ def _texts(path: Path, form: LabelledFormat) -> Iterator[LabelledText]:
 
 
 def _csv_rows(path: Path, form: LabelledFormat) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((f"{line}\n" for _, line in read_lines(path, form.encoding)), strict=True)
+    _, header = next(read_lines(path, form.encoding), (1, ""))
+    return _quoted_rows(path, form, _delimiter(header, form))
+
+
+def _delimiter(header: str, form: LabelledFormat) -> str:
+    """The separator of columns: the first of DELIMITERS that gives the columns that the format names."""
+    for delimiter in DELIMITERS:
+        names = next(csv.reader([header], delimiter=delimiter), list[str]())
+        numbers = [int(name) for name in (form.text, form.label) if name.isdecimal()]
+        if {form.text, form.label} <= set(names) or (len(numbers) == 2 and max(numbers) <= len(names)):
+            return delimiter
+    return DELIMITERS[0]
+
+
+def _quoted_rows(path: Path, form: LabelledFormat, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(FIELD_CHARACTERS_MAX)
+    lines = (f"{line}\n" for _, line in read_lines(path, form.encoding))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     start = 1
     try:
         for row in reader:
@@ -92,15 +139,24 @@ def _csv_rows(path: Path, form: LabelledFormat) -> Iterator[tuple[int, list[str]
 
 
 def _tsv_rows(path: Path, form: LabelledFormat) -> Iterator[tuple[int, list[str]]]:
+    _, header = next(read_lines(path, form.encoding), (1, ""))
+    if all(len(field) > 1 and field[0] == field[-1] == '"' for field in header.split("\t")):
+        return _quoted_rows(path, form, "\t")
     return ((number, line.split("\t")) for number, line in read_lines(path, form.encoding))
 
 
 def _from_rows(path: Path, rows: Iterator[tuple[int, list[str]]], form: LabelledFormat) -> Iterator[LabelledText]:
-    filled = ((line, row) for line, row in rows if any(row))
-    if form.text.isdecimal() and form.label.isdecimal():
+    filled: Iterator[tuple[int, list[str]]] = ((line, row) for line, row in rows if any(row))
+    line, names = next(filled, (1, list[str]()))
+    if form.text.isdecimal() and form.label.isdecimal() and not {form.text, form.label} <= set(names):
         text, label = int(form.text) - 1, int(form.label) - 1
+        if min(text, label) < 0:
+            raise DataError(path, "columns are numbered from 1, and the first line has no column named 0", line=line)
+        if len(names) > max(text, label) and {names[text].lower(), names[label].lower()} <= HEADER_NAMES:
+            log.warning("%s, line %d: taken as names of columns: %s", path, line, ", ".join(names))
+        else:
+            filled = chain([(line, names)], filled)
     else:
-        line, names = next(filled, (1, list[str]()))
         text, label = (_column(path, line, names, name) for name in (form.text, form.label))
     for line, row in filled:
         if len(row) <= max(text, label):
@@ -138,17 +194,32 @@ def _from_object(path: Path, line: int, content: str, form: LabelledFormat) -> L
 
 def _labelled(path: Path, line: int, text: str, label: object, form: LabelledFormat) -> LabelledText:
     """A text with the labels that its field holds; a list, which JSON may have, is taken as several labels."""
-    if not text.strip():
-        raise DataError(path, "the text is empty", line=line)
+    _refuse_surrogates(path, line, "text", text)
     if isinstance(label, list):
         several = [_name(path, line, each) for each in cast("list[object]", label)]
     elif form.separator:
         several = [part.strip() for part in _name(path, line, label).split(form.separator) if part.strip()]
     else:
         several = [_name(path, line, label).strip()]
+    for name in several:
+        _refuse_surrogates(path, line, "label", name)
     if "" in several:
         raise DataError(path, "the label is empty", line=line)
     return LabelledText(text, tuple(dict.fromkeys(several)), line)
+
+
+def _refuse_surrogates(path: Path, line: int, what: str, value: str) -> None:
+    """Refuses half of a surrogate pair, which JSON can hold and no encoding can."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = value[error.start]
+        raise DataError(
+            path,
+            f"the {what} has half of a surrogate pair, \\u{ord(half):04x}, at character {error.start + 1}; write the"
+            " whole pair, or remove it",
+            line=line,
+        ) from error
 
 
 def _name(path: Path, line: int, label: object) -> str:

@@ -37,6 +37,12 @@ def pieces(path: Path, encoding: str = UTF_8) -> Iterator[str]:
                 text = decoder.decode(content)
             except UnicodeDecodeError as error:
                 raise _undecodable(path, error, offset + len(content), lines) from error
+            except UnicodeError as error:  # UTF-16 and UTF-32 need a byte order mark
+                raise DataError(
+                    path,
+                    f"not {encoding}: {error}; if the file has no byte order mark, give its byte order, for example"
+                    f" --encoding {encoding}-le",
+                ) from error
             offset += len(content)
             lines += text.count("\n")
             if text and begins:
