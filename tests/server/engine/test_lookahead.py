@@ -176,6 +176,26 @@ def test_steps_that_are_not_final_are_shown_if_asked_for(model: Model, lookahead
     assert shown(feeder) == ([(1, 2, False)] if lookahead else [(0, 3, False)])
 
 
+@pytest.mark.parametrize("then", ["provisional", "flush"])
+@pytest.mark.parametrize("lookahead", [0, 1, None])
+def test_an_end_is_published_before_steps_of_the_next_sentence_are_shown(
+    model: Model, lookahead: int | None, then: str
+) -> None:
+    """The end of a sentence whose steps are all consumed, and steps after it, arrive between two runs."""
+    rig = FeedRig(model("lstm"))
+    feeder = rig.open(StepStreamRequest(lookahead=lookahead, provisional=then == "provisional"))
+    feeder.give([1, 2, 3])
+    rig.run()
+    feeder.end_sentence()
+    feeder.give([4])
+    if then == "flush":
+        feeder.stream.flush()
+    rig.run()
+    feeder.finish()
+    rig.run()
+    check(feeder, rig.engine.servable, lookahead)
+
+
 def test_a_flush_shows_what_is_there_once(model: Model) -> None:
     rig = FeedRig(model("lstm"))
     feeder = rig.open(StepStreamRequest(lookahead=3))

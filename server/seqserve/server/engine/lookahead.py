@@ -130,12 +130,17 @@ class LookaheadSequence(StepStreamSequence):
         super().push(inputs)
 
     def next_run(self, longest: int) -> int:
-        """Returns the length of its next window, even if more than ``longest``: it is not cut. 0: nothing to run."""
+        """Returns the length of its next window, even if more than ``longest``: it is not cut. 0: nothing to run.
+
+        A window never contains steps of two sentences: an end is published before the next sentence is looked at.
+        """
         del longest
+        if (end := self._end) is not None:
+            return min(end - self._consumed, self._window)
+        unread = self._known - self._consumed
         if self.ready:
-            rest = self._known if self._end is None else self._end
-            return min(rest - self._consumed, self._window)
-        return self._known - self._consumed if self._hidden else 0
+            return min(unread, self._window)
+        return unread if self._hidden else 0
 
     @property
     def _window(self) -> int:
