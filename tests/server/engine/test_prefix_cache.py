@@ -134,3 +134,15 @@ def test_it_does_what_a_naive_cache_does(block: int, room: int, operations: list
                 assert state[0][0, 0, 0] == naive[tuple(prompt[:best])]
                 naive.move_to_end(tuple(prompt[:best]))
         assert cache._bytes == 100 * len(naive) == sum(state[0].nbytes for state in cache._states.values())
+
+
+def test_the_work_for_a_long_prompt_is_bounded_and_does_not_evict_all_others() -> None:
+    cache = PrefixCache(1 << 30, block=2)
+    prompt = list(range(10_000))
+    keys = cache.keys(ids(prompt))
+    assert len(keys) == 1024
+    for length in range(2, 10_001, 2):
+        cache.keep(keys, length, a_state(length))
+    assert cache.find(keys, len(prompt))[0] == 2048
+    assert len(cache._states) == 1024
+    assert look_up(cache, prompt[:1000])[0] == 998  # leaves a token to consume

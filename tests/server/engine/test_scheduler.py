@@ -17,7 +17,15 @@ from seqserve.server.errors import QueueFullError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.settings import BatchSettings
 from seqserve.server.testing import ManualClock
-from tests.server.engine.sequences import ENDLESS, a_generation, carry_out, decode_steps, one_step, scheduler_of
+from tests.server.engine.sequences import (
+    ENDLESS,
+    a_generation,
+    a_stream,
+    carry_out,
+    decode_steps,
+    one_step,
+    scheduler_of,
+)
 
 
 def _context() -> SequenceContext:
@@ -273,3 +281,21 @@ def test_scores_are_read_beside_generations() -> None:
     assert one_step(scheduler) == DecodeStep([stream])
     assert isinstance(stream, GenerationSequence)
     assert stream.generated == 3
+
+
+@pytest.mark.parametrize(("others", "longest"), [([], 20), (["stream"], 4), (["decoding"], 4), (["prefilling"], 4)])
+def test_a_stream_has_long_runs_only_while_nothing_else_waits_for_them(others: list[str], longest: int) -> None:
+    scheduler = scheduler_of(prefill_length_max=4, prefill_tokens_max=64, inline_prefill_tokens_max=0)
+    if "stream" in others:
+        scheduler.open(a_stream())
+    if "decoding" in others:
+        scheduler.add(a_generation())
+        decode_steps(scheduler, 1)
+    stream = a_stream()
+    stream.push(token_inputs([0] * 20))
+    scheduler.open(stream)
+    if "prefilling" in others:
+        scheduler.prefilling.append(a_generation(30))
+    step = scheduler._stream_step()
+    assert step is not None
+    assert step.rows == [(stream, longest)]

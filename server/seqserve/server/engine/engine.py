@@ -117,9 +117,9 @@ class Engine:
         request.check(self._scheduler.settings.size_max, len(self._table))
         context = self._context(OutputStream(self._room_again, request.samples), request.start, admission)
         sequence: PrefillSequence = request.sequence(context, self.servable, self._table)
+        sequence.skip_cached_prefix(self.prefixes)  # before the lock: it takes longer for longer prompts
         with self._lock:
             self._check_open()
-            sequence.skip_cached_prefix(self.prefixes)
             if (result := sequence.early_result(context.admitted_s)) is not None:
                 self._publish([(sequence.stream, result)])
                 return sequence

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from seqserve.server.model.inputs import Array
 from seqserve.server.model.state import State
 
+_BLOCKS_MAX = 1024  # of one prompt; their digests take a few milliseconds
+
 
 class PrefixCache:
     """States after whole blocks of a prompt. Evicts the least recently used. Thread-safe.
@@ -41,10 +43,15 @@ class PrefixCache:
         self._lock = threading.Lock()
 
     def keys(self, tokens: Array) -> list[bytes]:
-        """Returns digests of a prompt's prefixes, one per whole block, each chained to the one before."""
+        """Returns digests of a prompt's prefixes, one per whole block, each chained to the one before.
+
+        Longer prefixes than _BLOCKS_MAX blocks are not cached: this runs on the event loop, and one very long prompt
+        would evict all others.
+        """
         keys: list[bytes] = []
         digest = b""
-        for end in range(self.block, len(tokens) + 1, self.block) if self._bytes_max else ():
+        length = min(len(tokens), self.block * _BLOCKS_MAX) if self._bytes_max else 0
+        for end in range(self.block, length + 1, self.block):
             digest = hashlib.blake2b(digest + tokens[end - self.block : end].tobytes(), digest_size=20).digest()
             keys.append(digest)
         return keys
@@ -79,9 +86,10 @@ class PrefixCache:
             state: Arrays (D, 1, H), which nobody writes to any more.
         """
         size = sum(tensor.nbytes for tensor in state)
-        if not keys or length % self.block or size > self._bytes_max:
+        blocks, rest = divmod(length, self.block)
+        if rest or not 0 < blocks <= len(keys) or size > self._bytes_max:
             return
-        key = keys[length // self.block - 1]
+        key = keys[blocks - 1]
         with self._lock:
             if key not in self._states:
                 self._states[key] = state

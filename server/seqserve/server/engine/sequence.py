@@ -9,6 +9,8 @@ from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from seqserve.server.decoding.logprobs import unusable_rows
 from seqserve.server.engine.output_stream import OutputStream, Result, StepOutputs, Times
 from seqserve.server.engine.prefix_cache import PrefixCache
@@ -225,4 +227,4 @@ def with_pending(start: SequenceState, inputs: Inputs) -> Inputs:
     """
     if not len(start.pending):
         return inputs
-    return token_inputs([*start.pending.tolist(), *inputs.tokens.tolist()])
+    return token_inputs(np.concatenate([start.pending, inputs.tokens]))  # arrays: there may be millions
