@@ -11,6 +11,7 @@ from seqserve.server.api import fields, state
 from seqserve.server.api.execution import INLINE_BYTES_MAX, gather_results, run_off_loop
 from seqserve.server.api.generation import requests, responses
 from seqserve.server.api.generation.score_stream import ScoreStream
+from seqserve.server.api.response_size import check_fits, check_logprobs_fit
 from seqserve.server.api.stream_service import serve_stream
 from seqserve.server.api.texts import tokenizing_bytes
 from seqserve.server.engine.output_stream import BeamResult, ScoreResult
@@ -18,7 +19,7 @@ from seqserve.server.engine.requests import GenerationRequest
 from seqserve.server.engine.sequence import Sequence
 from seqserve.server.repository import Model
 from seqserve.server.sessions import Sessions, StateTransaction
-from seqserve.server.settings import ServerSettings
+from seqserve.server.settings import LimitSettings, ServerSettings
 from seqserve.server.text.tokenization import has_long_run
 from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
@@ -47,12 +48,17 @@ class GenerationServicer(GenerationServiceServicer):
             requested = await run_off_loop(
                 size, lambda: requests.generation_request(request, model, limits, start, spec)
             )
+            if requested.prompt_logprobs is not None:
+                check_logprobs_fit(len(requested.inputs), requested.prompt_logprobs, limits, "outputs.prompt_logprobs")
             engine = transaction.model.engine
             sequence = engine.submit(requested, fields.admission(context, engine, request.priority))
             self._sessions.counts.resumed += request.HasField("resume")
             try:
-                respond = _stream if requested.beams is None else _search
-                async for response in respond(request, requested, transaction, sequence):
+                if requested.beams is None:
+                    events = _stream(request, requested, transaction, sequence, limits)
+                else:
+                    events = _search(request, requested, transaction, sequence)
+                async for response in events:
                     yield response
             finally:
                 engine.cancel(sequence)
@@ -66,15 +72,19 @@ class GenerationServicer(GenerationServiceServicer):
             limits, model, start = self._settings.limits, transaction.model, transaction.initial
             size = tokenizing_bytes(request)
             requested = await run_off_loop(size, lambda: requests.scoring_requests(request, model, limits, start, spec))
+            tokens = sum(len(each.inputs) for each in requested)
+            if request.HasField("logprobs"):
+                check_logprobs_fit(tokens, request.logprobs, limits, "logprobs")
             scores = await gather_results(model.engine, requested, fields.admission(context, model.engine), ScoreResult)
-            result = None
+            response_size = tokens * _BYTES_PER_TOKEN * (1 + request.logprobs)
+            response = await run_off_loop(response_size, lambda: _scored(request, model, scores))
+            check_fits(response, limits, "logprobs")  # before the commit: a session must not advance without an answer
             if spec is not None:
                 final_state = await run_off_loop(
                     size, lambda: responses.scoring_final_state(requested[0], model.table, scores[0].state)
                 )
-                result = state.state_result(await transaction.commit(final_state))
-            size = sum(len(asking.inputs) for asking in requested) * _BYTES_PER_TOKEN * (1 + request.logprobs)
-            return await run_off_loop(size, lambda: _scored(request, model, scores, result))
+                response.state.CopyFrom(state.state_result(await transaction.commit(final_state)))
+            return response
 
     def StreamScore(
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
@@ -83,14 +93,11 @@ class GenerationServicer(GenerationServiceServicer):
         return serve_stream(ScoreStream, request_iterator, context, self._sessions, self._settings)
 
 
-def _scored(
-    request: pb.ScoreRequest, model: Model, scores: list[ScoreResult], result: state_pb2.StateResult | None
-) -> pb.ScoreResponse:
+def _scored(request: pb.ScoreRequest, model: Model, scores: list[ScoreResult]) -> pb.ScoreResponse:
     with_tokens = request.HasField("logprobs")
     return pb.ScoreResponse(
         servable=fields.servable_id(model.servable.id),
         scores=[responses.sequence_score(score, model, with_tokens=with_tokens) for score in scores],
-        state=result,
         timing=fields.timing_of([score.times for score in scores]),
     )
 
@@ -100,6 +107,7 @@ async def _stream(
     requested: GenerationRequest,
     transaction: StateTransaction,
     sequence: Sequence,
+    limits: LimitSettings,
 ) -> AsyncGenerator[pb.GenerateResponse]:
     """Yields the samples as they grow; with best_of, the best of them at the end."""
     wanted = max(request.sampling.n, 1)
@@ -115,7 +123,11 @@ async def _stream(
         gathered = await sequence.stream.take()
         if not begun:
             begun = True
-            yield responses.started(requested, model, sequence.stream.prompt)
+            prompt = sequence.stream.prompt
+            size = len(prompt) * _BYTES_PER_TOKEN * (1 + (requested.prompt_logprobs or 0))
+            started = await run_off_loop(size, responses.started, requested, model, prompt)
+            check_fits(started, limits, "outputs.prompt_logprobs")
+            yield started
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
             if piece is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqserve.server.api import fields
 from seqserve.server.api.execution import gather_results, run_off_loop
+from seqserve.server.api.response_size import check_fits, check_tags_fit
 from seqserve.server.api.stream_service import serve_stream
 from seqserve.server.api.tagging import requests
 from seqserve.server.api.tagging.stream import TagStream
@@ -46,11 +47,15 @@ class TaggingServicer(TaggingServiceServicer):
                 tokenizing_bytes(request), lambda: requests.tag_inputs(request, model, self._limits)
             )
             forward_requests = [ForwardRequest(text.inputs) for text in tokenized if len(text.inputs)]
+            tokens = sum(len(each.inputs) for each in forward_requests)
+            check_tags_fit(tokens, request.outputs.top_labels, self._limits, "outputs.top_labels")
             readings = await gather_results(
                 model.engine, forward_requests, fields.admission(context, model.engine), ForwardResult
             )
-        size = sum(len(asking.inputs) for asking in forward_requests) * _BYTES_PER_TAG
-        return await run_off_loop(size, lambda: _answer(request, model, tokenized, readings))
+        size = tokens * _BYTES_PER_TAG
+        response = await run_off_loop(size, lambda: _answer(request, model, tokenized, readings))
+        check_fits(response, self._limits, "outputs.top_labels")
+        return response
 
     def StreamTag(
         self, request_iterator: AsyncIterator[pb.StreamTagRequest], context: Context
