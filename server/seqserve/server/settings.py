@@ -205,7 +205,7 @@ class SessionSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
-    """How ONNX Runtime runs the graphs."""
+    """How ONNX Runtime loads and runs the graphs."""
 
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
@@ -218,6 +218,12 @@ class RuntimeSettings(BaseModel, frozen=True, extra="forbid"):
         le=256,
         description="Number of threads inside one run of a graph. 0: one, and two while a model has a single small "
         "batch to run; its graph is then loaded twice.",
+    )
+    load_timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long a version may take to load, in seconds. One that takes longer is not served; the others "
+        "are.",
     )
 
 

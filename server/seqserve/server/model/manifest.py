@@ -10,6 +10,8 @@ from typing import Any, cast
 from google.protobuf import json_format
 
 from seqserve.server.errors import BrokenServableError
+from seqserve.server.model.graph_file import has_external_data
+from seqserve.server.model.manifest_values import check_values
 from seqserve.v1 import manifest_pb2 as pb
 
 # The manifest is the one protobuf message that the model's other folders see; they take its types from here.
@@ -49,6 +51,8 @@ def read_manifest(folder: Path) -> pb.Manifest:
         _check_digest(folder / TOKENIZER_FILE, manifest.graph.tokenizer_sha256)
     _check_proof(manifest)
     _check_shape(manifest)
+    check_values(manifest)
+    _check_one_file(folder / GRAPH_FILE)
     return manifest
 
 
@@ -96,6 +100,19 @@ def _check_digest(path: Path, expected: str) -> None:
             f"{path.name} is not the file that the manifest names: its SHA-256 must be "
             f"{f'{expected[:12]}…' if expected else 'set'}, got {digest[:12]}…; it was changed or damaged, export the "
             "servable again"
+        )
+
+
+def _check_one_file(path: Path) -> None:
+    """Checks that the graph has no external data, which the digest would not cover."""
+    try:
+        external = has_external_data(path.read_bytes())
+    except ValueError as error:
+        raise BrokenServableError(f"{path.name} is not an ONNX graph: {error}; export the servable again") from None
+    if external:
+        raise BrokenServableError(
+            f"{path.name} keeps weights in other files, which its digest does not cover; export the servable again, "
+            "with the weights in the graph"
         )
 
 

@@ -13,13 +13,22 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from seqserve.server.engine.output_stream import StepOutputs
-from seqserve.server.errors import ModelNotFoundError, ModelNotReadyError, ProviderError, VersionNotFoundError
+from seqserve.server.errors import (
+    BrokenServableError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    ProviderError,
+    VersionNotFoundError,
+)
+from seqserve.server.model.manifest import read_manifest
 from seqserve.server.model.servable import ServableId, choose_provider
 from seqserve.server.repository.loading import folders, load_version
 from seqserve.server.repository.model import Entry, EntryState, Model
+from seqserve.server.repository.timed_load import load_within
 from seqserve.server.settings import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -56,7 +65,7 @@ class Repository:
             )
         choose_provider(self._settings.runtime.provider)  # even if there is no model
         for name, version, folder in folders(root):
-            self._put(load_version(name, version, folder, self._settings, self._publish))
+            self._put(self._load_within(name, version, folder))
         if not self._entries:
             log.warning("the model repository %s has no servables; expected folders MODEL/VERSION/ in it", root)
 
@@ -142,6 +151,9 @@ class Repository:
             raise _no_version(name, version, versions)
         entry = self._entries.get(name, {}).get(version)
         if entry is not None and entry.model is not None:
+            await asyncio.to_thread(_check_unchanged, entry.model, versions[version])
+            entry = self._entries[name][version]  # it may have been unloaded meanwhile
+        if entry is not None and entry.model is not None:
             entry = self._put(replace(entry, state=EntryState.READY, reason=""))
         else:
             if (name, version) not in self._loading:
@@ -181,13 +193,16 @@ class Repository:
     async def _load(self, name: str, version: int, folder: Path) -> Entry:
         self._put(Entry(name, version, EntryState.LOADING, reason="it is being loaded; retry in a moment"))
         try:
-            return self._put(
-                await asyncio.to_thread(load_version, name, version, folder, self._settings, self._publish)
-            )
+            return self._put(await asyncio.to_thread(self._load_within, name, version, folder))
         except ProviderError as error:
             return self._put(Entry(name, version, EntryState.BROKEN, reason=str(error)))
         finally:
             del self._loading[name, version]
+
+    def _load_within(self, name: str, version: int, folder: Path) -> Entry:
+        """Loads a version within the time limit. Blocks."""
+        load = partial(load_version, name, version, folder, self._settings, self._publish)
+        return load_within(self._settings.runtime.load_timeout_s, name, version, load)
 
     def _folders(self, name: str) -> dict[int, Path]:
         return {version: folder for model, version, folder in folders(self._settings.models) if model == name}
@@ -201,6 +216,21 @@ class Repository:
         near = difflib.get_close_matches(name, self._entries, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(sorted(self._entries)) or 'none'}"
         return ModelNotFoundError(f"unknown model {name!r}; {hint}", field="model.name", resource=("model", name))
+
+
+def _check_unchanged(model: Model, folder: Path) -> None:
+    """Raises ModelNotReadyError if the files of a loaded version are no longer those that were loaded."""
+    identity = model.servable.id
+    try:
+        change = "" if read_manifest(folder) == model.manifest else "its files have changed on disk since"
+    except (BrokenServableError, OSError) as error:
+        change = f"its files on disk are broken: {error}"
+    if change:
+        raise ModelNotReadyError(
+            f"model {identity.model!r} version {identity.version} is loaded, but {change}; unload and load it again, "
+            "or give the changed servable a new version",
+            field="model",
+        )
 
 
 def _no_version(name: str, version: int, versions: dict[int, Entry] | dict[int, Path]) -> VersionNotFoundError:
