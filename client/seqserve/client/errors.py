@@ -97,7 +97,7 @@ class FieldViolation:
 
     Attributes:
         field: Path of the field, with the names of the contract ("sampling.top_p").
-        description: What is wrong with the field, for people.
+        description: Human-readable description of the fault.
     """
 
     field: str

@@ -110,7 +110,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Returns the parser of what is no setting; the settings are added to it."""
+    """Returns the parser of the arguments that aren't settings; the settings are added to it."""
     parser = argparse.ArgumentParser(
         prog="seqserve-server",
         usage="seqserve-server --models DIR [OPTION ...]",

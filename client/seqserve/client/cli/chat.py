@@ -117,7 +117,7 @@ class Chat:
         """Do a command.
 
         Returns:
-            Whether the conversation goes on.
+            Whether the conversation continues.
 
         Raises:
             ValueError: If there is no such command.

@@ -35,7 +35,7 @@ def check_bulk(chunk_size: int, concurrency: int) -> None:
 
 
 def length_of(item: object) -> int:
-    """Length of a text in characters, or of its words or token ids; what is no text counts as 1.
+    """Returns the length of a text in characters, or of its words or token ids; any other item counts as 1.
 
     Args:
         item: Text, words or token ids.

@@ -28,7 +28,7 @@ class ClientStream(Generic[MessageT]):
     async def receive_config(self, wait_s: float) -> MessageT:
         """The first message, whose config is set.
 
-        Raises: InvalidFieldError if it is another, or none comes within so many seconds.
+        Raises: InvalidFieldError if the message isn't a config, or none arrives within ``wait_s``.
         """
         try:
             async with asyncio.timeout(wait_s):
@@ -46,7 +46,7 @@ class ClientStream(Generic[MessageT]):
         return message
 
     async def receive_input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
-        """The messages after the first with their kinds, up to the end, or until none comes for so many seconds.
+        """Yields the messages after the first with their kinds, until the end or the idle timeout.
 
         See `reason`. Raises: InvalidFieldError for a second config, or a message that says nothing.
         """

@@ -1,4 +1,4 @@
-"""Asking an engine for several results at once, and what is done before and after it."""
+"""Runs work off the event loop, and gathers the results of several requests."""
 
 from __future__ import annotations
 

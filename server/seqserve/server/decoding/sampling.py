@@ -35,7 +35,7 @@ class SamplingSpec:
         repetition_penalty: Penalty of tokens that occurred; 1: none.
         presence_penalty: Penalty of tokens that were generated; 0: none.
         frequency_penalty: Penalty of tokens per time they were generated; 0: none.
-        logit_bias: What is added to the logits of tokens.
+        logit_bias: Values that are added to the logits of tokens.
         allowed: The only tokens that may be drawn; empty: all.
         banned: Tokens that are never drawn.
         logprobs: How many of the most likely tokens to report besides the drawn one; None: no report.
@@ -66,7 +66,7 @@ class History:
     Attributes:
         generated_V: How often each token was generated, float64 (V,); empty without penalties.
         seen_V: Whether each token occurred, bool (V,); empty without penalties.
-        bias_V: What is added to the logits at every step, float64 (V,); None: nothing.
+        bias_V: Values that are added to the logits at every step, float64 (V,); None: none.
     """
 
     def __init__(self, spec: SamplingSpec, vocabulary: int, prompt: npt.NDArray[np.int32], counts: TokenCounts) -> None:
@@ -99,7 +99,7 @@ class History:
 
 
 def _bias(spec: SamplingSpec, vocabulary: int) -> DoubleArray | None:
-    """Returns what is added to the logits at every step, float64 (V,); None: nothing."""
+    """Returns the values that are added to the logits at every step, float64 (V,); None: none."""
     if not (spec.logit_bias or spec.allowed or spec.banned):
         return None
     bias_V = np.full(vocabulary, -np.inf if spec.allowed else 0.0)

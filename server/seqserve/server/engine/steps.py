@@ -1,4 +1,4 @@
-"""What an engine runs next: one batch, and what is done with it."""
+"""The next step of an engine: one batch, and the operation to run on it."""
 
 from __future__ import annotations
 

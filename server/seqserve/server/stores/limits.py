@@ -61,7 +61,7 @@ def full(key: SessionKey, whose: str, usage: Usage, count_max: int | None, bytes
 
     Args:
         key: The session.
-        whose: What is full.
+        whose: Description of the full store or owner.
         usage: What it would contain with the session.
         count_max: Maximum number of sessions.
         bytes_max: Maximum size of their bodies, in bytes.

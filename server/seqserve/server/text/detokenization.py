@@ -48,13 +48,13 @@ def _byte_level_table() -> dict[str, bytes]:
 def incomplete_suffix(data: bytes) -> bytes:
     """The bytes at the end of a text that begin a character and do not end it; at most 3."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    decoder.decode(data[-3:])  # what is broken before them is not asked
+    decoder.decode(data[-3:])  # invalid bytes before them are irrelevant
     begun: bytes = decoder.getstate()[0]
     return begun
 
 
 def incomplete_suffix_after(tokens: Sequence[int], table: Sequence[bytes], before: bytes) -> bytes:
-    """The same for a text that goes on with tokens. Args: before: the unfinished bytes that they come after."""
+    """Does the same for a text that tokens continue. Args: before: incomplete bytes before the tokens."""
     data = b""
     for token in reversed(tokens):
         data = table[token] + data
@@ -68,7 +68,7 @@ class IncrementalDetokenizer:
 
     def __init__(self, table: Sequence[bytes], undecoded: bytes = b"") -> None:
         """Args: table: the bytes of each token. undecoded: the beginning of the first character."""
-        self.undecoded = b""  # once it is finished and the sequence goes on: the beginning of its next character
+        self.undecoded = b""  # after the end, if the sequence continues: start of its next character
         self._table = table
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._decoder.setstate((undecoded, 0))

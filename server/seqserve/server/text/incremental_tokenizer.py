@@ -27,7 +27,7 @@ ended there: a word of thousands of characters may come in parts."""
 
 _HELD_LONG = 64  # characters
 _BLOCK = 4096  # characters of a piece that are looked at together
-# White space as every tokenizer sees it, and what is none for any, after it.
+# White space for every tokenizer, followed by a character that is white space for none.
 _BORDER = re.compile("[ \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000](?=\\S)")
 _NONE = token_inputs([])
 
@@ -76,7 +76,7 @@ class IncrementalTokenizer:
         self._by_runs = not (normalizer is None or isinstance(normalizer, normalizers.Lowercase))
         self._kind: str | None = None
         self._held = ""
-        self._origin = self._origin_bytes = 0  # where what is held begins
+        self._origin = self._origin_bytes = 0  # start of the held text
         self._open = begun  # the sentence has a token
 
     def takes_long(self, piece: str) -> bool:
@@ -143,7 +143,7 @@ class IncrementalTokenizer:
             yield from self._release(size, size // 2)
 
     def _release(self, size: int, border: int | None = None, *, ends_sentence: bool = False) -> Iterator[TokenChunk]:
-        """Cut the first ``size`` characters of what is held, and give out the tokens before a border."""
+        """Tokenizes the first ``size`` characters of the held text, and releases the tokens before a border."""
         text = self._held[:size]
         tokenized = self._tokenization.tokenize_text(text, "text", origin=self._origin)
         tokens = tokenized.tokens
@@ -188,7 +188,7 @@ class IncrementalTokenizer:
 
 
 def _whole_characters(tokens: Sequence[Token], count: int) -> int:
-    """So many tokens, or a few more where a character's bytes are several tokens."""
+    """Returns this number of tokens, or a few more if the bytes of a character are several tokens."""
     while 0 < count < len(tokens) and tokens[count].start < tokens[count - 1].end:
         count += 1
     return count

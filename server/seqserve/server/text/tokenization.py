@@ -55,7 +55,7 @@ class _Encoded(NamedTuple):
 
 
 def has_long_run(text: str) -> bool:
-    """Returns whether a text has so many characters without white space that encoding it may take milliseconds."""
+    """Returns whether a text has a run without white space that may take milliseconds to encode."""
     return len(text) > _LONG_RUN_CHARACTERS and _LONG_RUN.search(text) is not None
 
 
@@ -192,7 +192,7 @@ class Tokenization:
         """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
         if self._with_bytes:
             raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
-        known = ids[:]  # a list: NumPy is slow with what is none
+        known = ids[:]  # a list: NumPy is slow with other sequences
         self.check_ids(known, field)
         return Tokenized(token_inputs(known), [])
 

@@ -44,14 +44,14 @@ def classify_inputs(request: pb.ClassifyRequest, model: Model, limits: LimitSett
 
 
 def top_labels(message: pb.ClassifyRequest | pb.StreamClassifyConfig, model: Model, path: str = "") -> int:
-    """How many labels are to be told; absent: all. Raises: InvalidFieldError."""
+    """Returns the number of labels to return; all if unset. Raises: InvalidFieldError."""
     return integer(message, "top_labels", len(model.manifest.labels.names), 1, _TOP_LABELS_MAX, path)
 
 
 def classification(
     probabilities_L: DoubleArray, labels: manifest_pb2.Labels, top: int, tokens: int
 ) -> pb.Classification:
-    """What a sequence of so many tokens is: its likeliest labels, ties in the model's order, and those that hold."""
+    """Converts probabilities to a classification: most likely labels, ties in the model's order, and predicted ones."""
     order: list[int] = np.argsort(-probabilities_L, kind="stable")[:top].tolist()
     return pb.Classification(
         labels=[common.LabelScore(label=labels.names[label], score=float(probabilities_L[label])) for label in order],

@@ -25,7 +25,7 @@ from seqserve.v1 import generation_pb2 as pb
 from seqserve.v1 import state_pb2
 from seqserve.v1.generation_pb2_grpc import GenerationServiceServicer
 
-_BYTES_PER_TOKEN = 32  # of what is told of its probability, about
+_BYTES_PER_TOKEN = 32  # approximate size of its log-probabilities
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -38,7 +38,7 @@ class GenerationServicer(GenerationServiceServicer):
         self._settings = settings
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncGenerator[pb.GenerateResponse]:
-        """Stream what is generated; each message holds what has gathered since the one before."""
+        """Streams a generation. Each message contains all outputs since the previous one."""
         spec = state.state_spec(request, self._settings.sessions)
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)

@@ -65,7 +65,7 @@ def blank_texts(request: pb.FillInRequest, model: Model, limits: LimitSettings) 
 
 
 def top_tokens(request: pb.FillInRequest) -> int:
-    """How many tokens are told for each blank. Raises: InvalidFieldError."""
+    """Returns the number of candidates per blank. Raises: InvalidFieldError."""
     return integer(request, "top_k", _TOP_DEFAULT, 1, _TOP_MAX, "")
 
 
@@ -129,7 +129,7 @@ class _Reader:
         return BlankText(text, ids_T, tuple(places), tokens)
 
     def _parts_of_text(self, text: str, path: str) -> Iterator[tuple[IntArray, list[Token]]]:
-        """What is between the blanks is cut by itself, as if there were spaces around them."""
+        """Tokenizes the text between blanks separately, as if blanks were surrounded by spaces."""
         start = 0
         while True:
             end = text.find(self._blank, start)

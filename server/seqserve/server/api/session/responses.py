@@ -10,7 +10,7 @@ from seqserve.v1 import session_pb2 as pb
 
 
 def session(of: Session) -> pb.Session:
-    """All that a caller is told of a session."""
+    """Converts a session to its message."""
     record, stored = of.record, of.stored
     ttl = Duration()
     ttl.FromMicroseconds(round(record.ttl_s * 1e6))

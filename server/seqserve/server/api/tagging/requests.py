@@ -27,7 +27,7 @@ def tagger(model: Model) -> Tokenization:
 
 
 def check_outputs(outputs: pb.TagOutputs, model: Model, path: str) -> None:
-    """Raise TaskMismatchError if spans are asked of labels that write none, InvalidFieldError for what is unknown."""
+    """Checks the options. Raises: TaskMismatchError: labels without spans; InvalidFieldError: an invalid value."""
     if outputs.spans:
         SpanReader(model.manifest.labels)
     if not 0 <= outputs.top_labels <= _TOP_LABELS_MAX:

@@ -12,7 +12,7 @@ from seqserve.v1 import common_pb2 as common
 from seqserve.v1 import manifest_pb2
 from seqserve.v1 import tagging_pb2 as pb
 
-_HELD_MAX = 1 << 16  # characters, or bytes; a span that is longer is told without its text
+_HELD_MAX = 1 << 16  # characters, or bytes; longer spans have no text
 
 
 class StreamSpans:
@@ -39,7 +39,7 @@ class StreamSpans:
     def hear(self, message: pb.StreamTagRequest) -> None:
         """Hold what a message of the caller has of text; words are joined by single spaces.
 
-        What is further back than a span may be long is white space by now: tokens are cut from what came last.
+        Text further back than the maximum length of a span is white space, because tokens come from the latest text.
         """
         self._forget(self._origin + len(self._text) // self._width - _HELD_MAX)
         text = message.text or "".join(f"{word} " for word in message.words.words)
@@ -97,12 +97,12 @@ class StreamSpans:
         return message
 
     def _between(self, start: int, end: int) -> bytes:
-        """What is held between two offsets."""
+        """Returns the held text between two offsets."""
         first, last = (self._width * max(0, place - self._origin) for place in (start, end))
         return bytes(self._text[first:last])
 
     def _forget(self, start: int) -> None:
-        """What is before an offset is not needed."""
+        """Drops the text before an offset."""
         if (dropped := start - self._origin) > 0:
             del self._text[: dropped * self._width]
             self._origin += dropped
