@@ -2,10 +2,12 @@
 
 import io
 import sys
+from typing import Any
 
 import grpc
 import pytest
 
+from seqserve.client import FieldViolation
 from seqserve.client.testing import Failure, ScriptedServer
 from seqserve.v1 import common_pb2, generation_pb2, tagging_pb2
 from tests.client.rig import Run, cells, lines_of, refuses
@@ -89,3 +91,30 @@ def test_an_empty_text_is_the_servers_to_refuse(
     )
     assert run("score", "m", "") == 1
     assert capsys.readouterr() == ("", "seqserve: inputs[0] has no tokens\n")
+
+
+@pytest.mark.parametrize("command", ["tag", "classify", "score", "fill"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_error_of_one_text_does_not_hide_the_others(
+    command: str, as_json: bool, server: ScriptedServer, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"on_{command}"
+    answer = getattr(server, name)
+
+    async def script(request: Any) -> Any:
+        for index, one in enumerate(request.inputs):
+            if "bad" in one.text:
+                violation = FieldViolation(f"inputs[{index}].text", "bad")
+                raise Failure(
+                    grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD", "no", violations=[violation]
+                )
+        return await answer(request)
+
+    setattr(server, name, script)
+    assert run(command, "m", "good", "bad", "better", *(["--json"] if as_json else [])) == 1
+    out, err = capsys.readouterr()
+    assert err == "seqserve: 'bad': no\n"
+    assert "good" in out
+    assert "better" in out
+    assert run(command, "m", "bad") == 1
+    assert "no" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from rich.text import Text
 from seqserve.client._sync.client import Client
 from seqserve.client.cli import classify_lines
 from seqserve.client.cli.output import print_json, print_table
-from seqserve.client.cli.texts import add_texts, batches, is_stream
+from seqserve.client.cli.texts import add_texts, batches, is_stream, sound
 from seqserve.client.types.classification import TextClassification
 
 EXAMPLES: str = """examples:
@@ -32,19 +32,24 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print a table of the texts, or one JSON object a text; of a text that comes line by line what it is so far."""
     if is_stream(arguments):
         return classify_lines.run(client, arguments)
+    all_answered = True
     for batch in batches(arguments.texts):
-        found = client.classify(arguments.model, batch, version=arguments.version, top_labels=arguments.top)
+        found = sound(
+            batch,
+            client.classify_many(arguments.model, batch, version=arguments.version, top_labels=arguments.top),
+        )
+        all_answered &= len(found) == len(batch)
         if arguments.json:
-            for text, classification in zip(batch, found, strict=True):
+            for text, classification in found:
                 print_json(classification, text=text)
-        else:
-            _print(batch, found)
-    return 0
+        elif found:
+            _print(found)
+    return 0 if all_answered else 1
 
 
-def _print(texts: list[str], found: list[TextClassification]) -> None:
+def _print(found: list[tuple[str, TextClassification]]) -> None:
     table = Table("text", "is", "probabilities")
-    for text, classification in zip(texts, found, strict=True):
+    for text, classification in found:
         probabilities = ", ".join(f"{one.label} {one.score:.3f}" for one in classification.labels)
         table.add_row(Text(text), Text(", ".join(classification.chosen)), Text(probabilities))
     print_table(table)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from seqserve.client._sync.client import Client
 from seqserve.client.cli.output import print_json, print_table
-from seqserve.client.cli.texts import add_each_text, batches
+from seqserve.client.cli.texts import add_each_text, batches, sound
 from seqserve.client.types.infilling import FilledText
 
 EXAMPLES: str = """examples:
@@ -29,15 +29,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(client: Client, arguments: argparse.Namespace) -> int:
     """Print each text filled and a table of what else may stand in it, or one JSON object a text."""
+    all_answered = True
     for batch in batches(arguments.texts):
-        for filled in client.fill(
+        answers = client.fill_many(
             arguments.model, batch, blank=arguments.blank, version=arguments.version, top_k=arguments.top
-        ):
+        )
+        found = sound(batch, answers)
+        all_answered &= len(found) == len(batch)
+        for _, filled in found:
             if arguments.json:
                 print_json(filled)
             else:
                 _print(filled)
-    return 0
+    return 0 if all_answered else 1
 
 
 def _print(filled: FilledText) -> None:

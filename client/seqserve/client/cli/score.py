@@ -10,7 +10,7 @@ from rich.text import Text
 from seqserve.client._sync.client import Client
 from seqserve.client.cli import score_lines
 from seqserve.client.cli.output import print_json, print_table
-from seqserve.client.cli.texts import add_texts, batches, is_stream
+from seqserve.client.cli.texts import add_texts, batches, is_stream, sound
 from seqserve.client.types.scoring import TextScore
 
 EXAMPLES: str = """examples:
@@ -36,21 +36,22 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     """
     if is_stream(arguments):
         return score_lines.run(client, arguments)
+    all_answered = True
+    logprobs = 0 if arguments.tokens else None
     for batch in batches(arguments.texts):
-        scores = client.score(
-            arguments.model, batch, version=arguments.version, logprobs=0 if arguments.tokens else None
-        )
+        scores = sound(batch, client.score_many(arguments.model, batch, version=arguments.version, logprobs=logprobs))
+        all_answered &= len(scores) == len(batch)
         if arguments.json:
-            for text, score in zip(batch, scores, strict=True):
+            for text, score in scores:
                 print_json(score, text=text)
-        else:
-            _print(batch, scores)
-    return 0
+        elif scores:
+            _print(scores)
+    return 0 if all_answered else 1
 
 
-def _print(texts: list[str], scores: list[TextScore]) -> None:
+def _print(scores: list[tuple[str, TextScore]]) -> None:
     table = Table("text", *_numbers("nats", "tokens", "perplexity"))
-    for text, score in zip(texts, scores, strict=True):
+    for text, score in scores:
         table.add_row(Text(text), f"{score.logprob:.4f}", str(score.scored_tokens), f"{score.perplexity:.4f}")
         if score.tokens:
             _print_tokens(text, score)

@@ -10,7 +10,7 @@ from rich.text import Text
 from seqserve.client._sync.client import Client
 from seqserve.client.cli import tag_lines
 from seqserve.client.cli.output import print_json, print_table
-from seqserve.client.cli.texts import add_texts, batches, is_stream
+from seqserve.client.cli.texts import add_texts, batches, is_stream, sound
 from seqserve.client.types.tagging import TaggedText
 
 EXAMPLES: str = """examples:
@@ -35,15 +35,19 @@ def run(client: Client, arguments: argparse.Namespace) -> int:
     if is_stream(arguments):
         return tag_lines.run(client, arguments)
     tag_lines.check(arguments)
+    all_answered = True
     for batch in batches(arguments.texts):
-        for tagged in client.tag(
+        answers = client.tag_many(
             arguments.model, batch, version=arguments.version, top_labels=arguments.top, spans=arguments.spans
-        ):
+        )
+        found = sound(batch, answers)
+        all_answered &= len(found) == len(batch)
+        for _, tagged in found:
             if arguments.json:
                 print_json(tagged)
             else:
                 _print(tagged)
-    return 0
+    return 0 if all_answered else 1
 
 
 def _print(tagged: TaggedText) -> None:

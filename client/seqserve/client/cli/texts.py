@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
+from seqserve.client.cli.output import complain
 from seqserve.client.cli.standard_input import read_lines
+from seqserve.client.errors import InvalidArgumentError
+from seqserve.client.types.html import shortened
+
+Answer = TypeVar("Answer")
 
 TEXTS_PER_REQUEST_MAX = 64
 """Maximum number of texts in one request; below every practical inputs_max of a server."""
@@ -46,6 +52,27 @@ def batches(arguments: Sequence[str]) -> Iterator[list[str]]:
     texts = _texts(arguments)
     while batch := list(itertools.islice(texts, 1 if sys.stdin and sys.stdin.isatty() else TEXTS_PER_REQUEST_MAX)):
         yield batch
+
+
+def sound(texts: Sequence[str], answers: Iterable[Answer | Exception]) -> list[tuple[str, Answer]]:
+    """The texts that were answered, each with its answer; the error of any other text is printed.
+
+    Args:
+        texts: The texts of a batch.
+        answers: An answer for each, or an exception.
+
+    Raises:
+        SeqserveError: An error is not about one text among several.
+    """
+    answered: list[tuple[str, Answer]] = []
+    for text, answer in zip(texts, answers, strict=True):
+        if not isinstance(answer, Exception):
+            answered.append((text, answer))
+        elif isinstance(answer, InvalidArgumentError) and len(texts) > 1:
+            complain(f"{shortened(text)}: {answer.message}")
+        else:
+            raise answer
+    return answered
 
 
 def _texts(arguments: Sequence[str]) -> Iterator[str]:
