@@ -135,10 +135,14 @@ class SessionSettings(BaseModel, frozen=True, extra="forbid"):
         default=256 << 20, ge=1 << 16, description="Memory only: maximum size of all sessions, in bytes."
     )
     durable_count_max: int = Field(
-        default=10_000_000, ge=1, description="SQLite and Redis only: maximum number of live sessions."
+        default=10_000_000,
+        ge=1,
+        description="SQLite, Redis, and memory with its temporary file: maximum number of live sessions.",
     )
     durable_bytes_max: int = Field(
-        default=64 << 30, ge=1 << 16, description="SQLite and Redis only: maximum size of all sessions, in bytes."
+        default=64 << 30,
+        ge=1 << 16,
+        description="SQLite, Redis, and memory with its temporary file: maximum size of all sessions, in bytes.",
     )
     owner_count_max: int | None = Field(
         default=None, ge=1, description="Maximum number of live sessions of one owner. Without it, there is no limit."

@@ -18,7 +18,7 @@ from seqserve.server.stores.sqlite import SqliteStore
 from seqserve.server.stores.store import SessionKey, Usage
 from tests.server.stores.rig import LONG_S, a_record, empty
 
-KINDS = ("memory", "sqlite", "redis")
+KINDS = ("memory", "spill", "sqlite", "redis")
 
 
 @pytest.fixture
@@ -36,9 +36,10 @@ async def limited(kind: str, folder: Path, redis_url: Callable[[], str], limits:
             bytes_max=limits.bytes_max or 1 << 20,
             when_full="refuse",
             grace_s=1.0,
-            owner_count_max=limits.owner_count_max,
-            owner_bytes_max=limits.owner_bytes_max,
+            limits=limits,
         )
+    elif kind == "spill":
+        store = MemoryStore(count_max=1, bytes_max=1 << 20, when_full="spill", grace_s=1.0, limits=limits)
     elif kind == "sqlite":
         store = SqliteStore(folder / "sessions.db", grace_s=1.0, limits=limits)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seqserve.server.errors import UnusableStoreError
 from seqserve.server.settings import SessionSettings
 from seqserve.server.stores.limits import StoreLimits
@@ -42,6 +44,5 @@ def open_store(settings: SessionSettings) -> Store:
         bytes_max=settings.bytes_max,
         when_full=settings.when_full,
         grace_s=settings.grace_s,
-        owner_count_max=settings.owner_count_max,
-        owner_bytes_max=settings.owner_bytes_max,
+        limits=limits if settings.when_full == "spill" else replace(limits, count_max=None, bytes_max=None),
     )

@@ -168,8 +168,7 @@ class MemoryStore(LocallyLeased):
         when_full: WhenFull,
         grace_s: float,
         now: Callable[[], float] | None = None,
-        owner_count_max: int | None = None,
-        owner_bytes_max: int | None = None,
+        limits: StoreLimits | None = None,
     ) -> None:
         """Opens an empty store.
 
@@ -179,14 +178,12 @@ class MemoryStore(LocallyLeased):
             when_full: What happens when the store is full.
             grace_s: How long expired sessions are known as expired, in seconds.
             now: Returns the unix time in seconds. Default: a clock that does not jump when the system's clock is set.
-            owner_count_max: Maximum number of sessions of one owner. None: no limit.
-            owner_bytes_max: Maximum size of the bodies of one owner's sessions, in bytes. None: no limit.
+            limits: Limits on memory and temporary file together, and for each owner. Default: none.
         """
         now = now or SteadyClock()
-        limits = StoreLimits(owner_count_max=owner_count_max, owner_bytes_max=owner_bytes_max)
         super().__init__(LocalLeases(now))
         self._table = BoundedTable(count_max=count_max, bytes_max=bytes_max, when_full=when_full, leases=self.leases)
-        self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now, limits=limits)
+        self._rules = SessionRules(self._table, self.leases, grace_s=grace_s, now=now, limits=limits or StoreLimits())
 
     async def create(self, record: Record) -> tuple[Record, bool]:
         """See Store.create."""
