@@ -249,3 +249,16 @@ def test_excluded_hosts_have_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_of("models.example.org:50051") is None
     assert proxy_of("localhost:50051") is None
     assert proxy_of("example.com:50051") == ("http_proxy", "http://proxy:3128")
+
+
+@pytest.mark.parametrize("limit_s", [0.0, -1.0, math.nan])
+def test_a_time_limit_is_above_zero(limit_s: float, server: ScriptedServer, client: Client) -> None:
+    for call in (
+        lambda: client.tag("m", "a", timeout_s=limit_s),
+        lambda: client.generate("m", timeout_s=limit_s),
+        lambda: client.generate("m", deadline_s=limit_s),
+        lambda: client.stream_tag("m", [], timeout_s=limit_s),
+    ):
+        with pytest.raises(ValueError, match=f"a time limit must be above 0 s, got {limit_s:g}"):
+            call()
+    assert server.requests == []
