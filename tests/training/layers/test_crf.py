@@ -110,3 +110,19 @@ def test_constraints_forbid_what_the_scheme_does_at_both_ends(
     chain = crf.LinearChain(labels, constrained=True)()
     assert {label for label, score in zip(labels, chain.start_L, strict=True) if score == crf.FORBIDDEN} == never_first
     assert {label for label, score in zip(labels, chain.end_L, strict=True) if score == crf.FORBIDDEN} == never_last
+
+
+def test_an_unconstrained_chain_forbids_nothing_and_a_constrained_one_what_its_scheme_forbids() -> None:
+    labels = ("B-X", "E-X", "I-X", "O", "S-X")
+    free = crf.LinearChain(labels, constrained=False)
+    chain = free()
+    for scores, learned in (
+        (chain.start_L, free.start),
+        (chain.transitions_LL, free.transitions),
+        (chain.end_L, free.end),
+    ):
+        torch.testing.assert_close(scores, learned, rtol=0, atol=0)
+    bound = crf.LinearChain(labels, constrained=True)()
+    assert (bound.start_L == crf.FORBIDDEN).tolist() == [False, True, True, False, False]
+    assert (bound.end_L == crf.FORBIDDEN).tolist() == [True, False, True, False, False]
+    assert (bound.transitions_LL == crf.FORBIDDEN).sum(1).tolist() == [3, 2, 3, 2, 2]

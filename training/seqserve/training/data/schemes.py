@@ -9,6 +9,7 @@ from seqserve.training.data.labels import OUTSIDE, Span, may_end, may_follow, ma
 from seqserve.v1 import manifest_pb2
 
 NONE = manifest_pb2.LABEL_SCHEME_NONE
+BIO = manifest_pb2.LABEL_SCHEME_BIO
 BIOES = manifest_pb2.LABEL_SCHEME_BIOES
 BEGINS, ENDS = 1, 2
 """What a character does to its word, added up: BEGINS + ENDS is a word of one, 0 is inside a word or between two."""

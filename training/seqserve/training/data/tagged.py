@@ -12,12 +12,14 @@ from seqserve.training.config.words import ReadingLevel
 from seqserve.training.data.columns import LAST, read_columns
 from seqserve.training.data.conllu import Sentence, numbered_conllu
 from seqserve.training.data.files import kind
-from seqserve.training.data.schemes import by_characters, detected_scheme, first_error, repaired
+from seqserve.training.data.schemes import BIO, by_characters, detected_scheme, first_error, repaired
+from seqserve.training.data.spellings import looks_like_iob1, name_of, standard_spelling
 from seqserve.training.data.text import UTF_8
 from seqserve.training.errors import DataError
 from seqserve.v1 import manifest_pb2
 
 CONLLU = ".conllu"
+IOB1_HINT = ", which converts IOB1, as this file seems to be"
 COLUMNS = {".iob2": (2, 3)}
 """Columns of words and of tags by ending, where they are not the first and the last."""
 
@@ -61,6 +63,7 @@ def read_tagged(
     if not numbered:
         raise DataError(path, "no sentences: expected a line for each word and an empty line after each sentence")
     if scheme is None:
+        numbered = standard_spelling(path, numbered)
         scheme = detected_scheme(tag for _, sentence in numbered for tag in sentence.tags)
     checked = _checked(path, numbered, scheme, repair=repair)
     return list(checked) if level is ReadingLevel.WORD else [_by_characters(sentence, scheme) for sentence in checked]
@@ -76,11 +79,11 @@ def _checked(
             yield Sentence(sentence.words, repaired(sentence.tags, scheme), sentence.text)
         else:
             place, fault = error
-            name = manifest_pb2.LabelScheme.Name(scheme).removeprefix("LABEL_SCHEME_")
+            iob1 = scheme == BIO and looks_like_iob1(each.tags for _, each in numbered)
             raise DataError(
                 path,
-                f"word {place + 1} of the sentence, {sentence.words[place]!r}: {fault} in {name};"
-                " correct it, or train with --repair",
+                f"word {place + 1} of the sentence, {sentence.words[place]!r}: {fault} in {name_of(scheme)};"
+                f" correct it, or train with --repair{IOB1_HINT if iob1 else ''}",
                 line=line + place,
             )
 

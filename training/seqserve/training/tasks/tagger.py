@@ -15,6 +15,7 @@ from seqserve.training.data.mentions import Mentions
 from seqserve.training.data.ratios import ratios_of_tokens
 from seqserve.training.data.sentences import UNSEEN_LABEL, TagData, tag_data
 from seqserve.training.data.sequences import SequenceBatch
+from seqserve.training.data.spellings import unified
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.errors import DataError
 from seqserve.training.evaluation.metrics import EvalResult, evaluate_tagger
@@ -53,7 +54,7 @@ class TaggerLearner(SequenceLearner[Tagger]):
         Raises: DataError if a file cannot be used, or there are fewer sentences than one batch or fewer than 2 labels.
         """
         paths = files(config.data), files(config.validation)
-        parts = {path: read(path, config) for path in (*paths[0], *paths[1])}
+        parts = unified({path: read(path, config) for path in (*paths[0], *paths[1])})
         train, validation = ([sentence for path in part for sentence in parts[path]] for part in paths)
         self.labels: tuple[str, ...] = tuple(sorted({tag for sentence in train for tag in sentence.tags}))
         refuse_too_few(config.data[0], len(train), config.batch_size, "sentences")
@@ -202,7 +203,8 @@ class TaggerTask(Task[TaggerConfig, Tagger]):
         """Evaluates a tagger on files of sentences with the word boundaries of the files."""
         config = config_of(manifest, TaggerConfig)
         paths = data or config.validation
-        sentences = [sentence for path in files(paths) for sentence in read(path, config)]
+        parts = unified({path: read(path, config) for path in files(paths)}, manifest.labels.scheme)
+        sentences = [sentence for part in parts.values() for sentence in part]
         bytes_max = manifest.vocabulary.word_bytes_max or 1
         numbered = tag_data(sentences, tokenizer, manifest.labels.names, word_bytes_max=bytes_max)
         warn_unseen(numbered.unseen, ", ".join(map(str, paths)))
