@@ -1,4 +1,4 @@
-"""The composition root: builds the server out of its rooms, starts it, drains it, stops it."""
+"""The composition root: builds the server, starts it, drains it and stops it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Heal
 
 
 class Server:
-    """One server process's worth of serving, inside a running event loop."""
+    """The server of one process, inside a running event loop."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        """Put the rooms together and open the session store. Raises: UnusableStoreError."""
+        """Builds all parts and opens the session store. Raises: UnusableStoreError."""
         self.settings = settings
         dispatcher = OutputDispatcher(asyncio.get_running_loop(), settings.wire)
         self.repository = Repository(settings, dispatcher.publish)
@@ -67,9 +67,9 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # type: ignore[no-untyped-call]
 
     async def start(self) -> str:
-        """Load the repository and listen.
+        """Loads the repository and listens.
 
-        Returns: The address that is listened on, HOST:PORT, with the port that was chosen for port 0.
+        Returns: The address of the server, HOST:PORT, with the chosen port in place of port 0.
         Raises: FileNotFoundError, ProviderError: see Repository.load; OSError if the address cannot be listened on.
         """
         await asyncio.to_thread(self.repository.load)
@@ -113,7 +113,7 @@ class Server:
             await asyncio.to_thread(self._metrics.close)
 
     async def _tell_health(self) -> None:
-        """A task's service serves if a model for the task takes requests."""
+        """Updates the health: the service of a task serves if a model for the task takes requests."""
         self.repository.changed.clear()
         ready = [entry for entry in self.repository.entries() if entry.state is EntryState.READY]
         tasks = {entry.model.manifest.task for entry in ready if entry.model is not None}

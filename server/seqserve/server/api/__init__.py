@@ -1,1 +1,1 @@
-"""The gRPC services: convert messages to values of the server and back, and nothing else."""
+"""The gRPC services: they convert messages to domain values and back."""

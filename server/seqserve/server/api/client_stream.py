@@ -1,4 +1,4 @@
-"""The caller's side of a client stream: a message that configures, then input, until its end or until none comes."""
+"""The messages of a client stream: a config, then input until it ends or none arrives in time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ClientStream(Generic[MessageT]):
     """The messages of one client stream."""
 
     def __init__(self, messages: AsyncIterator[MessageT]) -> None:
-        self.reason: common.StreamEnd = common.STREAM_END_INPUT  # why there are no more, once that is so
+        self.reason: common.StreamEnd = common.STREAM_END_INPUT  # why the input ended, once it has
         self._messages = aiter(messages)  # of grpc.aio: the generator itself, not what asks it for each message
 
     async def receive_config(self, wait_s: float) -> MessageT:
-        """The first message, whose config is set.
+        """Returns the first message, which must be a config.
 
         Raises: InvalidFieldError if the message isn't a config, or none arrives within ``wait_s``.
         """
@@ -48,7 +48,7 @@ class ClientStream(Generic[MessageT]):
     async def receive_input(self, idle_s: float) -> AsyncGenerator[tuple[str, MessageT]]:
         """Yields the messages after the first with their kinds, until the end or the idle timeout.
 
-        See `reason`. Raises: InvalidFieldError for a second config, or a message that says nothing.
+        See `reason`. Raises: InvalidFieldError for a second config, or an empty message.
         """
         idle_timeout = IdleTimeout(idle_s)
         try:
@@ -78,10 +78,10 @@ class ClientStream(Generic[MessageT]):
 
 @asynccontextmanager
 async def consume_input(stream: StreamHandle, reading: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Run what reads the caller's messages and feeds the engine beside what writes its answers.
+    """Runs the coroutine that reads the caller's messages and pushes input, while the block writes the responses.
 
-    The feed is finished when the reading ends; if that fails, its error comes after the answers to what was fed before.
-    When the block is left, the reading is over and the feed is out of the engine.
+    The stream is finished when the reading ends. If it fails, its error comes after the responses to earlier input.
+    When the block is left, the reading has ended and the stream is out of the engine.
     """
     task = asyncio.create_task(_finishing(stream, reading))
     try:

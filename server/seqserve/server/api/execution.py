@@ -20,9 +20,9 @@ INLINE_BYTES_MAX = 1 << 14  # of a message that is read or written on the event 
 
 
 async def run_off_loop(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-    """What ``work`` gives, at once if its message is small, else from another thread: the event loop has other callers.
+    """Calls ``work``: directly if its message is small, otherwise on another thread, to keep the event loop free.
 
-    Args: size: of the message, in bytes.
+    Args: size: Size of the message, in bytes.
     """
     return work(*given, **named) if size <= INLINE_BYTES_MAX else await asyncio.to_thread(work, *given, **named)
 
@@ -30,11 +30,11 @@ async def run_off_loop(size: int, work: Callable[P, T], *given: P.args, **named:
 async def gather_results(
     engine: EnginePool, requests: Listed[Request], admission: Admission, kind: type[ResultT]
 ) -> list[ResultT]:
-    """The results of requests, in order, and none is left behind if one fails.
+    """Returns the results of requests, in order. If one fails, the others are cancelled.
 
     They run together, as many as leave others as many places in the line; the rest follow as the first are done.
 
-    Raises: ServeError, as submit and take do; QueueFullError if there is no room in the line, and none of these runs.
+    Raises: ServeError, as submit and take do; QueueFullError if the queue is full and none of these requests runs.
     """
     running: deque[Sequence] = deque()
     found: list[ResultT] = []

@@ -1,4 +1,4 @@
-"""Checks that many fields share; each error names the field, the value and the range."""
+"""Field checks that the services share. Each error names the field, the value and the range."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StreamConfig = tagging_pb2.StreamTagConfig | classification_pb2.StreamClassifyCo
 
 
 def number(message: Message, name: str, default: float, low: float, high: float, path: str) -> float:
-    """An optional number in [low, high].
+    """Returns an optional number in [low, high].
 
     Raises: InvalidFieldError if it is outside, NaN included.
     """
@@ -39,7 +39,7 @@ def number(message: Message, name: str, default: float, low: float, high: float,
 
 
 def integer(message: Message, name: str, default: int, low: int, high: int, path: str) -> int:
-    """An optional integer in [low, high]. Raises: InvalidFieldError if it is outside."""
+    """Returns an optional integer in [low, high]. Raises: InvalidFieldError if it is outside."""
     if not message.HasField(name):
         return default
     value: int = getattr(message, name)
@@ -49,7 +49,7 @@ def integer(message: Message, name: str, default: int, low: int, high: int, path
 
 
 def seconds(value: Duration, most_s: float, field: str) -> float:
-    """A span of time. Raises: InvalidFieldError if it is not above 0, or over the limit."""
+    """Converts a duration to seconds. Raises: InvalidFieldError if it is not in (0, limit]."""
     span_s = value.seconds + value.nanos * 1e-9
     if not 0 < span_s <= most_s:
         raise InvalidFieldError(
@@ -59,7 +59,7 @@ def seconds(value: Duration, most_s: float, field: str) -> float:
 
 
 def idle_s(config: StreamConfig, limits: LimitSettings) -> float:
-    """After how long without input a client stream ends. Raises: InvalidFieldError."""
+    """Returns the idle timeout of a client stream, in seconds. Raises: InvalidFieldError."""
     if not config.HasField("idle_timeout"):
         return limits.stream_idle_s
     return seconds(config.idle_timeout, limits.stream_idle_max_s, "config.idle_timeout")
@@ -71,7 +71,7 @@ def _outside(path: str, name: str, value: str, low: str, high: str) -> InvalidFi
 
 
 def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
-    """Raise UnimplementedError if one of these fields is set: part of the contract, not of this server yet."""
+    """Raises UnimplementedError if one of these fields is set, which this server does not implement."""
     for field, _ in message.ListFields():
         if field.name in names:
             where = f"{path}.{field.name}" if path else field.name
@@ -79,9 +79,9 @@ def refuse(message: Message, names: tuple[str, ...], path: str) -> None:
 
 
 def model_ref(ref: common.ModelRef, path: str = "model") -> tuple[str, int | None]:
-    """Name and version that a request asks for.
+    """Returns the name and version of the model in a request.
 
-    Args: path: of the reference in the message.
+    Args: path: Path of the reference in the message.
     Raises: InvalidFieldError for an empty name, one that is too long, or a version below 1.
     """
     if not ref.name:
@@ -97,12 +97,12 @@ def model_ref(ref: common.ModelRef, path: str = "model") -> tuple[str, int | Non
 
 
 def servable_id(identity: ServableId) -> common.ServableId:
-    """Which servable answered."""
+    """Converts the identity of a servable."""
     return common.ServableId(model=identity.model, version=identity.version, digest=identity.digest)
 
 
 def timing(times: Times) -> common.Timing:
-    """Times of a request, in milliseconds since it was admitted."""
+    """Converts the times of a request to milliseconds since its admission."""
     return common.Timing(
         queue_ms=1e3 * (times.started_s - times.admitted_s),
         first_output_ms=1e3 * (times.first_output_s - times.admitted_s),
@@ -111,7 +111,7 @@ def timing(times: Times) -> common.Timing:
 
 
 def timing_of(times: list[Times]) -> common.Timing | None:
-    """Times of several sequences: from the first moment of any to the last of all; None if there are none."""
+    """Merges the times of several sequences, from the earliest to the latest; None if there are none."""
     if not times:
         return None
     return timing(
@@ -125,7 +125,7 @@ def timing_of(times: list[Times]) -> common.Timing | None:
 
 
 def check_inputs(count: int, limits: LimitSettings) -> None:
-    """Raise InvalidFieldError if a request has no inputs, InputTooLongError if it has more than the limit."""
+    """Raises InvalidFieldError if a request has no inputs, InputTooLongError if it has more than the limit."""
     if not count:
         raise InvalidFieldError("inputs is empty; send at least one text", field="inputs")
     if count > limits.inputs_max:
@@ -136,7 +136,7 @@ def check_inputs(count: int, limits: LimitSettings) -> None:
 
 
 def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
-    """Raise InputTooLongError if a text is over the limit in bytes."""
+    """Raises InputTooLongError if a text exceeds the limit in bytes."""
     if (size := len(text.encode("utf-8"))) > limits.text_bytes_max:
         raise InputTooLongError(
             f"{field} has {size} bytes, the server takes at most {limits.text_bytes_max}; cut it into several requests",
@@ -146,17 +146,17 @@ def check_bytes(text: str, limits: LimitSettings, field: str) -> None:
 
 
 def owner(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Whose sessions a call may see: the principal of its metadata; all callers without one share theirs."""
+    """Returns the owner of a call's sessions: the principal in its metadata; callers without one share an owner."""
     return next((str(value) for key, value in context.invocation_metadata() or () if key == PRINCIPAL_KEY), "")
 
 
 def admission(context: grpc.aio.ServicerContext[Any, Any], engine: EnginePool, priority: int = 0) -> Admission:
-    """The terms of a call: its caller (the principal of the metadata, else the connection) and its deadline."""
+    """Returns the caller of a call (the principal in the metadata, else the connection), priority and deadline."""
     left_s: Any = context.time_remaining()  # None for a call without a deadline, which the stubs forget
     deadline_s: float | None = None if left_s is None else engine.clock() + left_s
     return Admission(owner(context) or context.peer(), priority, deadline_s)
 
 
 def task_name(model: Model) -> str:
-    """What a model does, for people."""
+    """Returns the task of a model in words."""
     return manifest_pb2.Task.Name(model.manifest.task).removeprefix("TASK_").lower().replace("_", " ")

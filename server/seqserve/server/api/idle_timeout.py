@@ -36,7 +36,7 @@ class IdleTimeout:
         self._loop = asyncio.get_running_loop()
         self._limit_s = limit_s
         self._on_expiry = on_expiry
-        self._since_s: float | None = None  # when the wait began that is not over
+        self._since_s: float | None = None  # when the current wait began
         self._over = False
         self._timer = self._loop.call_later(limit_s, self._look)
 

@@ -1,4 +1,4 @@
-"""What a client stream sends, piece by piece, as tokens."""
+"""Tokenizes the input messages of client streams."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Message = tagging_pb2.StreamTagRequest | classification_pb2.StreamClassifyReques
 def tokenize_chunk(
     kind: str, message: Message, feed: IncrementalTokenizer, limits: LimitSettings, tokens_max: int
 ) -> Iterable[TokenChunk]:
-    """What a message settles, cut by cut, so that a long piece stops nobody; read it to its end.
+    """Returns the tokens that a message completes, in chunks, so that long input blocks no one. Read them to the end.
 
-    Args: kind: which of its fields the message has set. tokens_max: words or ids in one message; 0: no limit.
+    Args: kind: The field of the message that is set. tokens_max: words or ids in one message; 0: no limit.
     Raises: InvalidFieldError for an empty piece, one of another form than those before, or an id that is not in the
         vocabulary; InputTooLongError; OutOfVocabularyError, with the offset in the stream.
     """

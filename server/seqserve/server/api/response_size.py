@@ -1,4 +1,4 @@
-"""Responses that do not fit into a message: refused before the work where that is certain, and before any commit."""
+"""Responses that do not fit into a message: refused before the work if that is certain, always before a commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CANDIDATE_BYTES_MIN, _TAG_BYTES_MIN, _LABEL_SCORE_BYTES_MIN = 12, 10, 7
 
 
 def check_logprobs_fit(tokens: int, top: int, limits: LimitSettings, field: str) -> None:
-    """Raises InputTooLongError if the log-probabilities of so many tokens cannot fit into one response.
+    """Raises InputTooLongError if the log-probabilities of that number of tokens cannot fit into one response.
 
     Args:
         tokens: Tokens that are reported.
@@ -23,7 +23,7 @@ def check_logprobs_fit(tokens: int, top: int, limits: LimitSettings, field: str)
 
 
 def check_tags_fit(tokens: int, top: int, limits: LimitSettings, field: str) -> None:
-    """Raises InputTooLongError if the tags of so many tokens cannot fit into one response.
+    """Raises InputTooLongError if the tags of that number of tokens cannot fit into one response.
 
     Args:
         tokens: Tokens that are tagged.

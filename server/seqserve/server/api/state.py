@@ -1,4 +1,4 @@
-"""Where a request's state comes from and goes: StateOptions and StateResult."""
+"""Converts StateOptions and StateResult: where the state of a request comes from and goes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Fenced = pb.StateOptions | session_pb2.ForkSessionRequest | session_pb2.RewindSe
 
 
 def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
-    """What a request, or a stream's first message, says of its state, checked; None if it says nothing.
+    """Validates the state options of a request, or of a stream's first message. None: there are none.
 
     Raises: InvalidFieldError.
     """
@@ -76,7 +76,7 @@ def state_spec(request: Asking, settings: SessionSettings) -> StateSpec | None:
 
 
 def _request_digest(request: Asking) -> bytes:
-    """A digest of what the answer is a function of, but for the seed: a retry may name it, where the first did not.
+    """Returns a digest of all that determines the answer, except the seed: a retry may set it where the first did not.
 
     What a stream is sent after its first message is not in it.
     """
@@ -91,7 +91,7 @@ def _request_digest(request: Asking) -> bytes:
 
 
 def state_result(result: StateResult) -> pb.StateResult:
-    """What became of a request's state."""
+    """Returns where the state of a request is."""
     message = pb.StateResult(
         position=result.position,
         session_id=result.session_id,
@@ -104,7 +104,7 @@ def state_result(result: StateResult) -> pb.StateResult:
 
 
 def session_id(value: str, field: str) -> str:
-    """An id of a session. Raises: InvalidFieldError."""
+    """Validates the id of a session. Raises: InvalidFieldError."""
     if not _ID.fullmatch(value):
         raise InvalidFieldError(
             f"{field} must be 1 to 128 characters from letters, digits, '.', '_', and '-', got {value[:200]!r}",
@@ -114,17 +114,17 @@ def session_id(value: str, field: str) -> str:
 
 
 def checkpoint(value: str, field: str) -> str:
-    """A checkpoint's name, or "" for none. Raises: InvalidFieldError."""
+    """Validates the name of a checkpoint, or "" for none. Raises: InvalidFieldError."""
     return _short(value, _CHECKPOINT_CHARACTERS_MAX, field)
 
 
 def request_id(value: str, field: str = "request_id") -> str:
-    """A request's id, or "" for none. Raises: InvalidFieldError."""
+    """Validates the id of a request, or "" for none. Raises: InvalidFieldError."""
     return _short(value, _REQUEST_ID_CHARACTERS_MAX, field)
 
 
 def expected_position(request: Fenced, field: str) -> int | None:
-    """Where the caller believes the state to be, or None. Raises: InvalidFieldError if that is nowhere."""
+    """Validates the position at which the caller expects the state, or None. Raises: InvalidFieldError."""
     if not request.HasField("expected_position"):
         return None
     if request.expected_position < 0:
@@ -133,14 +133,14 @@ def expected_position(request: Fenced, field: str) -> int | None:
 
 
 def ttl_s(value: Duration | None, settings: SessionSettings, field: str = "ttl") -> float | None:
-    """A time to live in seconds, or None. Raises: InvalidFieldError if it is not above 0, or over the limit."""
+    """Validates a time to live in seconds, or None. Raises: InvalidFieldError if it is not in (0, limit]."""
     if value is None:
         return None
     return seconds(value, settings.ttl_max_s, field)
 
 
 def timestamp(time_s: float) -> Timestamp:
-    """A unix time in seconds, to the microsecond."""
+    """Converts a unix time in seconds, to the microsecond."""
     message = Timestamp()
     message.FromMicroseconds(round(time_s * 1e6))
     return message

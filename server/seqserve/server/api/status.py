@@ -1,4 +1,4 @@
-"""Errors on the wire: one table from kinds to status codes, and one interceptor that uses it."""
+"""Converts errors to gRPC statuses: a table from kinds to codes, and the interceptor that uses it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CODES: dict[ErrorKind, grpc.StatusCode] = {
 
 
 def to_status(error: ServeError) -> status_pb2.Status:
-    """The error as google.rpc.Status: ErrorInfo always; BadRequest, RetryInfo and ResourceInfo where they apply."""
+    """Converts an error to google.rpc.Status: ErrorInfo, and BadRequest, RetryInfo, ResourceInfo where they apply."""
     reason = ErrorReason.Name(ErrorReason.Value(f"ERROR_REASON_{error.reason}"))  # fails for a name not in the contract
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata)]
     if error.field is not None and error.kind is ErrorKind.INVALID:
@@ -61,7 +61,7 @@ def to_status(error: ServeError) -> status_pb2.Status:
 
 
 def _short(text: str) -> str:
-    """The text, cut where it is too long for a status: a client refuses metadata of more than 8 KiB altogether."""
+    """Truncates a text that is too long for a status: clients reject metadata of more than 8 KiB."""
     data = text.encode("utf-8")
     return text if len(data) <= _TEXT_BYTES_MAX else data[:_TEXT_BYTES_MAX].decode("utf-8", "ignore") + "…"
 

@@ -1,4 +1,4 @@
-"""Whole texts, in whatever form a request has them: checked against the limits, and as tokens."""
+"""Checks and tokenizes the inputs of unary requests: texts, words or token ids."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tokenizing_bytes(request: TextRequest) -> int:
 def whole_texts(
     inputs: Sequence[TextInput], tokenization: Tokenization, limits: LimitSettings, tokens_max: int
 ) -> list[Tokenized]:
-    """The inputs of a request as tokens.
+    """Tokenizes the inputs of a request.
 
     Raises: InvalidFieldError, InputTooLongError, OutOfVocabularyError, each naming the input.
     """
@@ -68,12 +68,12 @@ def _whole_text(
 
 
 def text_of(item: TextInput | infilling_pb2.FillInInput) -> str:
-    """What offsets count in: the text, or the words joined by single spaces; "" for ids."""
+    """Returns the text that offsets refer to: the text, or the words joined by single spaces; "" for ids."""
     return item.text if item.WhichOneof("input") == "text" else " ".join(item.words.words)
 
 
 def offsets_of(tokens: Sequence[Token], text: str, unit: common_pb2.OffsetUnit) -> list[tuple[int, int]]:
-    """Where tokens, in the order in which they stand, start and end in a text, in the unit asked for."""
+    """Returns the offsets [start, end) of tokens in a text, in the requested unit. The tokens are in text order."""
     if unit != common_pb2.OFFSET_UNIT_BYTE:
         return [(token.start, token.end) for token in tokens]
     found: list[tuple[int, int]] = []

@@ -12,7 +12,7 @@ from seqserve.server.errors import BrokenServableError
 
 
 def token_bytes(tokenizer: tokenizers.Tokenizer) -> list[bytes]:
-    """The bytes that each token adds to a text, by token id.
+    """Returns the bytes that each token adds to a text, by token id.
 
     Raises: BrokenServableError if the tokenizer's decoder is none of Fuse, ByteLevel, or none at all (words, joined by
         spaces).
@@ -46,7 +46,7 @@ def _byte_level_table() -> dict[str, bytes]:
 
 
 def incomplete_suffix(data: bytes) -> bytes:
-    """The bytes at the end of a text that begin a character and do not end it; at most 3."""
+    """Returns the bytes at the end of a text that begin an incomplete character, at most 3."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(data[-3:])  # invalid bytes before them are irrelevant
     begun: bytes = decoder.getstate()[0]
@@ -64,7 +64,7 @@ def incomplete_suffix_after(tokens: Sequence[int], table: Sequence[bytes], befor
 
 
 class IncrementalDetokenizer:
-    """Whole characters out of one sequence's token bytes."""
+    """Decodes the token bytes of one sequence to complete characters."""
 
     def __init__(self, table: Sequence[bytes], undecoded: bytes = b"") -> None:
         """Args: table: the bytes of each token. undecoded: the beginning of the first character."""
@@ -75,7 +75,7 @@ class IncrementalDetokenizer:
         self._held = b""
 
     def push(self, tokens: Iterable[int], held_bytes: int = 0) -> str:
-        """Text that the tokens complete.
+        """Returns the text that the tokens complete.
 
         Args:
             tokens: Ids, in order.
@@ -86,14 +86,14 @@ class IncrementalDetokenizer:
         self._held = data[end:]
         return self._decoder.decode(data[:end])
 
-    def finish(self, dropped_bytes: int = 0, *, goes_on: bool = False) -> str:
-        """The rest at the end, without the last ``dropped_bytes``; broken UTF-8 becomes U+FFFD.
+    def finish(self, dropped_bytes: int = 0, *, continues: bool = False) -> str:
+        """Returns the rest at the end, without the last ``dropped_bytes``. Invalid UTF-8 becomes U+FFFD.
 
         Args:
             dropped_bytes: Bytes at the end that are not part of the text.
-            goes_on: Whether the sequence may go on later: a character that has only begun is left for then.
+            continues: Whether the sequence may continue later; then an incomplete character is kept for it.
         """
         held, self._held = self._held, b""
-        if goes_on:
+        if continues:
             self.undecoded = incomplete_suffix(self._decoder.getstate()[0] + held)
-        return self._decoder.decode(held[: len(held) - dropped_bytes], final=not goes_on or dropped_bytes > 0)
+        return self._decoder.decode(held[: len(held) - dropped_bytes], final=not continues or dropped_bytes > 0)

@@ -1,9 +1,9 @@
-"""Text as it comes, in pieces that are cut anywhere between characters, as the tokens of the whole.
+"""Tokenizes text that arrives in pieces, split anywhere between characters, into the tokens of the whole.
 
-A token is given out once no later text can change it. Characters and bytes: at once, or, where a model reads a run of
-characters as one, when the next character is there. Words and pieces of words: when white space and the first character
-after it are there, for no rule for cutting words looks any further. What is not given out is held; it is cut again with
-what comes next.
+A token is released once no later text can change it. Characters and bytes: at once, or, where a model reads a run of
+characters as one, when the next character has arrived. Words and parts of words: when white space and the first
+character after it have arrived, because no rule for splitting words looks further. The rest is held and tokenized again
+with the next input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NONE = token_inputs([])
 
 @dataclass(slots=True, eq=False)  # not frozen: one is made for each message, and a frozen one costs three times as much
 class TokenChunk:
-    """Some tokens of a stream, perhaps none: what the graph reads, and where they stand; no tokens for ids.
+    """Tokens of a stream, possibly none: the inputs of the graph and the tokens with their offsets; no tokens for ids.
 
     ends_sentence: the last token so far was its sentence's last; there was one since the last end.
     """
@@ -45,7 +45,7 @@ class TokenChunk:
 
 
 class IncrementalTokenizer:
-    """The input of one stream: text, words or token ids, one of them from beginning to end.
+    """Tokenizes the input of one stream: text, words or token ids, only one of them per stream.
 
     Offsets are counted from the stream's first character; words count as joined by single spaces. Words and ids are
     taken as they are. What it gives has to be read to its end.
@@ -59,7 +59,7 @@ class IncrementalTokenizer:
         offsets_in_bytes: bool = False,
         begun: bool = False,
     ) -> None:
-        """Begin a stream.
+        """Starts a stream.
 
         Args:
             tokenization: How the model cuts text.
@@ -84,11 +84,11 @@ class IncrementalTokenizer:
         return not self._by_characters and (len(self._held) > _HELD_LONG or has_long_run(piece))
 
     def text(self, piece: str) -> Iterator[TokenChunk]:
-        """More text.
+        """Adds text.
 
         Raises: InvalidFieldError if the stream is not text; OutOfVocabularyError telling the offset in characters.
         """
-        self._goes_on_with("text")
+        self._check_kind("text")
         for start in range(0, len(piece), _BLOCK):
             known = len(self._held)
             self._held += piece[start : start + _BLOCK]
@@ -99,28 +99,28 @@ class IncrementalTokenizer:
             yield from self._settled(known)
 
     def words(self, words: Sequence[str]) -> Iterator[TokenChunk]:
-        """More words. Raises: as text; InvalidFieldError for an empty word."""
-        self._goes_on_with("words")
+        """Adds words. Raises: as text; InvalidFieldError for an empty word."""
+        self._check_kind("words")
         tokenized = self._tokenization.tokenize_words(words, "words.words", self._origin)
         self._held = "".join(f"{word} " for word in words)
         yield from self._cuts(tokenized, len(tokenized.tokens))
         self._drop(len(self._held))
 
     def token_ids(self, ids: Sequence[int]) -> Iterable[TokenChunk]:
-        """More token ids. Raises: as text; InvalidFieldError for an id outside the vocabulary."""
-        self._goes_on_with("token_ids")
+        """Adds token ids. Raises: as text; InvalidFieldError for an id outside the vocabulary."""
+        self._check_kind("token_ids")
         self._open = True
         return (TokenChunk(self._tokenization.tokenize_ids(ids, "token_ids.ids").inputs, []),)
 
     def sentence_end(self) -> Iterator[TokenChunk]:
-        """All that is held, and the sentence ends here."""
+        """Releases all held text and ends the sentence."""
         yield from self._release(len(self._held), ends_sentence=True)
 
     def flush(self) -> Iterator[TokenChunk]:
-        """All that is held, as it is: when a flush is asked for, and at the stream's end. A word may go on after it."""
+        """Releases all held text, at a flush and at the end of the stream. A word may continue after it."""
         yield from self._release(len(self._held))
 
-    def _goes_on_with(self, kind: str) -> None:
+    def _check_kind(self, kind: str) -> None:
         if self._kind not in (None, kind):
             raise InvalidFieldError(
                 f"this stream began with {self._kind}, it cannot go on with {kind}; open another stream", field=kind
@@ -128,7 +128,7 @@ class IncrementalTokenizer:
         self._kind = kind
 
     def _settled(self, known: int) -> Iterator[TokenChunk]:
-        """What later text cannot change. Args: known: characters that were held before the last ones came."""
+        """Releases what later text cannot change. Args: known: Number of held characters that were checked before."""
         size = len(self._held)
         if self._by_characters:
             waits = self._by_runs or (self._by_lines and self._held.endswith("\r"))  # perhaps half a line break
@@ -160,7 +160,7 @@ class IncrementalTokenizer:
     def _cuts(
         self, tokenized: Tokenized, count: int, *, space: bool = False, ends_sentence: bool = False
     ) -> Iterator[TokenChunk]:
-        """The first tokens, sentence by sentence. Args: space: white space follows them."""
+        """Yields the first tokens, sentence by sentence. Args: space: Whether white space follows them."""
         tokens = tokenized.tokens[:count]
         runs = [(0, count, ends_sentence)]
         if self._sentences is not None:
@@ -181,7 +181,7 @@ class IncrementalTokenizer:
                 yield TokenChunk(inputs, tokens[start:end], closes)
 
     def _drop(self, count: int) -> None:
-        """Hold the first characters no longer."""
+        """Drops the first held characters."""
         self._origin_bytes += len(self._held[:count].encode("utf-8"))
         self._origin += count
         self._held = self._held[count:]

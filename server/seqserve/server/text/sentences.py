@@ -1,4 +1,4 @@
-"""Where sentences end by punctuation, token by token.
+"""Finds the ends of sentences by punctuation, token by token.
 
 A sentence ends after `.`, `!`, `?`, `…` or a run of them where white space follows, and after the wide marks of Chinese
 and Japanese wherever they stand; quotes and brackets that close right after the marks belong to it.
@@ -34,7 +34,7 @@ class SentenceSplitter:
         self._end = 0  # where the last token ends
 
     def split(self, tokens: Sequence[Token], *, words: bool) -> Iterator[tuple[int, int, bool]]:
-        """Runs of these further tokens: [start, end), and whether a sentence ends with the run; it may be empty.
+        """Yields runs of these tokens: [start, end), and whether a sentence ends with the run, which may be empty.
 
         Args: words: they are words given by the caller; nothing is known of the space between them.
         """
@@ -59,14 +59,14 @@ class SentenceSplitter:
         yield start, len(tokens), False
 
     def space(self) -> bool:
-        """White space follows the last token: whether a sentence ends there."""
+        """Returns whether a sentence ends at the last token, which white space follows."""
         ends = self._marked
         if ends:
             self.begin(between=True)
         return ends
 
     def begin(self, *, between: bool = False) -> None:
-        """A new sentence begins. Args: between: white space before it is left out."""
+        """Starts a new sentence. Args: between: Whether white space before it is left out."""
         self._marked, self._wide, self._between = False, False, between
 
 

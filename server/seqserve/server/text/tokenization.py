@@ -1,4 +1,4 @@
-"""Text in: a caller's text or words as the inputs that the model was trained on, with offsets into the caller's text.
+"""Converts a caller's text or words to the inputs that the model was trained on, with offsets into the text.
 
 The tokenizer is the servable's tokenizer.json, read with the `tokenizers` library.
 """
@@ -32,7 +32,7 @@ _KNOWN_WORDS_MAX, _KNOWN_WORD_CHARACTERS_MAX = 1 << 15, 32  # words whose ids ar
 
 
 class Token(NamedTuple):
-    """A token of a caller's text: its text and where it stands, [start, end) in characters."""
+    """A token of a caller's text: its text and its offsets, [start, end) in characters."""
 
     text: str
     start: int
@@ -73,7 +73,7 @@ class Tokenization:
     """Turns text and words into inputs. Safe to use from several threads."""
 
     def __init__(self, manifest: Manifest, folder: Path) -> None:
-        """Read the tokenizer.
+        """Reads the tokenizer.
 
         Raises: BrokenServableError if the file is not a tokenizer, or not of the size that the manifest says.
         """
@@ -92,7 +92,7 @@ class Tokenization:
         self._bytes_are_ids = self.vocabulary.level == TokenLevel.TOKEN_LEVEL_BYTE and self._ids_are_bytes()
 
     def encode_ids(self, text: str, field: str, origin: int = 0, tokens_max: int = 0) -> list[int]:
-        """Token ids of a text.
+        """Returns the token ids of a text.
 
         Where it takes long, a text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
 
@@ -114,7 +114,7 @@ class Tokenization:
         return self._encoded(text, text, field, origin).ids
 
     def check_ids(self, ids: Sequence[int], field: str) -> None:
-        """Raise InvalidFieldError for the first id that is not in the vocabulary."""
+        """Raises InvalidFieldError for the first id outside the vocabulary."""
         size = self.vocabulary.size
         for index, token in enumerate(ids):
             if not 0 <= token < size:
@@ -123,7 +123,7 @@ class Tokenization:
                 )
 
     def tokenize_text(self, text: str, field: str, tokens_max: int = 0, origin: int = 0) -> Tokenized:
-        """Cut a text into tokens.
+        """Tokenizes a text.
 
         A long text of more than ``tokens_max`` tokens is refused before it is cut; 0 is no limit.
 
@@ -144,7 +144,7 @@ class Tokenization:
         )
 
     def _refuse_if_too_long(self, text: str, field: str, tokens_max: int) -> None:
-        """Count the tokens of a long text piece by piece, no further than needed.
+        """Counts the tokens of a long text piece by piece, only as far as needed.
 
         The library cuts some 100,000 tokens a second: a text of a megabyte would take seconds, only to be refused. A
         run of thousands of characters without a space is counted in parts, so a web address of that length may count
@@ -160,14 +160,14 @@ class Tokenization:
             start = end
 
     def _ids_of_characters(self) -> dict[str, int] | None:
-        """Ids by character, if the tokens are characters as they stand: looked up far faster than the library does."""
+        """Returns ids by character, if tokens are unchanged characters: a dict is far faster than the library."""
         if self.vocabulary.level != TokenLevel.TOKEN_LEVEL_CHARACTER or not self._takes_text_as_it_stands:
             return None
         ids: dict[str, int] = self.tokenizer.get_vocab()
         return ids
 
     def _ids_are_bytes(self) -> bool:
-        """Whether each byte's value is its id: then the library, which takes seconds for a megabyte, is not asked."""
+        """Returns whether each byte is its own id. Then the library is not needed; it takes seconds for a megabyte."""
         return self._takes_text_as_it_stands and token_bytes(self.tokenizer)[:256] == [bytes([i]) for i in range(256)]
 
     @property
@@ -175,7 +175,7 @@ class Tokenization:
         return self.tokenizer.normalizer is None and not self.tokenizer.get_added_tokens_decoder()
 
     def tokenize_words(self, words: Sequence[str], field: str, origin: int = 0) -> Tokenized:
-        """Take words as they are; their offsets count them as joined by single spaces, from ``origin`` on.
+        """Converts words, without splitting them. Offsets count them as joined by single spaces, from ``origin`` on.
 
         Raises: InvalidFieldError for an empty word; OutOfVocabularyError.
         """
@@ -189,7 +189,7 @@ class Tokenization:
         return Tokenized(self._inputs(self._word_ids(tokens, field), tokens), tokens)
 
     def tokenize_ids(self, ids: Sequence[int], field: str) -> Tokenized:
-        """Take token ids as they are. Raises: InvalidFieldError if the model also reads the words' bytes."""
+        """Converts token ids. Raises: InvalidFieldError if the model also reads the words' bytes."""
         if self._with_bytes:
             raise InvalidFieldError("this model reads the letters of its words: send text or words", field=field)
         known = ids[:]  # a list: NumPy is slow with other sequences
@@ -197,7 +197,7 @@ class Tokenization:
         return Tokenized(token_inputs(known), [])
 
     def _word_ids(self, words: Sequence[Token], field: str) -> list[int]:
-        """Ids of words as they stand. Raises: OutOfVocabularyError naming the first that has none."""
+        """Returns the ids of words. Raises: OutOfVocabularyError for the first that has none."""
         ids: list[int] = []
         for word in words:
             known = len(word.text) <= _KNOWN_WORD_CHARACTERS_MAX
@@ -212,13 +212,13 @@ class Tokenization:
         return ids
 
     def _word_id(self, word: str) -> int | None:
-        """Id of a word, or of the unknown token; None if the model has none."""
+        """Returns the id of a word, or of the unknown token; None if the model has none."""
         normalizer = self.tokenizer.normalizer
         token = self.tokenizer.token_to_id(normalizer.normalize_str(word) if normalizer is not None else word)
         return self._unknown if token is None else token
 
     def _inputs(self, ids: Sequence[int], tokens: Sequence[Token]) -> Inputs:
-        """What the graph reads of tokens."""
+        """Returns the inputs of the graph for tokens."""
         inputs = token_inputs(ids)
         if self._with_bytes:
             letters, lengths = word_bytes([token.text for token in tokens], self.vocabulary.word_bytes_max)
@@ -284,14 +284,14 @@ class Tokenization:
         )
 
     def _knows(self, character: str) -> bool:
-        """Whether a character, as the model reads it, is in the vocabulary."""
+        """Returns whether a character, after normalization, is in the vocabulary."""
         normalizer = self.tokenizer.normalizer
         read = normalizer.normalize_str(character) if normalizer is not None else character
         return all(self.tokenizer.token_to_id(each) is not None for each in read)
 
 
 def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
-    """The UTF-8 bytes of words, as the byte features read them.
+    """Returns the UTF-8 bytes of words, as the byte features read them.
 
     Args:
         words: T words.
@@ -311,7 +311,7 @@ def word_bytes(words: Sequence[str], longest: int) -> tuple[IntArray, IntArray]:
 
 
 def byte_places(text: str) -> Sequence[int]:
-    """Where each character of a text begins, in bytes of its UTF-8 form, and where the last one ends."""
+    """Returns the byte offset of each character in the UTF-8 form of a text, and that of its end."""
     if text.isascii():
         return range(len(text) + 1)
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
@@ -321,7 +321,7 @@ def byte_places(text: str) -> Sequence[int]:
 
 
 def check_length(count: int, limit: int, what: str, field: str) -> None:
-    """Raise InputTooLongError if there are more tokens than the limit; 0 is no limit."""
+    """Raises InputTooLongError if there are more tokens than the limit. 0: no limit."""
     if limit and count > limit:
         raise InputTooLongError(
             f"{field} has {count} {what}, the model takes at most {limit}; cut it into several requests",

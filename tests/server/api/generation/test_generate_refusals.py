@@ -161,7 +161,7 @@ ONE = [common.TokenIds(ids=[1])]
             "resume.received",
             "tell nothing before their end",
         ),
-        (asks(resume=pb.ResumePoint(seed=2)), "sampling.seed", "is 1, but the generation that goes on drew with 2"),
+        (asks(resume=pb.ResumePoint(seed=2)), "sampling.seed", "is 1, but the resumed generation has seed 2"),
         (asks(resume=pb.ResumePoint(seed=1, received=ONE * 2)), "resume.received", "has 2 entries for 1 samples"),
         (
             asks(resume=pb.ResumePoint(seed=1, received=[common.TokenIds(ids=[1, 35])])),

@@ -1,4 +1,4 @@
-"""Classify: the inputs of a request, and the labels that answer it."""
+"""Validates the requests of Classify, and builds the responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOP_LABELS_MAX = 100
 
 
 def classifier(model: Model) -> Tokenization:
-    """The tokenization of a classifier. Raises: TaskMismatchError if the model is none."""
+    """Returns the tokenization of a classifier. Raises: TaskMismatchError if the model is not one."""
     if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_CLASSIFICATION:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} is for {task_name(model)}, it does not classify texts; "
@@ -29,7 +29,7 @@ def classifier(model: Model) -> Tokenization:
 
 
 def classify_inputs(request: pb.ClassifyRequest, model: Model, limits: LimitSettings) -> list[Tokenized]:
-    """Check a request and tokenize its inputs.
+    """Validates a request and tokenizes its inputs.
 
     Raises: TaskMismatchError if the model is no classifier; InvalidFieldError, EmptyPromptError, InputTooLongError,
         OutOfVocabularyError.

@@ -1,4 +1,4 @@
-"""ClassificationService: a label, or several, for a sequence."""
+"""ClassificationService: assigns one or several labels to a sequence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ClassificationServicer(ClassificationServiceServicer):
         self._limits = settings.limits
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
-        """Classify whole texts; the texts of one request, and of others, share batches."""
+        """Classifies whole texts. The texts of all requests share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
             tokenized = await run_off_loop(
@@ -61,5 +61,5 @@ class ClassificationServicer(ClassificationServiceServicer):
     def StreamClassify(
         self, request_iterator: AsyncIterator[pb.StreamClassifyRequest], context: Context
     ) -> AsyncGenerator[pb.StreamClassifyResponse]:
-        """Classify all input so far after each message."""
+        """Classifies all input so far after each message."""
         return serve_stream(ClassifyStream, request_iterator, context, self._sessions, self._settings)

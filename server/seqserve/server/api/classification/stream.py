@@ -1,4 +1,4 @@
-"""StreamClassify: what the caller's messages mean, and what answers them."""
+"""The codec of StreamClassify."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from seqserve.v1 import state_pb2
 
 
 class ClassifyStream(StreamCodec[pb.StreamClassifyRequest, StreamChunk, pb.StreamClassifyResponse]):
-    """One stream: its tokens as they come, and its answers."""
+    """Converts one stream: text to tokens, and class scores to updates."""
 
     waits_for_each_message: ClassVar[bool] = True
 
     def __init__(self, config: pb.StreamClassifyConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
-        """Raises: TaskMismatchError if the model is no classifier, or not one-directional; InvalidFieldError."""
+        """Raises: TaskMismatchError if the model is not a one-directional classifier; InvalidFieldError."""
         model, tokenization = transaction.model, classifier(transaction.model)
         if model.manifest.network.bidirectional:
             raise TaskMismatchError(

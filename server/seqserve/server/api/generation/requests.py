@@ -1,4 +1,4 @@
-"""Generate and Score: what a request asks."""
+"""Validates the requests of Generate and Score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOKENS_MAX = 1 << 20  # where the manifest names no limit
 
 
 def language_model(model: Model) -> Tokenization:
-    """The model's tokenization. Raises: TaskMismatchError if it is no language model."""
+    """Returns the model's tokenization. Raises: TaskMismatchError if it is not a language model."""
     if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_LANGUAGE_MODEL:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} is for {task_name(model)}, it cannot generate or score text; "
@@ -37,7 +37,7 @@ def language_model(model: Model) -> Tokenization:
 def generation_request(
     request: pb.GenerateRequest, model: Model, limits: LimitSettings, start: SequenceState, spec: StateSpec | None
 ) -> GenerationRequest:
-    """Check a request for a sequence that begins at a start, and look its tokens up.
+    """Validates a request that continues a state, and tokenizes its prompt.
 
     Raises: TaskMismatchError if the model is no language model; EmptyPromptError, OutOfVocabularyError,
         InputTooLongError, InvalidFieldError; UnimplementedError for fields that this server does not know yet.
@@ -81,7 +81,7 @@ def generation_request(
 def scoring_requests(
     request: pb.ScoreRequest, model: Model, limits: LimitSettings, start: SequenceState, spec: StateSpec | None
 ) -> list[ScoringRequest]:
-    """Check a request and look its tokens up; one request an input. Raises: as generation_request."""
+    """Validates a request and tokenizes its inputs, each into one request. Raises: as generation_request."""
     tokenization = language_model(model)
     check_inputs(len(request.inputs), limits)
     top = integer(request, "logprobs", 0, 0, LOGPROBS_MAX, "")
@@ -97,12 +97,12 @@ def scoring_requests(
 
 
 def _keeps(spec: StateSpec | None) -> bool:
-    """Whether a request's final state goes anywhere."""
+    """Returns whether the final state of a request is stored or returned."""
     return spec is not None and spec.destination is not Destination.DISCARD
 
 
 def check_destination(request: pb.GenerateRequest | pb.ScoreRequest, spec: StateSpec | None) -> None:
-    """Raise InvalidFieldError if a request whose answer is several sequences is to leave a state, or to share one."""
+    """Raises InvalidFieldError if a request that answers with several sequences reads or leaves a state."""
     if isinstance(request, pb.ScoreRequest):
         if spec is not None and len(request.inputs) > 1:
             raise InvalidFieldError(

@@ -1,4 +1,4 @@
-"""Generate and Score: what answers a request."""
+"""Builds the responses of Generate and Score."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REASONS = {
 
 
 def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) -> pb.GenerateResponse:
-    """The first event."""
+    """Returns the first event."""
     return pb.GenerateResponse(
         started=pb.GenerationStarted(
             servable=servable_id(model.servable.id),
@@ -48,7 +48,7 @@ def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) 
 
 
 class Answer:
-    """Turns what has gathered into pieces, and the ends into the last event."""
+    """Converts the outputs of samples to pieces, and their ends to the last event."""
 
     def __init__(
         self, request: GenerationRequest, table: Sequence[bytes], *, with_ids: bool, with_logprobs: bool
@@ -70,15 +70,15 @@ class Answer:
 
     @property
     def done(self) -> bool:
-        """Whether every sample has ended."""
+        """Returns whether every sample has ended."""
         return len(self.ends) == self._request.samples
 
     def piece(self, sample: int, gathered: SampleOutputs) -> pb.GenerateResponse | None:
-        """One sample's tokens that have gathered, and the text that may be told; None if its end alone is news."""
+        """Returns the new tokens of a sample and the text that may be released. None: only its end is new."""
         keeps = self._request.keeps_state
         text = self._texts[sample].push(gathered.tokens, gathered.held_bytes)
         if gathered.end is not None:
-            text += self._texts[sample].finish(gathered.end.dropped_bytes, goes_on=keeps)
+            text += self._texts[sample].finish(gathered.end.dropped_bytes, continues=keeps)
             self.ends[sample] = gathered.end
         if not gathered.tokens:
             return None
@@ -97,12 +97,12 @@ class Answer:
         return response
 
     def best(self, count: int) -> list[int]:
-        """The samples with the highest mean log-probability, best first."""
+        """Returns the samples with the highest mean log-probability, best first."""
         means = [self.ends[sample].logprob / self.ends[sample].tokens for sample in range(self._request.samples)]
         return sorted(range(self._request.samples), key=lambda sample: (-means[sample], sample))[:count]
 
     def final_state(self, sample: int, state: State) -> FinalState:
-        """What a sample leaves. Args: state: its final one."""
+        """Returns the final state of a sample. Args: state: The recurrent state after it."""
         request, tokens = self._request, np.array(self._tokens[sample], np.int32)
         return FinalState(
             state,
@@ -115,7 +115,7 @@ class Answer:
         )
 
     def finished(self, samples: list[int], result: state_pb2.StateResult) -> pb.GenerateResponse:
-        """The last event; the samples are renumbered in the order given. Args: result: what became of the state."""
+        """Returns the last event, with the samples numbered in the order given. Args: result: Where the state is."""
         ends = [self.ends[sample] for sample in samples]
         finished = [
             pb.SampleFinished(
@@ -135,7 +135,7 @@ class Answer:
 def search_events(
     request: GenerationRequest, model: Model, search: BeamResult, *, with_ids: bool
 ) -> list[pb.GenerateResponse]:
-    """All that a beam search found: a piece for each text, and the last event."""
+    """Returns the events of a beam search: a piece for each text, and the last event."""
     events: list[pb.GenerateResponse] = []
     finished: list[pb.SampleFinished] = []
     for number, hypothesis in enumerate(search.hypotheses):
@@ -181,14 +181,14 @@ def _finished(
 
 
 def scoring_final_state(request: ScoringRequest, table: Sequence[bytes], state: State | None) -> FinalState:
-    """What the scoring of a text leaves. Args: state: the final one; None where nobody wants it."""
+    """Returns the final state of a scored text. Args: state: The recurrent state, or None if it is not needed."""
     tokens = _tokens(request)
     position = request.start.position + len(tokens)
     return FinalState(state, position, int(tokens[-1]), tokens, undecoded=_undecoded(request, table))
 
 
 def _undecoded(request: GenerationRequest | ScoringRequest, table: Sequence[bytes]) -> bytes:
-    """Bytes at the end of a request's input that begin a character."""
+    """Returns the bytes at the end of a request's input that begin a character."""
     return incomplete_suffix_after(_tokens(request).tolist(), table, request.start.undecoded)
 
 
@@ -198,7 +198,7 @@ def _tokens(request: GenerationRequest | ScoringRequest) -> IntArray:
 
 
 def sequence_score(scores: ScoreResult, model: Model, *, with_tokens: bool) -> pb.SequenceScore:
-    """How likely one text is."""
+    """Returns the log-probability and perplexity of a text."""
     total = math.fsum(report.chosen.logprob for report in scores.reports)
     count = len(scores.reports)
     return pb.SequenceScore(
@@ -210,21 +210,21 @@ def sequence_score(scores: ScoreResult, model: Model, *, with_tokens: bool) -> p
 
 
 def step_logprobs(report: StepReport, table: Sequence[bytes]) -> common.StepLogprobs:
-    """One step's token and the likeliest ones there."""
+    """Returns the token of a step and the most likely ones."""
     message = common.StepLogprobs()
     fill_step_logprobs(message, report, table)
     return message
 
 
 def fill_step_logprobs(message: common.StepLogprobs, report: StepReport, table: Sequence[bytes]) -> None:
-    """As step_logprobs, into a message that is there: a quarter of what it costs to make and to copy one."""
+    """Fills an existing message as step_logprobs does, which costs a quarter of making and copying one."""
     _fill(message.chosen, report.chosen, table)
     for candidate in report.top:
         _fill(message.top.add(), candidate, table)
 
 
 def token_logprob(candidate: Candidate, table: Sequence[bytes]) -> common.TokenLogprob:
-    """A token and how likely it was."""
+    """Returns a token and its log-probability."""
     message = common.TokenLogprob()
     _fill(message, candidate, table)
     return message

@@ -1,4 +1,4 @@
-"""Resume: what the caller of a broken stream has of its answer already, and the seed that the rest is drawn with."""
+"""Resumption of a broken stream: the tokens that its caller has received, and the seed for the rest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from seqserve.v1 import generation_pb2 as pb
 
 
 def seed(request: pb.GenerateRequest, start: SequenceState) -> int:
-    """The seed of a request: of the one that it repeats, of the one that broke, as requested, or drawn.
+    """Returns the seed: of the request that this one repeats or resumes, as requested, or a random one.
 
-    Raises: InvalidFieldError if these differ: the answer would be another text.
+    Raises: InvalidFieldError if these differ, because the answer would be another text.
     """
     resumed = request.resume.seed if request.HasField("resume") else None
     requested = request.sampling.seed if request.sampling.HasField("seed") else None
@@ -26,7 +26,7 @@ def seed(request: pb.GenerateRequest, start: SequenceState) -> int:
     for field, given in (("resume.seed", resumed), ("sampling.seed", requested)):
         if given not in (None, known):
             raise InvalidFieldError(
-                f"{field} is {given}, but the generation that goes on drew with {known}; leave it out, or repeat that",
+                f"{field} is {given}, but the resumed generation has seed {known}; leave it out, or send {known}",
                 field=field,
             )
     return known
@@ -35,7 +35,7 @@ def seed(request: pb.GenerateRequest, start: SequenceState) -> int:
 def received(
     resume: pb.ResumePoint, stopping: StoppingSpec, samples: int, tokenization: Tokenization, table: Sequence[bytes]
 ) -> tuple[Received, ...]:
-    """The tokens that the caller has of each sample; empty if it has none.
+    """Returns the tokens that the caller has received of each sample; empty if there are none.
 
     Args: table: the bytes of each token.
     Raises: InvalidFieldError for more samples than there are, tokens outside the vocabulary, or after the text's end.

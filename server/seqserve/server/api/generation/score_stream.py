@@ -1,4 +1,4 @@
-"""StreamScore: what the caller's messages mean, and what answers them."""
+"""The codec of StreamScore."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NOWHERE = Token("", 0, 0)  # where a token stands that came as an id
 
 
 class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreResponse]):
-    """One stream: its tokens with their places as they come, and its answers."""
+    """Converts one stream: text to tokens with their offsets, and scores to responses."""
 
     def __init__(self, config: pb.StreamScoreConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
-        """Raises: TaskMismatchError if the model is no language model; InvalidFieldError."""
+        """Raises: TaskMismatchError if the model is not a language model; InvalidFieldError."""
         if not 0 <= config.top_logprobs <= LOGPROBS_MAX:
             raise InvalidFieldError(
                 f"config.top_logprobs must be in [0, {LOGPROBS_MAX}], got {config.top_logprobs}",
@@ -133,7 +133,7 @@ class ScoreStream(StreamCodec[pb.StreamScoreRequest, StepReport, pb.StreamScoreR
 
 
 class _Remembered:
-    """What a session has to know of the tokens that a stream reads: not the tokens, unless they are kept."""
+    """Collects what a session stores about the tokens of a stream: the tokens themselves only if they are kept."""
 
     def __init__(self, transaction: StateTransaction) -> None:
         self._table = transaction.model.table
@@ -144,7 +144,7 @@ class _Remembered:
         self._undecoded = transaction.initial.undecoded
 
     def add(self, tokens: Sequence[int]) -> None:
-        """Take note of more tokens."""
+        """Records more tokens."""
         self._undecoded = incomplete_suffix_after(tokens, self._table, self._undecoded)
         if self._keeps_tokens:
             self._kept.append(np.array(tokens, np.int32))
@@ -153,7 +153,7 @@ class _Remembered:
             self._count()
 
     def final_state(self, end: StreamResult, position: int, last_token: int | None) -> FinalState:
-        """What the stream leaves."""
+        """Returns the final state of the stream."""
         self._count()
         kept = np.concatenate([no_tokens(), *self._kept])
         return FinalState(end.state, position, last_token, kept, undecoded=self._undecoded, counts=self._counts)

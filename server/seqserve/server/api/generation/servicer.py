@@ -1,4 +1,4 @@
-"""GenerationService: text from a language model, and how likely it finds a text."""
+"""GenerationService: generates text with a language model, and scores texts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GenerationServicer(GenerationServiceServicer):
                 engine.cancel(sequence)
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
-        """Score whole texts; the texts of one request, and of others, share batches."""
+        """Scores whole texts. The texts of all requests share batches."""
         spec = state.state_spec(request, self._settings.sessions)
         requests.check_destination(request, spec)
         owner, ref = fields.owner(context), fields.model_ref(request.model)
@@ -89,7 +89,7 @@ class GenerationServicer(GenerationServiceServicer):
     def StreamScore(
         self, request_iterator: AsyncIterator[pb.StreamScoreRequest], context: Context
     ) -> AsyncGenerator[pb.StreamScoreResponse]:
-        """Score tokens as they come; each message holds what has gathered since the one before."""
+        """Scores tokens as they arrive. Each message holds everything since the one before."""
         return serve_stream(ScoreStream, request_iterator, context, self._sessions, self._settings)
 
 

@@ -1,4 +1,4 @@
-"""FillIn: texts with blanks, and what may stand in them."""
+"""Validates the requests of FillIn, and builds the responses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BlankText:
 
 
 def blank_texts(request: pb.FillInRequest, model: Model, limits: LimitSettings) -> list[BlankText]:
-    """Check a request and find its blanks.
+    """Validates a request and finds its blanks.
 
     Raises: TaskMismatchError if the model fills no blanks; InvalidFieldError, also for a text without a blank;
         InputTooLongError, OutOfVocabularyError.
@@ -94,7 +94,7 @@ class _Reader:
         self._tokens_max = tokens_max
 
     def read(self, item: pb.FillInInput, path: str) -> BlankText:
-        """One input: its text, its tokens, and where the blanks are among them."""
+        """Returns one input: its text, its tokens, and the positions of the blanks."""
         match item.WhichOneof("input"):
             case "text":
                 text, said = item.text, f"{self._blank!r} does not stand in it"
@@ -149,7 +149,7 @@ def _ids(cut: Tokenized) -> IntArray:
 def filled_sequence(
     blanks: BlankText, candidates: list[list[Candidate]], model: Model, unit: common.OffsetUnit
 ) -> pb.FilledSequence:
-    """What may stand in the blanks of one text, and the text with the best of it."""
+    """Returns the candidates for the blanks of one text, and the text with the best ones filled in."""
     sequence = pb.FilledSequence(
         blanks=[
             pb.FilledBlank(position=place, candidates=[_told(candidate, model) for candidate in likeliest])
@@ -174,7 +174,7 @@ def filled_sequence(
 
 
 def _told(candidate: Candidate, model: Model) -> common.TokenLogprob:
-    """A token by itself: a word without the space that joins it to the next."""
+    """Returns a candidate; a word without the space that separates it from the next."""
     message = token_logprob(candidate, model.table)
     if model.manifest.vocabulary.level == manifest_pb2.TOKEN_LEVEL_WORD:
         message.token = message.token.removesuffix(" ")

@@ -1,4 +1,4 @@
-"""InfillingService: what may stand in the blanks of a text."""
+"""InfillingService: fills in the blanks of a text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InfillingServicer(InfillingServiceServicer):
         self._limits = limits
 
     async def FillIn(self, request: pb.FillInRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.FillInResponse:
-        """Fill the blanks of whole texts, all blanks of a text at once; texts share batches."""
+        """Fills in the blanks of whole texts, all blanks of a text at once. Texts share batches."""
         model = self._repository.model(*fields.model_ref(request.model))
         top = requests.top_tokens(request)
         with self._repository.hold(model):

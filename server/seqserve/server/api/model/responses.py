@@ -1,4 +1,4 @@
-"""What a server tells of its models."""
+"""Builds the responses of ModelService."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATES = {
 
 
 def model(entry: Entry) -> pb.Model:
-    """One version: what it does if it is loaded, and why it takes no requests if it does not."""
+    """Describes a version: its task if it is loaded, otherwise why it takes no requests."""
     message = pb.Model(
         servable=common.ServableId(model=entry.name, version=entry.version),
         state=_STATES[entry.state],
@@ -32,7 +32,7 @@ def model(entry: Entry) -> pb.Model:
 
 
 def server_limits(settings: ServerSettings) -> pb.ServerLimits:
-    """The limits of this server."""
+    """Returns the limits of this server."""
     return pb.ServerLimits(
         text_bytes_max=settings.limits.text_bytes_max,
         inputs_max=settings.limits.inputs_max,

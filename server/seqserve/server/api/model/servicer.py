@@ -1,4 +1,4 @@
-"""ModelService: what serves, and what does not and why."""
+"""ModelService: lists, describes, loads and unloads models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelServicer(ModelServiceServicer):
     async def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        """List all versions, page by page; a page's token is the index of its first version."""
+        """Lists all versions, page by page. The token of a page is the index of its first version."""
         size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
         entries = self._repository.entries()
         if not _TOKEN.fullmatch(request.page_token):
@@ -48,7 +48,7 @@ class ModelServicer(ModelServiceServicer):
     async def GetModel(
         self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetModelResponse:
-        """Tell all about one version."""
+        """Describes one version."""
         entry = self._repository.entry(*fields.model_ref(request.model))
         return pb.GetModelResponse(
             model=responses.model(entry),
@@ -59,7 +59,7 @@ class ModelServicer(ModelServiceServicer):
     async def LoadModel(
         self, request: pb.LoadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.LoadModelResponse:
-        """Load a version, and answer when it serves."""
+        """Loads a version, and returns when it serves."""
         return pb.LoadModelResponse(
             model=responses.model(await self._repository.load_version(*fields.model_ref(request.model)))
         )
@@ -67,7 +67,7 @@ class ModelServicer(ModelServiceServicer):
     async def UnloadModel(
         self, request: pb.UnloadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.UnloadModelResponse:
-        """Take no new requests for a version; it goes at once if nothing uses it, else when nothing does any more."""
+        """Stops new requests for a version, and unloads it when no request or session uses it."""
         name, version = fields.model_ref(request.model)
         if version is None:
             raise InvalidFieldError("model.version is not set; name the version to unload", field="model.version")

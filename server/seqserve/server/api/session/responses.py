@@ -1,4 +1,4 @@
-"""Sessions as the wire has them."""
+"""Builds the responses of SessionService."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SessionService: states that are kept between requests."""
+"""SessionService: manages states that the server keeps between requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SessionServicer(SessionServiceServicer):
         self._settings = settings
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
-        """Create a session at position 0."""
+        """Creates a session at position 0."""
         session = await self._admin.create(
             fields.owner(context),
             _new_id(request.session_id, "session_id"),
@@ -39,12 +39,12 @@ class SessionServicer(SessionServiceServicer):
         return pb.CreateSessionResponse(session=responses.session(session))
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
-        """Tell about a session."""
+        """Describes a session."""
         session = await self._admin.get(fields.owner(context), _id(request))
         return pb.GetSessionResponse(session=responses.session(session))
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
-        """List the caller's sessions; a page's token is the last id of the page before."""
+        """Lists the caller's sessions. The token of a page is the last id of the page before."""
         size = fields.integer(request, "page_size", _PAGE_DEFAULT, 1, _PAGE_MAX, "")
         after = _new_id(request.page_token, "page_token")
         sessions, last_id = await self._admin.list(fields.owner(context), request.model, after, size)
@@ -54,12 +54,12 @@ class SessionServicer(SessionServiceServicer):
         )
 
     async def TouchSession(self, request: pb.TouchSessionRequest, context: Context) -> pb.TouchSessionResponse:
-        """Put off a session's expiry."""
+        """Extends the life of a session."""
         session = await self._admin.touch(fields.owner(context), _id(request), self._ttl_s(request))
         return pb.TouchSessionResponse(session=responses.session(session))
 
     async def ForkSession(self, request: pb.ForkSessionRequest, context: Context) -> pb.ForkSessionResponse:
-        """Copy a session, from now or from a checkpoint."""
+        """Copies a session, in its current state or at a checkpoint."""
         if request.HasField("checkpoint") and not request.checkpoint:
             raise InvalidFieldError("checkpoint is empty; name one, or leave it out", field="checkpoint")
         session = await self._admin.fork(
@@ -74,7 +74,7 @@ class SessionServicer(SessionServiceServicer):
         return pb.ForkSessionResponse(session=responses.session(session))
 
     async def RewindSession(self, request: pb.RewindSessionRequest, context: Context) -> pb.RewindSessionResponse:
-        """Set a session back to a checkpoint."""
+        """Resets a session to a checkpoint."""
         if not request.checkpoint:
             raise InvalidFieldError("checkpoint is empty; name the one to go back to", field="checkpoint")
         session = await self._admin.rewind(
@@ -87,13 +87,13 @@ class SessionServicer(SessionServiceServicer):
         return pb.RewindSessionResponse(session=responses.session(session))
 
     async def ExportSession(self, request: pb.ExportSessionRequest, context: Context) -> pb.ExportSessionResponse:
-        """Give a session as a snapshot."""
+        """Exports a session as a snapshot."""
         name = state.checkpoint(request.checkpoint, "checkpoint")
         snapshot, session = await self._admin.export(fields.owner(context), _id(request), name)
         return pb.ExportSessionResponse(snapshot=snapshot, session=responses.session(session))
 
     async def ImportSession(self, request: pb.ImportSessionRequest, context: Context) -> pb.ImportSessionResponse:
-        """Make a session out of a snapshot."""
+        """Creates a session from a snapshot."""
         session = await self._admin.import_(
             fields.owner(context),
             _new_id(request.session_id, "session_id"),
@@ -104,7 +104,7 @@ class SessionServicer(SessionServiceServicer):
         return pb.ImportSessionResponse(session=responses.session(session))
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.DeleteSessionResponse:
-        """End a session and forget its state."""
+        """Deletes a session and its state."""
         await self._admin.delete(fields.owner(context), _id(request))
         return pb.DeleteSessionResponse()
 
@@ -127,5 +127,5 @@ def _id(
 
 
 def _new_id(value: str, field: str) -> str:
-    """An id that may be left out."""
+    """Validates an optional id."""
     return state.session_id(value, field) if value else ""

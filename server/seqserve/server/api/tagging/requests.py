@@ -1,4 +1,4 @@
-"""Tag: the inputs of a request, and the tags that answer it."""
+"""Validates the requests of Tag, and builds the responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOP_LABELS_MAX = 20
 
 
 def tagger(model: Model) -> Tokenization:
-    """The tokenization of a tagger. Raises: TaskMismatchError if the model is none."""
+    """Returns the tokenization of a tagger. Raises: TaskMismatchError if the model is not one."""
     if model.tokenization is None or model.manifest.task != manifest_pb2.TASK_TAGGING:
         raise TaskMismatchError(
             f"model {model.servable.id.model!r} is for {task_name(model)}, it has no tags; choose a tagger"
@@ -42,7 +42,7 @@ def check_outputs(outputs: pb.TagOutputs, model: Model, path: str) -> None:
 
 
 def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> list[Tokenized]:
-    """Check a request and tokenize its inputs.
+    """Validates a request and tokenizes its inputs.
 
     Raises: TaskMismatchError if the model is no tagger, or spans are asked of labels that write none;
         InvalidFieldError, InputTooLongError, OutOfVocabularyError.
@@ -55,7 +55,7 @@ def tag_inputs(request: pb.TagRequest, model: Model, limits: LimitSettings) -> l
 def tagged_sequence(
     item: pb.TagInput, tokenized: Tokenized, choices: LabelChoices, labels: manifest_pb2.Labels, outputs: pb.TagOutputs
 ) -> pb.TaggedSequence:
-    """The tags of one text, and its spans if they were asked for; without texts and offsets where it came as ids."""
+    """Returns the tags of a text, and its spans if requested; without texts and offsets if it came as ids."""
     names, text, tokens = list(labels.names), text_of(item), tokenized.tokens
     sequence = pb.TaggedSequence()
     add = sequence.tags.add  # filled in place: half the time of making messages first

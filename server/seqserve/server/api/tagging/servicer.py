@@ -1,4 +1,4 @@
-"""TaggingService: a label for every token."""
+"""TaggingService: assigns a label to every token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TaggingServicer(TaggingServiceServicer):
         self._limits = settings.limits
 
     async def Tag(self, request: pb.TagRequest, context: Context) -> pb.TagResponse:
-        """Tag whole texts; the texts of one request, and of others, share batches. A text may have no tokens."""
+        """Tags whole texts. The texts of all requests share batches. A text may have no tokens."""
         model = self._repository.model(*fields.model_ref(request.model))
         with self._repository.hold(model):
             tokenized = await run_off_loop(
@@ -60,7 +60,7 @@ class TaggingServicer(TaggingServiceServicer):
     def StreamTag(
         self, request_iterator: AsyncIterator[pb.StreamTagRequest], context: Context
     ) -> AsyncGenerator[pb.StreamTagResponse]:
-        """Tag what comes, as it comes: all that has gathered since the last message goes out in the next."""
+        """Tags input as it arrives. Each message holds everything since the one before."""
         return serve_stream(TagStream, request_iterator, context, self._sessions, self._settings)
 
 

@@ -43,7 +43,7 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
     passes_flushes: ClassVar[bool] = True
 
     def __init__(self, config: pb.StreamTagConfig, transaction: StateTransaction, limits: LimitSettings) -> None:
-        """Raises: TaskMismatchError if the model cannot do what is asked; InvalidFieldError."""
+        """Raises: TaskMismatchError if the model does not support the config; InvalidFieldError."""
         model, start = transaction.model, transaction.initial
         self._plan = plan = tag_plan(config, model, limits)
         labels, self._bidirectional = model.manifest.labels, model.manifest.network.bidirectional

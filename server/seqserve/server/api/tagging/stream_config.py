@@ -1,4 +1,4 @@
-"""The first message of StreamTag, checked: when tags become final, and what they tell."""
+"""Validates the config of StreamTag: when tags become final, and what is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TagPlan:
 
 
 def tag_plan(config: pb.StreamTagConfig, model: Model, limits: LimitSettings) -> TagPlan:
-    """Check a config.
+    """Validates a config.
 
     Raises: TaskMismatchError if the model is no tagger or cannot do what is asked; InvalidFieldError.
     """
@@ -72,7 +72,7 @@ def tag_plan(config: pb.StreamTagConfig, model: Model, limits: LimitSettings) ->
 
 
 def _no_future(config: pb.StreamTagConfig, model: Model) -> int:
-    """Of a one-directional model: it looks at nothing that is to come."""
+    """Returns the look-ahead of a one-directional model, 0."""
     match config.finality:
         case pb.TAG_FINALITY_UNSPECIFIED:
             pass
@@ -102,7 +102,7 @@ def _no_future(config: pb.StreamTagConfig, model: Model) -> int:
 
 
 def _future(config: pb.StreamTagConfig, limits: LimitSettings) -> int | None:
-    """Of a bidirectional model: how far it looks ahead; None: to the sentence's end."""
+    """Returns the look-ahead of a bidirectional model. None: to the end of the sentence."""
     if config.lookahead and config.finality != pb.TAG_FINALITY_LOOKAHEAD:
         raise InvalidFieldError(
             f"config.lookahead is {config.lookahead}; it needs config.finality TAG_FINALITY_LOOKAHEAD",
