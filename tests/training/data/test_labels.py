@@ -72,3 +72,13 @@ def test_a_confusion_is_a_table_of_what_was_given_and_found() -> None:
     assert confusion.labels == ["A", "B", "C"]
     assert confusion.rows() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     assert confusion.table().splitlines()[2:] == ["| A | 1 | 1 | 0 |", "| B | 0 | 1 | 0 |", "| C | 1 | 0 | 0 |"]
+
+
+def test_a_label_that_is_never_predicted_lowers_macro_f1() -> None:
+    """An accuracy of 0.8 hid that a classifier never said "spam"."""
+    confusion = Confusion()
+    confusion.add(["ham"] * 8 + ["spam"] * 2, ["ham"] * 10)
+    labels = confusion.per_label()
+    assert labels["ham"] == {"precision": 0.8, "recall": 1.0, "f1": pytest.approx(16 / 18), "support": 8}
+    assert labels["spam"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
+    assert confusion.macro_f1() == pytest.approx(8 / 18)

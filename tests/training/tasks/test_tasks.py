@@ -1,5 +1,6 @@
 """Taggers, classifiers and infilling models from the command line: trained, proven, judged alike in both forms."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_a_crf_tagger_of_characters_finds_the_spans(more: tuple[str, ...], capsy
     assert manifest.network.crf
     assert len(manifest.labels.transitions) == 25
     assert manifest.states
+    assert main(["evaluate", "models/tagger/1", "--data", "names.bio", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"figures", "macro_f1", "labels"}
+    assert set(report["labels"]["O"]) == {"precision", "recall", "f1", "support"}
     assert main(["evaluate", "models/tagger/1", "--data", "names.bio", "--confusion"]) == 0
     assert "| O | 0 | 0 | 0 | 0 | 8 |" in capsys.readouterr().out
 

@@ -19,6 +19,7 @@ from seqserve.training.config.file import read_config
 from seqserve.training.config.inspection import InspectionConfig
 from seqserve.training.config.optimisation import Precision
 from seqserve.training.errors import InterruptedRunError, TrainingError
+from seqserve.training.evaluation.metrics import EvalResult
 from seqserve.training.evaluation.quantization import QUALITY_LOSS_MAX, refuse_without_int8
 from seqserve.training.export.servable import refuse_model
 from seqserve.training.tasks.registry import TASKS
@@ -53,11 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             )
         elif parsed.command == "evaluate":
-            judgement = run.evaluate(parsed.model, parsed.data)
-            for name, value in judgement.figures.items():
-                print(f"{name} {value:.6f}")
-            if parsed.confusion and judgement.confusion is not None:
-                print(f"\n{judgement.confusion.table()}")
+            result = run.evaluate(parsed.model, parsed.data)
+            _print_result(result, as_json=parsed.json, confusion=parsed.confusion)
         else:
             _train(parsed, shlex.join([PROGRAM, *words]))
     except TrainingError as error:
@@ -169,6 +167,9 @@ def parser() -> argparse.ArgumentParser:
         help="Files of the task's kind. Default: what the model was validated on.",
     )
     evaluate.add_argument("--confusion", action="store_true", help="Also print which label was taken for which.")
+    evaluate.add_argument(
+        "--json", action="store_true", help="Print JSON, with precision, recall and F1 of each label and macro F1."
+    )
     return top
 
 
@@ -180,6 +181,24 @@ def _add_quality_loss(command: argparse.ArgumentParser) -> None:
         help="With int8: loss of quality above which nothing is written: nats of a language model's loss, else a ratio"
         f" of accuracy or F1. Default: {QUALITY_LOSS_MAX}.",
     )
+
+
+def _print_result(result: EvalResult, *, as_json: bool, confusion: bool) -> None:
+    """Prints the figures of an evaluation; a label that the model never predicts is reported on stderr."""
+    content: dict[str, object] = {"figures": result.figures}
+    if result.confusion is not None:
+        labels = result.confusion.per_label()
+        content |= {"macro_f1": result.confusion.macro_f1(), "labels": labels}
+        predicted = {label for (_, label), count in result.confusion.counts.items() if count}
+        if never := [label for label in labels if label not in predicted]:
+            _notify(f"labels that the model never predicts here: {', '.join(never)}")
+    if as_json:
+        print(json.dumps(content, ensure_ascii=False, indent=1))
+        return
+    for name, value in result.figures.items():
+        print(f"{name} {value:.6f}")
+    if confusion and result.confusion is not None:
+        print(f"\n{result.confusion.table()}")
 
 
 def _notify(message: str) -> None:

@@ -63,3 +63,18 @@ class Confusion:
     def rows(self) -> list[list[int]]:
         """The matrix in the order of ``labels``."""
         return [[self.counts[expected, predicted] for predicted in self.labels] for expected in self.labels]
+
+    def per_label(self) -> dict[str, dict[str, float]]:
+        """Returns precision, recall, F1 and support (how often it was expected) of each label."""
+        result = dict[str, dict[str, float]]()
+        for label, row in zip(self.labels, self.rows(), strict=True):
+            predicted = sum(self.counts[other, label] for other in self.labels)
+            correct = self.counts[label, label]
+            scores = precision_recall_f1("", expected=sum(row), predicted=predicted, correct=correct)
+            result[label] = {**scores, "support": float(sum(row))}
+        return result
+
+    def macro_f1(self) -> float:
+        """Returns the mean F1 of the labels; a label that is never predicted counts as 0."""
+        scores = self.per_label().values()
+        return sum(each["f1"] for each in scores) / max(len(scores), 1)
