@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from seqserve.training.config import ClassifierConfig
 from seqserve.training.data.conllu import read_conllu
 from seqserve.training.data.files import LabelledFile
 from seqserve.training.data.labelled import LabelledFormat, LabelledText, read_labelled
 from seqserve.training.data.tagged import read_tagged
 from seqserve.training.data.text import read_text
 from seqserve.training.errors import DataError
+from seqserve.training.tasks.classifier import read
 
 CASES = Path(__file__).parent / "cases"
 
@@ -88,3 +90,11 @@ def test_tabs_at_line_ends_are_no_columns() -> None:
 
 def test_a_blank_line_may_hold_a_space() -> None:
     assert [sentence.words for sentence in read_conllu(CASES / "blank_line_with_space.conllu")] == [("a", "b")] * 2
+
+
+def test_a_text_over_the_limit_is_refused_with_its_line() -> None:
+    config = ClassifierConfig(data=(CASES / "text_of_5000_tokens.csv",))
+    with pytest.raises(
+        DataError, match=r"line \d+: the text has \d+ tokens, at most 4096 are taken"
+    ):
+        read(config.data, config)

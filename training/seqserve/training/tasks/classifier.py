@@ -29,7 +29,6 @@ from seqserve.training.tasks.sequences import (
     frequent_pairs,
     initialize_with_ratios,
     refuse_too_few,
-    refuse_too_long,
     sequence_tokenizer,
     sources,
     spellings,
@@ -141,8 +140,13 @@ def read(given: Iterable[Path], config: ClassifierConfig) -> list[Text]:
             )
             if not tokens:
                 raise DataError(file.path, f"no words in {text.text!r}", line=text.line)
+            if len(tokens) > TOKENS_MAX:
+                raise DataError(
+                    file.path,
+                    f"the text has {len(tokens)} tokens, at most {TOKENS_MAX} are taken: shorten or split it",
+                    line=text.line,
+                )
             texts.append(Text(tokens, text.labels, file.path))
-        refuse_too_long(file.path, (text.tokens for text in texts))
     return texts
 
 
