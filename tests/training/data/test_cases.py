@@ -94,7 +94,5 @@ def test_a_blank_line_may_hold_a_space() -> None:
 
 def test_a_text_over_the_limit_is_refused_with_its_line() -> None:
     config = ClassifierConfig(data=(CASES / "text_of_5000_tokens.csv",))
-    with pytest.raises(
-        DataError, match=r"line \d+: the text has \d+ tokens, at most 4096 are taken"
-    ):
+    with pytest.raises(DataError, match=r"line \d+: the text has \d+ tokens, at most 4096 are taken"):
         read(config.data, config)
