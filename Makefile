@@ -5,7 +5,7 @@ PIP_INSTALL = -m pip install --quiet --quiet --disable-pip-version-check
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest lint types pytest bench bench-quick soak proto proto-check sync settings clean
+.PHONY: help demo test test-lowest lint types pytest bench bench-quick soak soak-ci proto proto-check sync settings clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -42,10 +42,12 @@ bench: .venv/ready ## the benchmarks, in 15 to 20 minutes: a table, a picture, a
 bench-quick: .venv/ready ## the same once and shorter, in under two minutes
 	.venv/bin/python -m benchmarks suite --quick
 
-soak: .venv/ready ## the soak tests at full length: kills, 20,000 random and 20,000 mutated requests
+soak: .venv/ready soak-ci ## all soak tests at full length: sessions survive kills, too
 	.venv/bin/python -m tests.soak kill --store sqlite
 	.venv/bin/python -m tests.soak kill --store redis
 	.venv/bin/python -m tests.soak replicas
+
+soak-ci: .venv/ready ## the soak tests of 20,000 random and 20,000 mutated requests, in some minutes
 	.venv/bin/python -m tests.soak requests --count 20000
 	.venv/bin/python -m tests.soak fuzz --count 20000
 
