@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from seqserve.client._sync.client import Client
 from seqserve.client.cli import chat, classify, fill, generate, health, models, score, sessions, tag
@@ -66,7 +66,7 @@ def check_unicode(arguments: argparse.Namespace) -> None:
         ValueError: An argument, or the environment variable that is its default, is not UTF-8.
     """
     for name, value in vars(arguments).items():
-        for text in value if isinstance(value, list) else [value]:
+        for text in cast("list[object]", value) if isinstance(value, list) else [value]:
             if name != "path" and isinstance(text, str) and not _is_unicode(text):
                 raise ValueError(f"{name} must be UTF-8, got the bytes {os.fsencode(text)!r}")
 

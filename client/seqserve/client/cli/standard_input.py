@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -17,16 +18,21 @@ def read_lines() -> Iterator[str]:
     Raises:
         OSError: Standard input is closed.
     """
-    if sys.stdin is None:
+    stream: TextIO | None = sys.stdin
+    if stream is None:
         raise OSError("standard input is closed")
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    _decode_utf_8(stream)
     first = True
-    for line in sys.stdin:
+    for line in stream:
         text = line.removeprefix(_BYTE_ORDER_MARK) if first else line
         first = False
         if text:  # a byte order mark alone is not a line
             yield text[:-2] + "\n" if text.endswith("\r\n") else text
+
+
+def _decode_utf_8(stream: TextIO) -> None:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def read_text() -> str:

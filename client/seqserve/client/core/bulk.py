@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, cast
 
 from seqserve.client.errors import InvalidArgumentError
 
@@ -43,7 +44,8 @@ def length_of(item: object) -> int:
     if isinstance(item, str):
         return len(item)
     if isinstance(item, list | tuple):
-        return sum(len(one) + 1 if isinstance(one, str) else 2 for one in item)
+        parts = cast("Sequence[object]", item)
+        return sum(len(one) + 1 if isinstance(one, str) else 2 for one in parts)
     return 1
 
 

@@ -152,7 +152,7 @@ class SessionRecord:
         return f"<{name} {self.id!r} of {model} at position {self.position:,}>"
 
     def _repr_html_(self) -> str:
-        return html.fields(repr(self), {}) if self._info is None else self._info._repr_html_()
+        return html.fields(repr(self), {}) if self._info is None else self._info.to_html()
 
 
 def _refuse_snapshots(options: Mapping[str, object]) -> None:

@@ -44,7 +44,7 @@ class TextScore:
 
     def _repr_html_(self) -> str:
         rows = [(repr(step.chosen.token), f"{step.chosen.logprob:.4f}", step.chosen.rank) for step in self.tokens]
-        summary = {
+        summary: dict[str, object] = {
             "nats": f"{self.logprob:.4f}",
             "tokens": self.scored_tokens,
             "perplexity": f"{self.perplexity:.4f}",

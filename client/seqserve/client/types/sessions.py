@@ -66,7 +66,8 @@ class SessionInfo:
         model = f"{self.servable.model} version {self.servable.version}"
         return f"<SessionInfo {self.id!r} of {model} at position {self.position:,}>"
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """The session as a table, for notebooks."""
         values: dict[str, object] = {
             "model": f"{self.servable.model} version {self.servable.version}",
             "position": f"{self.position:,} tokens",
@@ -76,6 +77,9 @@ class SessionInfo:
             "busy": self.busy,
         }
         return html.fields(f"session {self.id}", values)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 def session_from_wire(message: session_pb2.Session) -> SessionInfo:
