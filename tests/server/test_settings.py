@@ -129,7 +129,7 @@ def test_settings_cannot_be_changed_once_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sessions", "said"),
+    ("sessions", "message"),
     [
         ({"path": "/a.db", "redis": "redis://host"}, "sessions are stored in one place"),
         ({"ttl_default_s": 10, "ttl_max_s": 5}, "ttl_default_s must be at most ttl_max_s, 5, got 10"),
@@ -137,8 +137,8 @@ def test_settings_cannot_be_changed_once_read() -> None:
         ({"when_full": "panic"}, "'refuse', 'evict' or 'spill'"),
     ],
 )
-def test_sessions_that_cannot_be_kept_so_are_refused_at_the_start(sessions: dict[str, object], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_sessions_that_cannot_be_kept_so_are_refused_at_the_start(sessions: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         load_settings(None, models=MODELS, sessions=sessions)
 
 

@@ -41,18 +41,18 @@ def test_what_training_exports_is_accepted(made: MadeRepository) -> None:
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "tokenizer.json"])
 def test_a_missing_file_is_named_with_the_way_out(lstm: Path, name: str) -> None:
     (lstm / name).unlink()
-    said = reason(lstm)
-    assert said.startswith(f"{name} is missing")
-    assert "export" in said
+    message = reason(lstm)
+    assert message.startswith(f"{name} is missing")
+    assert "export" in message
 
 
 def test_a_half_written_manifest_is_told_from_a_wrong_one(lstm: Path) -> None:
     path = lstm / "manifest.json"
     text = path.read_text("utf-8")
     path.write_text(text[: len(text) // 2], "utf-8")
-    said = reason(lstm)
-    assert said.startswith("manifest.json is not valid JSON (")
-    assert said.endswith("it is incomplete or was changed; export the servable again")
+    message = reason(lstm)
+    assert message.startswith("manifest.json is not valid JSON (")
+    assert message.endswith("it is incomplete or was changed; export the servable again")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"text"', "{}", "[" * 100_000])
@@ -69,17 +69,17 @@ def test_a_manifest_that_is_not_utf8_is_refused_with_the_byte(lstm: Path) -> Non
 def test_an_unknown_key_is_named(lstm: Path) -> None:
     path = lstm / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"colour": "red"}), "utf-8")
-    said = reason(lstm)
-    assert said.startswith("manifest.json is not a manifest")
-    assert '"colour"' in said
-    assert len(said) < 250  # and not drowned in all the keys that are known
+    message = reason(lstm)
+    assert message.startswith("manifest.json is not a manifest")
+    assert '"colour"' in message
+    assert len(message) < 250  # and not drowned in all the keys that are known
 
 
 def test_another_format_is_told_by_its_version_whatever_keys_it_has(lstm: Path) -> None:
     (lstm / "manifest.json").write_text('{"format_version": 2, "colour": "red"}', "utf-8")
-    said = reason(lstm)
-    assert "manifest.json must have format version 1, got 2" in said
-    assert "export the servable with a matching version of seqserve" in said
+    message = reason(lstm)
+    assert "manifest.json must have format version 1, got 2" in message
+    assert "export the servable with a matching version of seqserve" in message
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
@@ -88,9 +88,9 @@ def test_one_changed_byte_is_seen(lstm: Path, name: str) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    said = reason(lstm)
-    assert said.startswith(f"{name} is not the file that the manifest names: its SHA-256 must be ")
-    assert said.endswith("it was changed or damaged, export the servable again")
+    message = reason(lstm)
+    assert message.startswith(f"{name} is not the file that the manifest names: its SHA-256 must be ")
+    assert message.endswith("it was changed or damaged, export the servable again")
 
 
 def drop_proof(manifest: pb.Manifest) -> None:
@@ -116,7 +116,7 @@ def fail_states(manifest: pb.Manifest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (drop_proof, "the manifest has no parity proof; export the servable with seqserve-train"),
         (drop_cases, "the manifest has no parity proof; export the servable with seqserve-train"),
@@ -128,9 +128,9 @@ def fail_states(manifest: pb.Manifest) -> None:
         (fail_states, "the parity proof failed: the states differ by nan from the trained network, tolerance 1e-05"),
     ],
 )
-def test_what_is_not_proven_is_not_served(lstm: Path, edit: Callable[[pb.Manifest], None], said: str) -> None:
+def test_what_is_not_proven_is_not_served(lstm: Path, edit: Callable[[pb.Manifest], None], message: str) -> None:
     edit_manifest(lstm, edit)
-    assert reason(lstm) == said
+    assert reason(lstm) == message
 
 
 def no_task(manifest: pb.Manifest) -> None:
@@ -162,7 +162,7 @@ def no_states(manifest: pb.Manifest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (no_task, "the manifest names no task"),
         (no_logits, "a graph for TASK_LANGUAGE_MODEL needs an output TENSOR_ROLE_TOKEN_LOGITS"),
@@ -174,10 +174,10 @@ def no_states(manifest: pb.Manifest) -> None:
     ],
 )
 def test_a_language_model_that_contradicts_itself_is_refused(
-    lstm: Path, edit: Callable[[pb.Manifest], None], said: str
+    lstm: Path, edit: Callable[[pb.Manifest], None], message: str
 ) -> None:
     edit_manifest(lstm, edit)
-    assert said in reason(lstm)
+    assert message in reason(lstm)
 
 
 def one_label(manifest: pb.Manifest) -> None:
@@ -207,7 +207,7 @@ def backward_states(manifest: pb.Manifest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (no_carry_lengths, "a bidirectional one only if its graph reads carry lengths"),
         (no_states, "a bidirectional one only if its graph reads carry lengths"),
@@ -219,7 +219,7 @@ def backward_states(manifest: pb.Manifest) -> None:
     ],
 )
 def test_a_tagger_that_contradicts_itself_is_refused(
-    tagger: Path, edit: Callable[[pb.Manifest], None], said: str
+    tagger: Path, edit: Callable[[pb.Manifest], None], message: str
 ) -> None:
     edit_manifest(tagger, edit)
-    assert said in reason(tagger)
+    assert message in reason(tagger)

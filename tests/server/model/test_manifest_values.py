@@ -49,7 +49,7 @@ def scores(name: str, value: float) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected_message"),
     [
         (sets("vocabulary.unknown_token", 999_999), r"vocabulary\.unknown_token must be in \[0, \d+\), got 999999"),
         (sets("vocabulary.unknown_token", -1), r"vocabulary\.unknown_token must be"),
@@ -75,11 +75,11 @@ def scores(name: str, value: float) -> Change:
         (starts_from(1.0, 2.0), r"states\[0\]\.initial_values must be 0 or \d+ numbers, got 2"),
     ],
 )
-def test_a_value_that_cannot_be_right_is_refused(made: MadeRepository, change: Change, said: str) -> None:
+def test_a_value_that_cannot_be_right_is_refused(made: MadeRepository, change: Change, expected_message: str) -> None:
     manifest = read_manifest(made.lstm.folder)
     check_values(manifest)
     change(manifest)
-    with pytest.raises(BrokenServableError, match=f"the manifest's {said}"):
+    with pytest.raises(BrokenServableError, match=f"the manifest's {expected_message}"):
         check_values(manifest)
 
 

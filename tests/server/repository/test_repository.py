@@ -66,7 +66,7 @@ def tokenize_differently(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (tokenize_differently, "tokenizer.json no longer tokenizes as it did at the export"),
         (truncate_graph, "model.onnx is not the file that the manifest names"),
@@ -76,7 +76,7 @@ def tokenize_differently(folder: Path) -> None:
     ],
 )
 def test_a_broken_servable_is_listed_with_its_reason_and_the_others_serve(
-    made: MadeRepository, root: Path, damage: Callable[[Path], None], said: str
+    made: MadeRepository, root: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(copy(made, root, "broken", 1))
     copy(made, root, "sound", 1)
@@ -85,8 +85,8 @@ def test_a_broken_servable_is_listed_with_its_reason_and_the_others_serve(
             ("broken", False),
             ("sound", True),
         ]
-        assert repository.entry("broken", None).reason.startswith(said)
-        with pytest.raises(ModelNotReadyError, match=re.escape(f"model 'broken' version 1 does not serve: {said}")):
+        assert repository.entry("broken", None).reason.startswith(message)
+        with pytest.raises(ModelNotReadyError, match=re.escape(f"model 'broken' version 1 does not serve: {message}")):
             repository.model("broken", None)
         assert repository.model("sound", None).servable.id.version == 1
 

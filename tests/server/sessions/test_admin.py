@@ -116,13 +116,13 @@ async def test_a_fork_forgets_which_requests_the_original_had(at: Rooms) -> None
 
 async def test_a_rewound_session_is_where_its_checkpoint_was_and_keeps_the_earlier_ones(at: Rooms) -> None:
     await request(at, into(checkpoint="a", keep_tokens=True), 1, 2)
-    there = await start_of(at, "one")
+    existing = await start_of(at, "one")
     await request(at, into(checkpoint="b"), 3)
     await request(at, into(), 4)
     session = await rewind(at, "a", expected_position=4)
     assert session.record.position == 2
     assert [kept.name for kept in session.stored.checkpoints] == ["a"]
-    assert same(await start_of(at, "one"), there)
+    assert same(await start_of(at, "one"), existing)
     with pytest.raises(CheckpointNotFoundError, match="has no checkpoint 'b'; available: a"):
         await rewind(at, "b")
 

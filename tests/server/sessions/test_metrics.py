@@ -29,15 +29,19 @@ async def test_what_became_of_sessions_is_counted_and_their_store_is_timed(at: R
     at.clock.advance(10)
     await maintenance.sweep()
 
-    def told(name: str, **labels: str) -> float | None:
+    def result(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"seqserve_{name}", labels)
 
-    counted = {name: told(f"sessions_{name}_total") for name in ("created", "expired", "evicted", "restored", "forked")}
+    counted = {
+        name: result(f"sessions_{name}_total") for name in ("created", "expired", "evicted", "restored", "forked")
+    }
     assert counted == {"created": 3, "expired": 1, "evicted": 0, "restored": 1, "forked": 1}
-    assert told("sessions_live") == 2
-    assert told("sessions_bytes") == sum([len((await admin.get(OWNER, name)).record.body) for name in ("two", "three")])
-    assert told("store_seconds_count", operation="create") == 3
-    assert told("store_seconds_bucket", operation="create", le="+Inf") == 3
-    total_s = told("store_seconds_sum", operation="create")
+    assert result("sessions_live") == 2
+    assert result("sessions_bytes") == sum(
+        [len((await admin.get(OWNER, name)).record.body) for name in ("two", "three")]
+    )
+    assert result("store_seconds_count", operation="create") == 3
+    assert result("store_seconds_bucket", operation="create", le="+Inf") == 3
+    total_s = result("store_seconds_sum", operation="create")
     assert total_s is not None
     assert 0 < total_s < 1

@@ -43,8 +43,8 @@ async def test_neither_can_do_anything_with_the_others_sessions(
         assert (refused.code, refused.reason) == (never_was.code, never_was.reason)
         assert refused.message == never_was.message.replace("never-was", "secret")
         assert refused.metadata == never_was.metadata
-    told = await refusal(bob.generate("x", session_id="secret"))
-    assert told.reason == "ERROR_REASON_SESSION_NOT_FOUND"
+    result = await refusal(bob.generate("x", session_id="secret"))
+    assert result.reason == "ERROR_REASON_SESSION_NOT_FOUND"
     assert not (await bob.call(pb.ListSessionsRequest())).sessions
     assert (await ann.call(pb.GetSessionRequest(session_id="secret"))).session == before
 

@@ -40,8 +40,8 @@ async def test_two_servers_share_the_sessions_of_one_redis(models: Path, redis_u
     connection = redis.asyncio.Redis.from_url(redis_url)
     await connection.flushall()
     await connection.aclose()
-    async with serving(models, redis=redis_url) as here, serving(models, redis=redis_url) as there:
-        one, other = Caller(here), Caller(there)
+    async with serving(models, redis=redis_url) as here, serving(models, redis=redis_url) as existing:
+        one, other = Caller(here), Caller(existing)
         whole = await one.generated("the cat", 12)
         first = await one.generated("the cat", 5, session_id="one", create_if_absent=True)
         stream = one.generate("x", 5000, "r", session_id="one")
@@ -57,8 +57,8 @@ async def test_two_servers_share_the_sessions_of_one_redis(models: Path, redis_u
         retried = await other.generated("x", 3, "r2", session_id="one")  # takes it over, though the first still runs
         assert retried.finished.state.position == 23
         running.cancel()
-        told = await asyncio.gather(*(each.call(pb.ListSessionsRequest()) for each in (one, other)))
-        assert told[0].sessions == told[1].sessions
+        result = await asyncio.gather(*(each.call(pb.ListSessionsRequest()) for each in (one, other)))
+        assert result[0].sessions == result[1].sessions
 
 
 async def test_a_file_belongs_to_one_server(models: Path, tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ async def test_a_file_belongs_to_one_server(models: Path, tmp_path: Path) -> Non
 
 async def test_a_request_that_takes_longer_than_a_lease_keeps_its_session(models: Path, redis_url: str) -> None:
     lease_s = 1.0
-    async with serving(models, redis=redis_url, lease_s=lease_s) as here, serving(models, redis=redis_url) as there:
+    async with serving(models, redis=redis_url, lease_s=lease_s) as here, serving(models, redis=redis_url) as existing:
         stream = Caller(here, "ann").generate("x", 100_000, session_id="long", create_if_absent=True)
         await stream.read()
         await asyncio.sleep(1.5 * lease_s)  # Redis has a real clock, which a test can't advance
-        told = await refusal(Caller(there, "ann").generate("x", session_id="long", create_if_absent=True))
-        assert told.reason == "ERROR_REASON_SESSION_BUSY"
+        result = await refusal(Caller(existing, "ann").generate("x", session_id="long", create_if_absent=True))
+        assert result.reason == "ERROR_REASON_SESSION_BUSY"
         stream.cancel()
 
 

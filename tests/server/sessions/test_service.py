@@ -43,10 +43,10 @@ async def test_a_session_from_its_beginning_to_its_end(caller: Caller) -> None:
     first = await caller.generated("the cat", 5, session_id="one", checkpoint="early", expected_position=0)
     assert (first.finished.state.position, first.finished.state.session_id) == (12, "one")
     await caller.generated("", 5, session_id="one")
-    told = (await caller.call(pb.GetSessionRequest(session_id="one"))).session
-    assert (told.position, told.create_time, told.busy) == (17, created.create_time, False)
-    assert [(kept.name, kept.position) for kept in told.checkpoints] == [("early", 12)]
-    assert told.size_bytes > created.size_bytes
+    result = (await caller.call(pb.GetSessionRequest(session_id="one"))).session
+    assert (result.position, result.create_time, result.busy) == (17, created.create_time, False)
+    assert [(kept.name, kept.position) for kept in result.checkpoints] == [("early", 12)]
+    assert result.size_bytes > created.size_bytes
     forked = (
         await caller.call(pb.ForkSessionRequest(session_id="one", new_session_id="two", checkpoint="early"))
     ).session
@@ -96,12 +96,12 @@ BY_ID: list[Callable[[str], Message]] = [
 async def test_a_session_that_is_not_there_is_told_by_every_method(
     caller: Caller, request_of: Callable[[str], Message]
 ) -> None:
-    told = await refusal(caller.call(request_of(MISSING)))
-    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_SESSION_NOT_FOUND")
-    assert told.resource == ("session", MISSING)
+    result = await refusal(caller.call(request_of(MISSING)))
+    assert (result.code, result.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_SESSION_NOT_FOUND")
+    assert result.resource == ("session", MISSING)
     for id_ in ("", "a b", "x" * 129, "ä", "a/b", "a\n"):
-        told = await refusal(caller.call(request_of(id_)))
-        assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", "session_id")
+        result = await refusal(caller.call(request_of(id_)))
+        assert (result.reason, result.field) == ("ERROR_REASON_INVALID_FIELD", "session_id")
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ async def test_a_session_that_is_not_there_is_told_by_every_method(
     ],
 )
 async def test_a_field_that_cannot_be_is_named(caller: Caller, request_: Message, field: str) -> None:
-    told = await refusal(caller.call(request_))
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
-    assert told.field == field
+    result = await refusal(caller.call(request_))
+    assert (result.code, result.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
+    assert result.field == field
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ async def test_a_field_that_cannot_be_is_named(caller: Caller, request_: Message
     ],
 )
 async def test_state_options_that_cannot_be_are_named(caller: Caller, state: dict[str, Any], field: str) -> None:
-    told = await refusal(caller.generate("a", **state))
-    assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", field)
+    result = await refusal(caller.generate("a", **state))
+    assert (result.reason, result.field) == ("ERROR_REASON_INVALID_FIELD", field)
 
 
 async def test_refusals_that_depend_on_the_session(caller: Caller) -> None:
@@ -209,18 +209,18 @@ async def test_an_expired_session_is_told_with_its_time(caller: Caller) -> None:
             await caller.call(pb.GetSessionRequest(session_id="one"))
         except grpc.aio.AioRpcError:
             break
-    told = await refusal(caller.call(pb.GetSessionRequest(session_id="one")))
-    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_SESSION_EXPIRED")
-    assert told.metadata["expire_time"].startswith(session.expire_time.ToDatetime().isoformat()[:19])
+    result = await refusal(caller.call(pb.GetSessionRequest(session_id="one")))
+    assert (result.code, result.reason) == (grpc.StatusCode.NOT_FOUND, "ERROR_REASON_SESSION_EXPIRED")
+    assert result.metadata["expire_time"].startswith(session.expire_time.ToDatetime().isoformat()[:19])
 
 
 async def test_a_full_store_says_when_to_try_again(models: Path) -> None:
     async with serving(models, count_max=1) as channel:
         caller = Caller(channel)
         await caller.create("one")
-        told = await refusal(caller.call(pb.CreateSessionRequest(model=LSTM)))
-    assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_STORE_FULL")
-    assert told.retry_s
+        result = await refusal(caller.call(pb.CreateSessionRequest(model=LSTM)))
+    assert (result.code, result.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_STORE_FULL")
+    assert result.retry_s
 
 
 async def test_broken_snapshots_are_refused_and_the_server_lives_on_in_the_same_memory(models: Path) -> None:
@@ -234,8 +234,8 @@ async def test_broken_snapshots_are_refused_and_the_server_lives_on_in_the_same_
 
         async def refuse(snapshots: list[bytes]) -> float:
             for snapshot in snapshots:
-                told = await refusal(caller.call(pb.ImportSessionRequest(snapshot=snapshot)))
-                assert (told.code, told.reason) == (
+                result = await refusal(caller.call(pb.ImportSessionRequest(snapshot=snapshot)))
+                assert (result.code, result.reason) == (
                     grpc.StatusCode.INVALID_ARGUMENT,
                     "ERROR_REASON_SNAPSHOT_INVALID",
                 )
@@ -289,13 +289,13 @@ async def test_a_version_is_unloaded_under_its_sessions_and_loaded_again(models:
             (common.ModelRef(name="none"), "MODEL_NOT_FOUND"),
             (common.ModelRef(name="lstm", version=2), "VERSION_NOT_FOUND"),
         ):
-            told = await refusal(caller.models.LoadModel(model_pb2.LoadModelRequest(model=request)))
-            assert told.reason == f"ERROR_REASON_{reason}"
-            told = await refusal(
+            result = await refusal(caller.models.LoadModel(model_pb2.LoadModelRequest(model=request)))
+            assert result.reason == f"ERROR_REASON_{reason}"
+            result = await refusal(
                 caller.models.UnloadModel(
                     model_pb2.UnloadModelRequest(model=common.ModelRef(name=request.name, version=2))
                 )
             )
-            assert told.reason == f"ERROR_REASON_{reason}"
-        told = await refusal(caller.models.UnloadModel(model_pb2.UnloadModelRequest(model=LSTM)))
-        assert told.field == "model.version"
+            assert result.reason == f"ERROR_REASON_{reason}"
+        result = await refusal(caller.models.UnloadModel(model_pb2.UnloadModelRequest(model=LSTM)))
+        assert result.field == "model.version"

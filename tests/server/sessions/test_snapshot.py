@@ -187,7 +187,7 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "expected_message"),
     [
         (floats(float("nan")), "tensor '.*' has numbers that are not finite"),
         (floats(float("inf"), 0.0), "tensor '.*' has numbers that are not finite"),
@@ -222,10 +222,10 @@ def go_back_to_the_beginning(payload: pb.SnapshotPayload) -> None:
         (end_on_another_token, "must be its last_token"),
     ],
 )
-def test_what_is_broken_is_told(lstm: Servable, broken: Break, said: str) -> None:
+def test_what_is_broken_is_told(lstm: Servable, broken: Break, expected_message: str) -> None:
     payload = pack(a_start(lstm, 3), lstm, now_s=0)
     broken(payload)
-    with pytest.raises(SnapshotInvalidError, match=said):
+    with pytest.raises(SnapshotInvalidError, match=expected_message):
         unpack(unseal(seal(payload, KEY), KEY, BYTES_MAX), lstm)
 
 
@@ -251,12 +251,12 @@ def test_a_state_of_another_precision_is_refused_with_that_reason(tmp_path: Path
     make_language_model(tmp_path / "small", hidden_size=8, precision=Precision.INT8)
     with rooms(tmp_path) as made:
         plain, small = (made.repository.model(name, None).servable for name in ("plain", "small"))
-        for theirs, ours, said in (
+        for theirs, ours, expected_message in (
             (plain, small, "belongs to plain/1 .* which computes in float32, not in int8 as small/1"),
             (small, plain, "belongs to small/1 .* which computes in int8, not in float32 as plain/1"),
         ):
             payload = unseal(seal(pack(a_start(theirs), theirs, now_s=0), KEY), KEY, BYTES_MAX)
-            with pytest.raises(ServableMismatchError, match=said):
+            with pytest.raises(ServableMismatchError, match=expected_message):
                 unpack(payload, ours)
             kept = a_start(theirs)
             read_again = unpack_tokens(pack(kept, theirs, now_s=0), ours)  # tokens mean the same to both
@@ -270,11 +270,11 @@ def test_no_bytes_at_all_are_told_as_that() -> None:
 
 def test_only_what_the_key_signed_is_taken(lstm: Servable) -> None:
     payload = pack(a_start(lstm), lstm, now_s=0)
-    for data, said in (
+    for data, expected_message in (
         (seal(payload, None), "is not signed"),
         (seal(payload, b"another key"), "signature of another server"),
     ):
-        with pytest.raises(SnapshotInvalidError, match=said):
+        with pytest.raises(SnapshotInvalidError, match=expected_message):
             unseal(data, KEY, BYTES_MAX)
     signed = pb.Snapshot.FromString(seal(payload, KEY))
     assert signed.hmac_sha256 == hmac.digest(KEY, signed.payload, "sha256")
@@ -321,10 +321,10 @@ def test_what_is_far_too_much_is_refused_without_looking_at_all_of_it(lstm: Serv
     try:
         with pytest.raises(SnapshotInvalidError):
             unpack(payload, lstm)
-        _, most = tracemalloc.get_traced_memory()
+        _, limit = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < CROWD
+    assert limit < CROWD
 
 
 def test_memory_stays_flat_however_many_are_refused(lstm: Servable) -> None:

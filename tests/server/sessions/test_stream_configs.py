@@ -50,10 +50,10 @@ def test_an_error_names_the_field_where_the_message_has_it(
         (kind(state=state_pb2.StateOptions(**state), request_id=request_id), f"config.{field}"),
         (generation_pb2.ScoreRequest(state=state_pb2.StateOptions(**state), request_id=request_id), field),
     ):
-        with pytest.raises(InvalidFieldError) as told:
+        with pytest.raises(InvalidFieldError) as result:
             state_spec(message, SETTINGS)
-        assert told.value.field == path
-        assert told.value.message.startswith(path)
+        assert result.value.field == path
+        assert result.value.message.startswith(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -132,7 +132,7 @@ def keep_a_token_that_is_not_there(payload: pb.SnapshotPayload) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "broken", "said"),
+    ("name", "broken", "expected_message"),
     [
         ("classifier", end_with_a_token, "TASK_CLASSIFICATION must not have last_token"),
         ("classifier", remember_a_sentence, "TASK_CLASSIFICATION must not have tagging"),
@@ -150,12 +150,12 @@ def keep_a_token_that_is_not_there(payload: pb.SnapshotPayload) -> None:
         ("lstm", remember_a_sentence, "TASK_LANGUAGE_MODEL must not have tagging"),
     ],
 )
-def test_what_is_broken_is_told(all_rooms: Rooms, name: str, broken: Break, said: str) -> None:
+def test_what_is_broken_is_told(all_rooms: Rooms, name: str, broken: Break, expected_message: str) -> None:
     servable = all_rooms.repository.model(name, None).servable
     payload = pack(a_start(all_rooms, name, 1, 2, 3), servable, now_s=0)
     assert unpack(payload, servable).position == 3
     broken(payload)
-    with pytest.raises(SnapshotInvalidError, match=said):
+    with pytest.raises(SnapshotInvalidError, match=expected_message):
         unpack(payload, servable)
 
 
@@ -244,7 +244,7 @@ async def test_text_is_not_generated_in_the_session_of_a_tagger(tasks: Path) -> 
         tagger = common_pb2.ModelRef(name="tagger")
         created = await caller.call(session_pb2.CreateSessionRequest(model=tagger, session_id="one"))
         assert (created.session.servable.model, created.session.position) == ("tagger", 0)
-        told = await refusal(caller.generate("the cat", session_id="one"))
-        assert (told.reason, told.code.name) == ("ERROR_REASON_SERVABLE_MISMATCH", "FAILED_PRECONDITION")
-        assert "the state belongs to tagger/1" in told.message
-        assert "continue it with its own version" in told.message
+        result = await refusal(caller.generate("the cat", session_id="one"))
+        assert (result.reason, result.code.name) == ("ERROR_REASON_SERVABLE_MISMATCH", "FAILED_PRECONDITION")
+        assert "the state belongs to tagger/1" in result.message
+        assert "continue it with its own version" in result.message

@@ -61,13 +61,13 @@ def reading(at: Rooms, ref: tuple[str, int | None], tokens: list[int]) -> Sequen
 
 
 async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, str, object, object]]) -> None:
-    there: dict[str, Expected] = {}
+    existing: dict[str, Expected] = {}
     ids = (f"r{number}" for number in itertools.count())
     for kind, name, first, second in steps:
-        known = there.get(name)
+        known = existing.get(name)
         if kind == "advance":
             assert isinstance(first, list)
-            known = there.setdefault(name, Expected())
+            known = existing.setdefault(name, Expected())
             request_id, mark = next(ids), str(second)
             spec = into(name, request_id=request_id, checkpoint=mark, keep_tokens=True)
             result = await request(at, replace(spec, expected_position=len(known.tokens)), *first, ref=ref)
@@ -94,31 +94,31 @@ async def walk(at: Rooms, ref: tuple[str, int | None], steps: list[tuple[str, st
             else:
                 with pytest.raises(PositionMismatchError):
                     await request(at, spec, *tokens, ref=ref)
-        elif kind == "fork" and first not in there and (not second or second in known.marks):
+        elif kind == "fork" and first not in existing and (not second or second in known.marks):
             end = known.marks[str(second)] if second else len(known.tokens)
             await at.admin.fork(OWNER, name, str(first), str(second), None, None, "")
             marks = list(known.marks.items())
             if second:
                 marks = marks[: [mark for mark, _ in marks].index(str(second)) + 1]
-            there[str(first)] = Expected(known.tokens[:end], dict(marks))
+            existing[str(first)] = Expected(known.tokens[:end], dict(marks))
         elif kind == "rewind" and first in known.marks:
             await at.admin.rewind(OWNER, name, str(first), None, next(ids))
             marks = list(known.marks.items())
             known.marks = dict(marks[: [mark for mark, _ in marks].index(str(first)) + 1])
             known.tokens = known.tokens[: known.marks[str(first)]]
             known.rewound = True
-        elif kind == "carry" and first not in there and (not second or second in known.marks):
+        elif kind == "carry" and first not in existing and (not second or second in known.marks):
             snapshot, _ = await at.admin.export(OWNER, name, str(second))
             await at.admin.import_(OWNER, str(first), snapshot, None, "")
             end = known.marks[str(second)] if second else len(known.tokens)
-            there[str(first)] = Expected(known.tokens[:end])
+            existing[str(first)] = Expected(known.tokens[:end])
         elif kind == "delete":
             await at.admin.delete(OWNER, name)
-            del there[name]
+            del existing[name]
         sessions, _ = await at.admin.list(OWNER, "", "", 10)
-        assert [session.record.key.id for session in sessions] == sorted(there)
+        assert [session.record.key.id for session in sessions] == sorted(existing)
         for session in sessions:
-            wanted = there[session.record.key.id]
+            wanted = existing[session.record.key.id]
             assert {kept.name: kept.state.position for kept in session.stored.checkpoints} == wanted.marks
             async with at.sessions.begin(StateSpec(session_id=session.record.key.id), ref, OWNER) as transaction:
                 assert same(transaction.initial, reading(at, ref, wanted.tokens))

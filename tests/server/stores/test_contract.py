@@ -15,9 +15,9 @@ SHORT_S = 0.25
 
 
 async def created(store: Store, record: Record) -> Record:
-    there, was_created = await store.create(record)
+    existing, was_created = await store.create(record)
     assert was_created
-    return there
+    return existing
 
 
 async def ids(store: Store, owner: str = "me", model: str = "", after: str = "", count: int = 100) -> list[str]:
@@ -26,11 +26,11 @@ async def ids(store: Store, owner: str = "me", model: str = "", after: str = "",
 
 async def test_what_is_created_is_read(every: Rig) -> None:
     made = a_record(position=2**53, body=bytes(range(256)) * 40)
-    there = await created(every.store, made)
-    assert there.created_s == there.updated_s > 0
-    assert there.expires_s == pytest.approx(there.created_s + LONG_S, abs=0.1)
-    assert replace(there, created_s=0.0, updated_s=0.0, expires_s=0.0) == made
-    assert await every.store.read(made.key) == there
+    existing = await created(every.store, made)
+    assert existing.created_s == existing.updated_s > 0
+    assert existing.expires_s == pytest.approx(existing.created_s + LONG_S, abs=0.1)
+    assert replace(existing, created_s=0.0, updated_s=0.0, expires_s=0.0) == made
+    assert await every.store.read(made.key) == existing
 
 
 async def test_what_was_never_created_is_not_there(every: Rig) -> None:
@@ -51,16 +51,16 @@ async def test_a_live_session_is_not_created_again(every: Rig) -> None:
 async def test_of_many_that_create_the_same_session_one_does(every: Rig) -> None:
     answers = await asyncio.gather(*(every.store.create(a_record(body=bytes([number]))) for number in range(20)))
     assert sum(was_created for _, was_created in answers) == 1
-    assert len({there for there, _ in answers}) == 1
+    assert len({existing for existing, _ in answers}) == 1
 
 
 async def test_owners_cannot_meet(every: Rig) -> None:
     for owner, id_ in [("", "a:b"), ("a", "b"), ("a:b", ""), ("1:a", "b"), ("a", ":b"), ("é", "b"), ("", "b")]:
         await created(every.store, a_record(id_, owner, body=f"{owner}|{id_}".encode()))
     for owner, id_ in [("", "a:b"), ("a", "b"), ("a:b", ""), ("1:a", "b"), ("a", ":b"), ("é", "b"), ("", "b")]:
-        there = await every.store.read(SessionKey(owner, id_))
-        assert there is not None
-        assert there.body == f"{owner}|{id_}".encode()
+        existing = await every.store.read(SessionKey(owner, id_))
+        assert existing is not None
+        assert existing.body == f"{owner}|{id_}".encode()
     assert await ids(every.store, "a") == [":b", "b"]
     assert not await every.store.delete(SessionKey("b", "b"))
 
@@ -145,9 +145,9 @@ async def test_who_takes_over_reads_what_was_written_before_and_nothing_is_writt
         for _ in range(number % 4):
             await asyncio.sleep(0)
         lease = await every.store.acquire(record.key, "request")
-        there = await every.store.read(record.key)
+        existing = await every.store.read(record.key)
         await asyncio.wait([writing])
-        assert there == await every.store.read(record.key)
+        assert existing == await every.store.read(record.key)
 
 
 async def test_waiting_ends_when_the_lease_is_given_back(every: Rig) -> None:
@@ -255,9 +255,9 @@ async def test_a_session_does_not_expire_while_it_is_leased(every: Rig) -> None:
     await every.pass_time(SHORT_S + 0.01)
     assert await every.store.sweep() == 0
     assert await every.store.renew(lease)
-    there = await every.store.read(first.key)
-    assert there is not None
-    assert there.body == first.body
+    existing = await every.store.read(first.key)
+    assert existing is not None
+    assert existing.body == first.body
     await every.pass_time(SHORT_S + 0.01)
     written = await every.store.write(replace(first, position=9), lease)
     await every.store.release(lease)

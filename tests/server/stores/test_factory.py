@@ -43,18 +43,18 @@ async def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_server_whose_redis_is_not_there_says_so_when_it_starts(
     tmp_path: Path,
 ) -> None:
-    told = asyncio.Event()
+    result = asyncio.Event()
 
     class Telling(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno == logging.WARNING and "127.0.0.1:1" in record.getMessage():
-                told.set()
+                result.set()
 
     log = logging.getLogger("seqserve")
     handler = Telling()
     log.addHandler(handler)
     try:
         async with running_server(tmp_path, sessions={"redis": "redis://127.0.0.1:1", "sweep_interval_s": 1000.0}):
-            await asyncio.wait_for(told.wait(), 30)
+            await asyncio.wait_for(result.wait(), 30)
     finally:
         log.removeHandler(handler)

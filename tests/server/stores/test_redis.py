@@ -92,9 +92,9 @@ async def test_the_lease_of_a_killed_replica_runs_out(url: str, commands: Any) -
         await other.release(lease)
         with pytest.raises(LeaseLostError):  # the fence outlives the lease
             await killed.write(replace(record, body=b"late"), lost)
-        there = await other.read(record.key)
-        assert there is not None
-        assert there.body == b"other"
+        existing = await other.read(record.key)
+        assert existing is not None
+        assert existing.body == b"other"
 
 
 async def test_a_retry_takes_the_lease_of_a_killed_replica_at_once(url: str) -> None:
@@ -167,8 +167,8 @@ async def test_sweeps_of_replicas_share_the_work(url: str) -> None:
 async def test_a_long_list_of_another_model_is_passed_over(url: str) -> None:
     async with replica(url) as store:
         for start in range(0, 1100, 100):
-            those = range(start, start + 100)
-            await asyncio.gather(*(store.create(a_record(f"{number:04}", model="gru")) for number in those))
+            numbers = range(start, start + 100)
+            await asyncio.gather(*(store.create(a_record(f"{number:04}", model="gru")) for number in numbers))
         await store.create(a_record("9999"))
         assert [record.key.id for record in await store.list("me", "lstm", "", 5)] == ["9999"]
         assert len(await store.list("me", "", "", 2000)) == 1101

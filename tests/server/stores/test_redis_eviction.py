@@ -115,7 +115,7 @@ async def test_a_redis_that_really_evicts_breaks_no_call_of_the_others(
             await store.sweep()
 
 
-async def told(url: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+async def result(url: str, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says of a Redis that cannot be used, where calls fail for good."""
     caplog.set_level(logging.INFO, "seqserve")
     async with replica(url) as store:
@@ -130,14 +130,14 @@ async def told(url: str, caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_replica_is_a_fault_that_lasts(url: str, caplog: pytest.LogCaptureFixture) -> None:
     host, port = url.removeprefix("redis://").split(":")
     with redis_server("--replicaof", f"{host} {port}", "--replica-serve-stale-data", "yes") as follower:
-        assert any("is a replica, which cannot be written" in message for message in await told(follower, caplog))
+        assert any("is a replica, which cannot be written" in message for message in await result(follower, caplog))
 
 
 async def test_a_cluster_is_a_fault_that_lasts(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     with redis_server("--cluster-enabled", "yes") as url:
         async with inside(url) as commands:
             await commands.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        assert any("is a Cluster, which sessions cannot use" in message for message in await told(url, caplog))
+        assert any("is a Cluster, which sessions cannot use" in message for message in await result(url, caplog))
 
 
 async def test_missing_rights_are_a_fault_that_lasts(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

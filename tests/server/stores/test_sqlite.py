@@ -58,17 +58,17 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, lines: int)
     path = tmp_path / "sessions.db"
     with started(path, writers=8) as writer:
         assert writer.stdout is not None
-        told = [writer.stdout.readline() for _ in range(lines)]
+        result = [writer.stdout.readline() for _ in range(lines)]
         writer.send_signal(signal.SIGKILL)
-        told += [line for line in writer.stdout if line.endswith("\n")]
-    acknowledged = {id_: int(position) for id_, position in (line.split() for line in told)}
+        result += [line for line in writer.stdout if line.endswith("\n")]
+    acknowledged = {id_: int(position) for id_, position in (line.split() for line in result)}
     store = SqliteStore(path, grace_s=10.0)
     for id_, position in acknowledged.items():
-        there = await store.read(SessionKey("", id_))
-        assert there is not None
-        assert there.position in (position, position + 1)  # written, and killed before it could say so
-        assert there.body == b"%d" % there.position * 500
-        await store.acquire(there.key, "another")  # the killed process's leases are gone with it
+        existing = await store.read(SessionKey("", id_))
+        assert existing is not None
+        assert existing.position in (position, position + 1)  # written, and killed before it could say so
+        assert existing.body == b"%d" % existing.position * 500
+        await store.acquire(existing.key, "another")  # the killed process's leases are gone with it
     await store.close()
 
 
@@ -153,10 +153,10 @@ async def test_a_store_is_opened_again_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(b"no database, but a text that somebody wrote " * 99, "not a database"), (None, "format must be 1, got 7")],
 )
-async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "sessions.db"
     if content is None:
         with sqlite3.connect(path) as other:
@@ -165,7 +165,7 @@ async def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes
     else:
         path.write_bytes(content)
     for _ in range(2):  # and the refusal leaves no lock behind
-        with pytest.raises(UnusableStoreError, match=f"sessions.db cannot be opened: .*{said}"):
+        with pytest.raises(UnusableStoreError, match=f"sessions.db cannot be opened: .*{message}"):
             SqliteStore(path, grace_s=10.0)
 
 
@@ -205,7 +205,7 @@ async def test_a_damaged_file_is_data_loss(tmp_path: Path) -> None:
 async def test_many_writers_share_a_transaction(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "sessions.db", grace_s=10.0)
     commits: list[str] = []
-    store._connections[0].set_trace_callback(lambda said: commits.append(said) if said == "COMMIT" else None)
+    store._connections[0].set_trace_callback(lambda message: commits.append(message) if message == "COMMIT" else None)
     answers = await asyncio.gather(*(store.create(a_record(f"{number}")) for number in range(200)))
     assert all(created for _, created in answers)
     assert len(commits) < 50
@@ -222,9 +222,9 @@ async def test_who_is_cancelled_while_writing_leaves_a_store_that_works(tmp_path
             await asyncio.sleep(0)
         writing.cancel()
         await asyncio.wait([writing])
-        there = await store.read(record.key)
+        existing = await store.read(record.key)
         await store.release(lease)
-        assert await store.read(record.key) == there  # once the cancelled one has ended, nothing changes any more
+        assert await store.read(record.key) == existing  # once the cancelled one has ended, nothing changes any more
     await store.touch(record.key, LONG_S)
     await store.close()
 

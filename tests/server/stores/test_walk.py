@@ -74,17 +74,17 @@ class StoreWalk(RuleBasedStateMachine):
 
     @rule(record=RECORDS)
     def create(self, record: Record) -> None:
-        there, created = self.run(self.store.create(record))
+        existing, created = self.run(self.store.create(record))
         assert created == (record.key not in self.records)
         if created:
-            self.keep(record, there)
-        assert there == self.records[record.key]
+            self.keep(record, existing)
+        assert existing == self.records[record.key]
         self.run(self.rig.pass_time(1e-4))  # two sessions of one id differ in their time
 
     @rule(key=KEYS, holder=st.sampled_from(HOLDERS))
     def acquire(self, key: SessionKey, holder: str) -> None:
-        there = self.held.get(key)
-        if there is not None and there.holder != holder:
+        existing = self.held.get(key)
+        if existing is not None and existing.holder != holder:
             with pytest.raises(SessionBusyError):
                 self.run(self.store.acquire(key, holder))
             return
@@ -99,9 +99,9 @@ class StoreWalk(RuleBasedStateMachine):
         taken = data.draw(st.sampled_from(self.taken))
         if taken.read is None or self.held.get(taken.lease.key) is None:
             return  # who has read nothing has nothing to write; who has given back does not write
-        there = self.records.get(taken.lease.key)
+        existing = self.records.get(taken.lease.key)
         record = replace(taken.read, body=body, digest=digest, position=taken.read.position + 1)
-        if there is None or there.created_s != record.created_s:
+        if existing is None or existing.created_s != record.created_s:
             with pytest.raises(SessionNotFoundError):
                 self.run(self.store.write(record, taken.lease))
         elif self.held[taken.lease.key] != taken.lease:
@@ -109,7 +109,7 @@ class StoreWalk(RuleBasedStateMachine):
                 self.run(self.store.write(record, taken.lease))
         else:
             written = self.run(self.store.write(record, taken.lease, ttl_s))
-            self.keep(replace(record, ttl_s=ttl_s or there.ttl_s), written)
+            self.keep(replace(record, ttl_s=ttl_s or existing.ttl_s), written)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
@@ -127,10 +127,10 @@ class StoreWalk(RuleBasedStateMachine):
 
     @rule(key=KEYS, ttl_s=TTLS)
     def touch(self, key: SessionKey, ttl_s: float | None) -> None:
-        there, before = self.run(self.store.touch(key, ttl_s)), self.records.get(key)
-        assert (there is None) == (before is None)
+        existing, before = self.run(self.store.touch(key, ttl_s)), self.records.get(key)
+        assert (existing is None) == (before is None)
         if before is not None:
-            self.keep(replace(before, ttl_s=ttl_s or before.ttl_s), there)
+            self.keep(replace(before, ttl_s=ttl_s or before.ttl_s), existing)
 
     @rule(key=KEYS)
     def delete(self, key: SessionKey) -> None:
@@ -165,11 +165,11 @@ class StoreWalk(RuleBasedStateMachine):
         count=st.integers(1, 3),
     )
     def page(self, owner: str, model: str, after: str, count: int) -> None:
-        those = sorted(
+        numbers = sorted(
             (r for r in self.records.values() if r.key.owner == owner and r.key.id > after and model in ("", r.model)),
             key=lambda record: record.key,
         )
-        assert self.run(self.store.list(owner, model, after, count)) == those[:count]
+        assert self.run(self.store.list(owner, model, after, count)) == numbers[:count]
 
     @invariant()
     def totals_are_right(self) -> None:
