@@ -80,6 +80,17 @@ async def test_a_request_that_is_repeated_begins_where_it_began_and_is_not_appli
     assert (await request(at, into(request_id="c", expected_position=5), 6)).position == 6
 
 
+async def test_a_repeated_request_that_expects_another_position_than_the_first_try_is_refused(at: Rooms) -> None:
+    await request(at, into(request_id="a"), 1, 2, 3)
+    await request(at, into(request_id="b", expected_position=3), 4, 5)
+    for position in (0, 5):  # 5 is where the session is now, not where the request began
+        with pytest.raises(
+            PositionMismatchError, match=f"expected_position is {position}, but the state is at position 3"
+        ):
+            await request(at, into(request_id="b", expected_position=position), 4, 5)
+    assert (await at.admin.get(OWNER, "one")).record.position == 5
+
+
 async def test_a_request_that_created_its_session_can_be_repeated(at: Rooms) -> None:
     await request(at, into(request_id="a", expected_position=0), 1, 2, 3, seed=5)
     async with at.sessions.begin(into(request_id="a", expected_position=0), LSTM, OWNER) as again:

@@ -130,6 +130,20 @@ async def test_a_file_that_is_replaced_under_the_server_is_noticed(tmp_path: Pat
     await store.close()
 
 
+async def test_a_file_that_is_replaced_during_a_transaction_is_no_success(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    store = SqliteStore(path, grace_s=10.0)
+
+    def replace_file(statement: str) -> None:
+        if statement == "COMMIT":
+            path.rename(tmp_path / "aside.db")
+
+    store._connections[0].set_trace_callback(replace_file)
+    with pytest.raises(StoreUnusableError, match="removed or replaced"):
+        await store.create(a_record())
+    await store.close()
+
+
 async def test_a_log_that_a_cleaner_deletes_is_noticed(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "sessions.db", grace_s=10.0)
     record, _ = await store.create(a_record())
