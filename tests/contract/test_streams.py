@@ -242,7 +242,6 @@ async def test_one_that_does_not_read_holds_up_nobody(client: AsyncClient) -> No
         ("classify", "lm", ["a"], TaskMismatchError, "lm"),
         ("score", "none", ["a"], ModelNotFoundError, "none"),
         ("score", "lm", ["a", "~"], OutOfVocabularyError, "U\\+007E"),
-        ("score", "lm", ["a", ""], InvalidFieldError, "empty"),
         ("score", "lm", [[0, 10_000]], InvalidFieldError, "10000"),
         ("tag", "lm", ["a"], TaskMismatchError, "lm"),
         ("tag", "tagger", [["a"], "text"], InvalidFieldError, "began with words"),
@@ -256,6 +255,14 @@ async def test_a_refusal_says_what_was_wrong(
     open_stream: Callable[..., AsyncDuplexStream[Any, Any, Any]] = getattr(client, f"stream_{kind}")
     with pytest.raises(error, match=message):
         _ = [answer async for answer in open_stream(model, source)]
+
+
+@pytest.mark.parametrize(("kind", "model"), [("score", "lm"), ("tag", "tagger"), ("classify", "classifier")])
+async def test_empty_pieces_change_nothing(client: AsyncClient, kind: Kind, model: str) -> None:
+    """A source may have nothing to give for a while; an empty piece is not the end of the text."""
+    open_stream: Callable[..., AsyncDuplexStream[Any, Any, Any]] = getattr(client, f"stream_{kind}")
+    whole = [answer async for answer in open_stream(model, ["the cat", " sat."])]
+    assert [answer async for answer in open_stream(model, ["", "the cat", "", "", " sat.", ""])] == whole != []
 
 
 @pytest.mark.timeout(120)
