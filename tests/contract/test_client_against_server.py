@@ -147,11 +147,27 @@ async def test_the_blocking_client_is_answered_the_same(address: str, client: As
         (lambda client: client.score("tagger", "the cat"), TaskMismatchError, "it cannot generate or score text"),
         (lambda client: client.score(MODEL, ["ab", ""]), EmptyPromptError, r"inputs\[1\] has no tokens"),
         (lambda client: client.score(MODEL, ["ab", "a~"]), OutOfVocabularyError, r"inputs\[1\]"),
-        (lambda client: client.score(MODEL, "ab", logprobs=21), InvalidFieldError, "logprobs is 21"),
+        (
+            lambda client: client.score(MODEL, "ab", logprobs=21),
+            InvalidFieldError,
+            r"logprobs must be in \[0, 20\], got 21",
+        ),
         (lambda client: client.score(MODEL, []), InvalidFieldError, "inputs is empty"),
-        (lambda client: client.generate(MODEL, "a", n=3, best_of=2).text(), InvalidFieldError, "best_of is 2"),
-        (lambda client: client.generate(MODEL, "a", priority=101).text(), InvalidFieldError, "priority is 101"),
-        (lambda client: client.generate(MODEL, "a", beam_width=1).text(), InvalidFieldError, "beam_width is 1"),
+        (
+            lambda client: client.generate(MODEL, "a", n=3, best_of=2).text(),
+            InvalidFieldError,
+            r"best_of must be in \[3, 64\], got 2",
+        ),
+        (
+            lambda client: client.generate(MODEL, "a", priority=101).text(),
+            InvalidFieldError,
+            r"priority must be in \[-100, 100\], got 101",
+        ),
+        (
+            lambda client: client.generate(MODEL, "a", beam_width=1).text(),
+            InvalidFieldError,
+            r"beam_width must be in \[2, 17\], got 1",
+        ),
     ],
 )
 async def test_a_refusal_says_what_was_wrong(

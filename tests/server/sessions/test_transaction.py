@@ -307,12 +307,8 @@ async def test_what_the_store_has_damaged_is_said_to_be_lost(at: Rooms) -> None:
     assert (caught.value.kind.name, caught.value.reason) == ("DATA_LOSS", "STORE_FAILED")
 
 
-@pytest.mark.parametrize("position", [0, 2, 4])
-async def test_a_snapshot_or_a_new_sequence_at_another_position_is_refused(at: Rooms, position: int) -> None:
-    result = await request(at, StateSpec(destination=Destination.SNAPSHOT), 1, 2, 3)
-    inline = StateSpec(snapshot=result.snapshot, destination=Destination.SNAPSHOT)
-    with pytest.raises(PositionMismatchError, match=f"is {position}, but the state is at position 3"):
-        await request(at, replace(inline, expected_position=position), 4)
-    assert (await request(at, replace(inline, expected_position=3), 4)).position == 4
-    with pytest.raises(PositionMismatchError, match="is 1, but the state is at position 0"):
-        await request(at, StateSpec(expected_position=1), 4)
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_snapshot_holds_the_tokens_of_a_new_sequence_if_asked_to(at: Rooms, keep: bool) -> None:
+    result = await request(at, StateSpec(destination=Destination.SNAPSHOT, keep_tokens=keep), 1, 2, 3)
+    async with at.sessions.begin(StateSpec(snapshot=result.snapshot), LSTM, OWNER) as transaction:
+        assert transaction.initial.tokens.tolist() == ([1, 2, 3] if keep else [])
