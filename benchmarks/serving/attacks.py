@@ -108,6 +108,8 @@ async def import_kept_tokens(channel: grpc.aio.Channel) -> None:
     filler = KEPT_TOKENS - len(payload.tokens)
     payload.tokens.MergeFrom([1] * filler)
     payload.position += filler
+    counts = payload.generation.counts
+    counts.prompt[0] += filler  # whichever token that is: counts have to add up to the position
     snapshot.payload = payload.SerializeToString()
     snapshot.sha256 = hashlib.sha256(snapshot.payload).digest()
     imported = session_pb2.ImportSessionRequest(snapshot=snapshot.SerializeToString(), session_id="kept")
