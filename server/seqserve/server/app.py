@@ -24,6 +24,7 @@ from seqserve.server.stores import InstrumentedStore, open_store
 
 log = logging.getLogger(__name__)
 
+_OTHER_FIELDS_MAX = 4096  # of a request, beside its inputs
 _LAST_WORDS_S = 1.0  # for the errors that tell running requests of the stop; a caller that does not read is cut off
 
 _SWITCH_INTERVAL_S = 5e-4  # an engine whose run is done waits this long for the interpreter, not Python's 5 ms
@@ -46,7 +47,9 @@ class Server:
         self._health_task: asyncio.Task[None] | None = None
         self._metrics: MetricsServer | None = None
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        self._interceptor = StatusInterceptor(settings.limits.stream_unread_s)
+        self._interceptor = StatusInterceptor(
+            settings.limits.stream_unread_s, settings.limits.inputs_max + _OTHER_FIELDS_MAX
+        )
         limit = settings.limits.message_bytes_max
         self._grpc = grpc.aio.server(
             interceptors=[self._interceptor],

@@ -94,12 +94,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     Cancellation passes through.
     """
 
-    def __init__(self, unread_s: float) -> None:
+    def __init__(self, unread_s: float, fields_max: int) -> None:
         """Stores the argument.
 
         Args:
             unread_s: How long a response waits until the caller has read enough to leave room for it, in seconds.
+            fields_max: Maximum number of fields of a request, without those of the messages in it.
         """
+        self._fields_max = fields_max
         self._unread_s = unread_s
         self._undecodable_log = UndecodableLog()
         self._streams = 0  # whose handlers run
@@ -127,7 +129,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         guarded = self._guarded_stream if handler.response_streaming else _guarded
         return make(
             guarded(behavior, method),
-            request_deserializer=tolerant_deserializer(handler.request_deserializer, method, self._undecodable_log),
+            request_deserializer=tolerant_deserializer(
+                handler.request_deserializer, method, self._undecodable_log, self._fields_max
+            ),
             response_serializer=handler.response_serializer,
         )
 
