@@ -106,10 +106,9 @@ async def import_kept_tokens(channel: grpc.aio.Channel) -> None:
     snapshot = state_pb2.Snapshot.FromString(session_pb2.ExportSessionResponse.FromString(response).snapshot)
     payload = state_pb2.SnapshotPayload.FromString(snapshot.payload)
     filler = KEPT_TOKENS - len(payload.tokens)
-    payload.tokens.MergeFrom([1] * filler)
+    payload.tokens[:] = [payload.generation.counts.token_ids[0]] * filler + list(payload.tokens)
     payload.position += filler
-    counts = payload.generation.counts
-    counts.prompt[0] += filler  # whichever token that is: counts have to add up to the position
+    payload.generation.counts.prompt[0] += filler  # counts have to add up to the position
     snapshot.payload = payload.SerializeToString()
     snapshot.sha256 = hashlib.sha256(snapshot.payload).digest()
     imported = session_pb2.ImportSessionRequest(snapshot=snapshot.SerializeToString(), session_id="kept")
