@@ -7,13 +7,14 @@ have received before the stream broke, it is asked to go on; what it tells then 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from seqserve.server.api.generation import responses, resume
-from seqserve.server.engine.requests import GenerationRequest
+from seqserve.server.engine.requests import GenerationRequest, OutputSpec
 from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.settings import BatchSettings
@@ -83,7 +84,8 @@ def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings
         rig.step()
     sequence = rig.engine.submit(request)
     stream = sequence.stream
-    answer = responses.Answer(request, model.table, with_ids=True, with_logprobs=request.sampling.logprobs is not None)
+    outputs = OutputSpec(logprobs=request.sampling.logprobs is not None)
+    answer = responses.Answer(replace(request, outputs=outputs), model.table)
     pieces: list[list[pb.GenerationPiece]] = [[] for _ in range(request.samples)]
     while not answer.done:
         rig.step()
@@ -173,7 +175,7 @@ def test_characters_that_a_request_leaves_unfinished_come_whole_with_the_next(
     for number, count in enumerate(cuts):
         request = generation_request([] if number else [12], max_tokens=count, start=start, **asked)
         rig = Rig(model)
-        answer = responses.Answer(request, model.table, with_ids=True, with_logprobs=False)
+        answer = responses.Answer(request, model.table)
         sequence = rig.engine.submit(request)
         rig.run()
         event = answer.piece(0, taken(sequence.stream)[0])

@@ -19,13 +19,8 @@ from seqserve.server.decoding.beam_search import BeamSearch
 from seqserve.server.decoding.logprobs import StepReport, log_softmax, reports, unusable_rows
 from seqserve.server.decoding.randomness import Uniforms
 from seqserve.server.decoding.sampling import DoubleArray, History, IdArray, Sampler, SamplingSpec
-from seqserve.server.engine.output_stream import (
-    BeamResult,
-    FinishReason,
-    SampleResult,
-    StepOutputs,
-    TokenOutput,
-)
+from seqserve.server.engine.generation_spec import BeamSpec, OutputSpec, Received, StoppingSpec
+from seqserve.server.engine.output_stream import BeamResult, FinishReason, SampleResult, StepOutputs, TokenOutput
 from seqserve.server.engine.prefix_cache import PrefixCache
 from seqserve.server.engine.scoring import InputScorer
 from seqserve.server.engine.sequence import (
@@ -36,7 +31,6 @@ from seqserve.server.engine.sequence import (
     check_scores,
     with_pending,
 )
-from seqserve.server.errors import InvalidFieldError
 from seqserve.server.model.inputs import Inputs, IntArray, token_inputs
 from seqserve.server.model.sequence_state import SequenceState
 from seqserve.server.model.servable import Servable
@@ -44,58 +38,7 @@ from seqserve.server.model.state import FloatArray
 from seqserve.server.text.stop_matching import StopMatcher
 
 _NEW = SequenceState.new()
-
-
-@dataclass(frozen=True, slots=True)
-class StoppingSpec:
-    """When a generation ends.
-
-    Attributes:
-        max_tokens: Maximum number of generated tokens.
-        min_tokens: Number of tokens before which nothing but the maximum ends the text.
-        stop: Strings that end the text.
-        stop_tokens: Tokens that end the text.
-        end_token: The model's end token; None to ignore it.
-        include_stop: Whether a stop string is part of the text.
-    """
-
-    max_tokens: int
-    min_tokens: int = 0
-    stop: tuple[str, ...] = ()
-    stop_tokens: frozenset[int] = frozenset()
-    end_token: int | None = None
-    include_stop: bool = False
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """All tokens that end a text."""
-        return self.stop_tokens if self.end_token is None else self.stop_tokens | {self.end_token}
-
-
-@dataclass(frozen=True, slots=True)
-class BeamSpec:
-    """A beam search in place of sampling.
-
-    Attributes:
-        width: Number of beams.
-        length_penalty: Exponent of the length by which the sum of log-probabilities is divided.
-    """
-
-    width: int
-    length_penalty: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What the caller of a resumed generation already has of one sample.
-
-    Attributes:
-        tokens: The sample's first tokens. Only the last of them may end the text.
-        held_bytes: Bytes at the end of their text that the caller does not have.
-    """
-
-    tokens: tuple[int, ...]
-    held_bytes: int = 0
+_ALL_OUTPUTS = OutputSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +55,7 @@ class GenerationRequest:
         start: Where the sequence begins.
         received: What the caller already has, one a sample, to resume a generation; empty: a new generation.
         keeps_state: Whether the final state is wanted.
+        outputs: What the caller wants of the result.
     """
 
     inputs: Inputs
@@ -123,6 +67,7 @@ class GenerationRequest:
     start: SequenceState = _NEW
     received: tuple[Received, ...] = ()
     keeps_state: bool = False
+    outputs: OutputSpec = _ALL_OUTPUTS
 
     @property
     def position(self) -> int:
@@ -140,22 +85,9 @@ class GenerationRequest:
             InvalidFieldError: More beams than there are rows in a batch, or tokens to begin with; or no token may come
                 before the minimum length.
         """
-        limit = min(rows_max, vocabulary - len(self.stopping.ends))
-        if self.beams is not None and self.beams.width > limit:
-            raise InvalidFieldError(
-                f"sampling.beam_width must be at most {limit} with this model and these stop tokens, "
-                f"got {self.beams.width}",
-                field="sampling.beam_width",
-            )
-
-        allowed, never = self.sampling.allowed, self.sampling.banned | self.stopping.ends
-        possible = len(allowed - never) if allowed else vocabulary - len(never)
-        if self.stopping.min_tokens and possible <= 0:
-            raise InvalidFieldError(
-                f"stopping.min_tokens must be 0 if only tokens that end the text are allowed, "
-                f"got {self.stopping.min_tokens}; allow another token",
-                field="stopping.min_tokens",
-            )
+        if self.beams is not None:
+            self.beams.check(self.stopping, rows_max, vocabulary)
+        self.stopping.check(self.sampling, vocabulary)
 
     def sequence(self, context: SequenceContext, servable: Servable, table: Listed[bytes]) -> GenerationSequence:
         """Makes the sequence of sample 0; the further ones are forked from it after the prompt.
@@ -378,52 +310,35 @@ class GenerationSequence(PrefillSequence):
         prompt = None
         if self._prompt is not None and self.generated <= len(self._received) + 1:
             prompt = self._prompt.reports
+        held, end = 0, None
         if token in self._ends:
-            reason = FinishReason.EOS if token == stopping.end_token else FinishReason.STOP
-            matched = token if reason is FinishReason.STOP else None
             held = len(self._table[token])
-            return self._last(token, reason, now_s, held, held, report, prompt, matched_token=matched)
-        held = 0
-        if self._matcher is not None:
+            if token == stopping.end_token:
+                end = self._finish(FinishReason.EOS, now_s, held)
+            else:
+                end = self._finish(FinishReason.STOP, now_s, held, token=token)
+        elif self._matcher is not None:
             stop = self._matcher.push(token)
             held = self._matcher.held_bytes
             if stop is not None and self.generated > stopping.min_tokens:
                 dropped = held - len(stop.encode()) if stopping.include_stop else held
-                return self._last(token, FinishReason.STOP, now_s, held, dropped, report, prompt, matched_stop=stop)
-        if self.generated >= stopping.max_tokens:
-            return self._last(token, FinishReason.LENGTH, now_s, held, 0, report, prompt)
-        return TokenOutput(self.sample, token, held, report, prompt=prompt)
+                end = self._finish(FinishReason.STOP, now_s, dropped, stop)
+        if end is None and self.generated >= stopping.max_tokens:
+            end = self._finish(FinishReason.LENGTH, now_s)
+        return TokenOutput(self.sample, token, held, report, end, prompt)
 
     def search_result(self, search: BeamSearch, now_s: float) -> BeamResult:
         """Returns the result of its beam search."""
         self.mark_first_output(now_s)
         return BeamResult(search.results(self.request.samples), self._start, self.times(now_s))
 
-    def _last(
-        self,
-        token: int,
-        reason: FinishReason,
-        now_s: float,
-        held: int,
-        dropped: int,
-        report: StepReport | None,
-        prompt: list[StepReport] | None,
-        matched_stop: str | None = None,
-        matched_token: int | None = None,
-    ) -> TokenOutput:
+    def _finish(
+        self, reason: FinishReason, now_s: float, dropped: int = 0, stop: str | None = None, token: int | None = None
+    ) -> SampleResult:
+        """Ends the text with its last token, and returns its result."""
         self.ended = True
-        end = SampleResult(
-            reason,
-            self.times(now_s),
-            self.generated,
-            self.position,
-            self.cached,
-            matched_stop,
-            matched_token,
-            dropped,
-            self._logprob,
-        )
-        return TokenOutput(self.sample, token, held, report, end, prompt)
+        counts = self.generated, self.position, self.cached
+        return SampleResult(reason, self.times(now_s), *counts, stop, token, dropped, self._logprob)
 
 
 def accept_tokens(

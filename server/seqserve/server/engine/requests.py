@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from seqserve.server.engine.forward import ForwardRequest
-from seqserve.server.engine.generation import BeamSpec, GenerationRequest, Received, StoppingSpec
+from seqserve.server.engine.generation import GenerationRequest
+from seqserve.server.engine.generation_spec import BeamSpec, OutputSpec, Received, StoppingSpec
 from seqserve.server.engine.lookahead import StepStreamRequest
 from seqserve.server.engine.score_stream import ScoreStreamRequest
 from seqserve.server.engine.scoring import ScoringRequest
@@ -17,6 +18,7 @@ __all__ = [
     "BeamSpec",
     "ForwardRequest",
     "GenerationRequest",
+    "OutputSpec",
     "Received",
     "Request",
     "ScoreStreamRequest",

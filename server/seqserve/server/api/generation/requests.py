@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from seqserve.server.api.fields import check_bytes, check_inputs, integer, number, refuse, task_name
 from seqserve.server.api.generation import resume
 from seqserve.server.decoding.sampling import SamplingSpec
-from seqserve.server.engine.requests import BeamSpec, GenerationRequest, ScoringRequest, StoppingSpec
+from seqserve.server.engine.requests import BeamSpec, GenerationRequest, OutputSpec, ScoringRequest, StoppingSpec
 from seqserve.server.errors import EmptyPromptError, InvalidFieldError, TaskMismatchError
 from seqserve.server.model.inputs import token_inputs
 from seqserve.server.model.sequence_state import SequenceState
@@ -75,6 +75,11 @@ def generation_request(
         start=start,
         received=received,
         keeps_state=_keeps(spec),
+        outputs=OutputSpec(
+            samples=samples if best_of > samples and not beams else None,
+            token_ids=not request.outputs.omit_token_ids,
+            logprobs=request.outputs.HasField("logprobs"),
+        ),
     )
 
 

@@ -50,14 +50,17 @@ def started(request: GenerationRequest, model: Model, prompt: list[StepReport]) 
 class Answer:
     """Converts the outputs of samples to pieces, and their ends to the last event."""
 
-    def __init__(
-        self, request: GenerationRequest, table: Sequence[bytes], *, with_ids: bool, with_logprobs: bool
-    ) -> None:
-        """Args: table: the bytes of each token. with_ids, with_logprobs: whether the pieces carry them."""
+    def __init__(self, request: GenerationRequest, table: Sequence[bytes]) -> None:
+        """Begins before the first output.
+
+        Args:
+            request: The request.
+            table: The bytes of each token.
+        """
         self._request = request
         self._table = table
-        self._with_ids = with_ids
-        self._with_logprobs = with_logprobs
+        self._with_ids = request.outputs.token_ids
+        self._with_logprobs = request.outputs.logprobs
         begun = _undecoded(request, table)
         self._texts = [IncrementalDetokenizer(table, begun) for _ in range(request.samples)]
         self._tokens: list[list[int]] = [[] for _ in range(request.samples)]  # if the final state is wanted
@@ -132,9 +135,7 @@ class Answer:
         return _finished(self._request, finished, last, result, cached=ends[0].cached_tokens)
 
 
-def search_events(
-    request: GenerationRequest, model: Model, search: BeamResult, *, with_ids: bool
-) -> list[pb.GenerateResponse]:
+def search_events(request: GenerationRequest, model: Model, search: BeamResult) -> list[pb.GenerateResponse]:
     """Returns the events of a beam search: a piece for each text, and the last event."""
     events: list[pb.GenerateResponse] = []
     finished: list[pb.SampleFinished] = []
@@ -143,7 +144,7 @@ def search_events(
         text = IncrementalDetokenizer(model.table)
         words = text.push(hypothesis.tokens[:-1] if ended else hypothesis.tokens) + text.finish()
         piece = pb.GenerationPiece(sample=number, text=words, position=search.position)
-        if with_ids:
+        if request.outputs.token_ids:
             piece.token_ids.extend(hypothesis.tokens)
         events.append(pb.GenerateResponse(piece=piece))
         reason = FinishReason.EOS if hypothesis.end_token == request.stopping.end_token else FinishReason.STOP

@@ -55,9 +55,9 @@ class GenerationServicer(GenerationServiceServicer):
             self._sessions.counts.resumed += request.HasField("resume")
             try:
                 if requested.beams is None:
-                    events = _stream(request, requested, transaction, sequence, limits)
+                    events = _stream(requested, transaction, sequence, limits)
                 else:
-                    events = _search(request, requested, transaction, sequence)
+                    events = _search(requested, transaction, sequence)
                 async for response in events:
                     yield response
             finally:
@@ -103,61 +103,49 @@ def _scored(request: pb.ScoreRequest, model: Model, scores: list[ScoreResult]) -
 
 
 async def _stream(
-    request: pb.GenerateRequest,
-    requested: GenerationRequest,
-    transaction: StateTransaction,
-    sequence: Sequence,
-    limits: LimitSettings,
+    request: GenerationRequest, transaction: StateTransaction, sequence: Sequence, limits: LimitSettings
 ) -> AsyncGenerator[pb.GenerateResponse]:
     """Yields the samples as they grow; with best_of, the best of them at the end."""
-    wanted = max(request.sampling.n, 1)
-    ranks = requested.samples > wanted
-    with_logprobs = request.outputs.HasField("logprobs")
-    with_ids, model = not request.outputs.omit_token_ids, transaction.model
-    answer = responses.Answer(requested, model.table, with_ids=with_ids, with_logprobs=with_logprobs)
-    kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(requested.samples)}
-    begun = requested.prompt_logprobs is None
+    best, model = request.outputs.samples, transaction.model
+    answer = responses.Answer(request, model.table)
+    kept: dict[int, list[pb.GenerateResponse]] = {sample: [] for sample in range(request.samples)}
+    begun = request.prompt_logprobs is None
     if begun:
-        yield responses.started(requested, model, [])
+        yield responses.started(request, model, [])
     while not answer.done:
         gathered = await sequence.stream.take()
         if not begun:
             begun = True
             prompt = sequence.stream.prompt
-            size = len(prompt) * _BYTES_PER_TOKEN * (1 + (requested.prompt_logprobs or 0))
-            started = await run_off_loop(size, responses.started, requested, model, prompt)
+            size = len(prompt) * _BYTES_PER_TOKEN * (1 + (request.prompt_logprobs or 0))
+            started = await run_off_loop(size, responses.started, request, model, prompt)
             check_fits(started, limits, "outputs.prompt_logprobs")
             yield started
         for sample, outputs in gathered.items():
             piece = answer.piece(sample, outputs)
             if piece is None:
                 continue
-            if ranks:
+            if best is not None:
                 kept[sample].append(piece)
             else:
                 yield piece
-    chosen = answer.best(wanted) if ranks else list(range(requested.samples))
+    chosen = list(range(request.samples)) if best is None else answer.best(best)
     for number, sample in enumerate(chosen):
         for piece in kept[sample]:
             piece.piece.sample = number
             yield piece
     first = chosen[0]
     result = state_pb2.StateResult(position=answer.ends[first].position)
-    if requested.keeps_state:  # before the last message: what was told to have ended is kept
+    if request.keeps_state:  # before the last message: what was told to have ended is kept
         result = state.state_result(await transaction.commit(answer.final_state(first, sequence.members[first].state)))
     yield answer.finished(chosen, result)
 
 
 async def _search(
-    request: pb.GenerateRequest,
-    requested: GenerationRequest,
-    transaction: StateTransaction,
-    sequence: Sequence,
+    request: GenerationRequest, transaction: StateTransaction, sequence: Sequence
 ) -> AsyncGenerator[pb.GenerateResponse]:
     """Yields the results of a beam search, which has none before its end."""
     search = await sequence.stream.take_result(BeamResult)
-    yield responses.started(requested, transaction.model, [])
-    for event in responses.search_events(
-        requested, transaction.model, search, with_ids=not request.outputs.omit_token_ids
-    ):
+    yield responses.started(request, transaction.model, [])
+    for event in responses.search_events(request, transaction.model, search):
         yield event
