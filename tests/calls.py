@@ -73,14 +73,14 @@ async def refusal(call: Awaitable[Any] | AsyncIterable[Any]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await (_to_the_end(call) if isinstance(call, AsyncIterable) else call)
     error = caught.value
-    told = Refusal(error.code(), error.details() or "")
+    reported = Refusal(error.code(), error.details() or "")
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             assert isinstance(value, bytes)
             status = status_pb2.Status.FromString(value)
-            assert (status.code, status.message) == (told.code.value[0], told.message)
-            _read(status, told)
-    return told
+            assert (status.code, status.message) == (reported.code.value[0], reported.message)
+            _read(status, reported)
+    return reported
 
 
 async def _to_the_end(events: AsyncIterable[Any]) -> None:
@@ -91,24 +91,24 @@ async def _to_the_end(events: AsyncIterable[Any]) -> None:
 def read_status(status: status_pb2.Status) -> Refusal:
     """The same from a status that was not sent."""
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    told = Refusal(code, status.message)
-    _read(status, told)
-    return told
+    reported = Refusal(code, status.message)
+    _read(status, reported)
+    return reported
 
 
-def _read(status: status_pb2.Status, told: Refusal) -> None:
+def _read(status: status_pb2.Status, reported: Refusal) -> None:
     for detail in status.details:
         if (info := _unpacked(detail, error_details_pb2.ErrorInfo())) is not None:
             assert info.domain == "seqserve"
-            told.reason, told.metadata = info.reason, dict(info.metadata)
+            reported.reason, reported.metadata = info.reason, dict(info.metadata)
         elif (request := _unpacked(detail, error_details_pb2.BadRequest())) is not None:
             (violation,) = request.field_violations
-            assert violation.description == told.message
-            told.field = violation.field
+            assert violation.description == reported.message
+            reported.field = violation.field
         elif (resource := _unpacked(detail, error_details_pb2.ResourceInfo())) is not None:
-            told.resource = (resource.resource_type, resource.resource_name)
+            reported.resource = (resource.resource_type, resource.resource_name)
         elif (retry := _unpacked(detail, error_details_pb2.RetryInfo())) is not None:
-            told.retry_s = retry.retry_delay.ToTimedelta().total_seconds()
+            reported.retry_s = retry.retry_delay.ToTimedelta().total_seconds()
 
 
 def _unpacked(detail: Any, into: Any) -> Any:

@@ -71,22 +71,22 @@ async def test_best_of_gives_the_likeliest_first(client: AsyncClient) -> None:
 async def test_beams_come_best_first_and_are_as_likely_as_score_finds_them(client: AsyncClient) -> None:
     stream = client.generate(MODEL, PROMPT, max_tokens=TOKENS, n=3, beam_width=5, length_penalty=0.0)
     texts = [await stream.text(sample) for sample in range(3)]
-    told = [sample.logprob for sample in stream.finished.samples]
+    reported = [sample.logprob for sample in stream.finished.samples]
     assert len(set(texts)) == 3
-    assert told == sorted(told, key=lambda logprob: -(logprob or 0.0))
+    assert reported == sorted(reported, key=lambda logprob: -(logprob or 0.0))
     scores = await client.score(MODEL, [PROMPT + text for text in texts], logprobs=0)
-    assert told == [pytest.approx(nats(score.tokens[-TOKENS:]), abs=1e-3) for score in scores]
+    assert reported == [pytest.approx(nats(score.tokens[-TOKENS:]), abs=1e-3) for score in scores]
 
 
 async def test_log_probabilities_of_prompt_and_text_are_those_of_score(client: AsyncClient) -> None:
     stream = client.generate(MODEL, PROMPT, max_tokens=TOKENS, seed=5, logprobs=2, prompt_logprobs=2)
     steps = [step async for piece in stream for step in piece.logprobs]
     score = await client.score(MODEL, PROMPT + await stream.text(), logprobs=2)
-    told = [*stream.started.prompt_logprobs, *steps]
-    assert [step.chosen.token for step in told] == [step.chosen.token for step in score.tokens]
-    assert [step.chosen.rank for step in told] == [step.chosen.rank for step in score.tokens]
-    assert all(len(step.top) == 2 for step in told)
-    assert [step.chosen.logprob for step in told] == pytest.approx(
+    reported = [*stream.started.prompt_logprobs, *steps]
+    assert [step.chosen.token for step in reported] == [step.chosen.token for step in score.tokens]
+    assert [step.chosen.rank for step in reported] == [step.chosen.rank for step in score.tokens]
+    assert all(len(step.top) == 2 for step in reported)
+    assert [step.chosen.logprob for step in reported] == pytest.approx(
         [step.chosen.logprob for step in score.tokens], abs=1e-4
     )
     assert stream.finished.samples[0].logprob == pytest.approx(nats(tuple(steps)), abs=1e-4)

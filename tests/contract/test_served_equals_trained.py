@@ -54,7 +54,7 @@ async def test_served_text_is_the_text_of_torch(
 ) -> None:
     trained = made.lstm if model == "lstm" else made.gru
     stub = GenerationServiceStub(channel)
-    asked = [(prompt, seed) for prompt in PROMPTS for seed in (0, 7, 2**64 - 1)]
+    requested = [(prompt, seed) for prompt in PROMPTS for seed in (0, 7, 2**64 - 1)]
     calls = [  # all at once: they share batches, and each is alone in torch
         stub.Generate(
             pb.GenerateRequest(
@@ -70,9 +70,9 @@ async def test_served_text_is_the_text_of_torch(
                 stopping=pb.StoppingParams(max_tokens=TOKENS),
             )
         )
-        for prompt, seed in asked
+        for prompt, seed in requested
     ]
-    for (prompt, seed), call in zip(asked, calls, strict=True):
+    for (prompt, seed), call in zip(requested, calls, strict=True):
         ids = trained.tokenizer.encode(prompt).ids
         drawn = generate(trained.network, ids, sampling=sampling, seed=seed, tokens_max=TOKENS)
         served = await collect(call)

@@ -93,13 +93,15 @@ async def test_served_classes_are_those_of_training(tmp_path: Path, settings: di
     manifest, tokenizer = read_manifest(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     cut = [[text[start:end] for start, end in word_spans(tokenizer, text)] for text in TEXTS]
     names = list(manifest.labels.names)
-    for words, told in zip(cut, answer.classifications, strict=True):
+    for words, reported in zip(cut, answer.classifications, strict=True):
         logits = graph_outputs(folder, manifest, tokenizer, words)["logits"][0].astype(np.float64)
         weights = 1 / (1 + np.exp(-logits)) if manifest.labels.multiple else np.exp(logits) / np.exp(logits).sum()
-        assert told.chosen == [names[label] for label in chosen_labels(logits, manifest.labels)]
-        assert {one.label: one.score for one in told.labels} == pytest.approx(dict(zip(names, weights, strict=True)))
-        assert [one.score for one in told.labels] == sorted((one.score for one in told.labels), reverse=True)
-        assert told.tokens == len(words)
+        assert reported.chosen == [names[label] for label in chosen_labels(logits, manifest.labels)]
+        assert {one.label: one.score for one in reported.labels} == pytest.approx(
+            dict(zip(names, weights, strict=True))
+        )
+        assert [one.score for one in reported.labels] == sorted((one.score for one in reported.labels), reverse=True)
+        assert reported.tokens == len(words)
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -120,12 +122,12 @@ async def test_blanks_are_filled_as_training_judges_them(tmp_path: Path, *, bidi
         )
     manifest, tokenizer = read_manifest(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     no_words = [manifest.vocabulary.unknown_token, manifest.vocabulary.mask_token]
-    for words, told in zip(texts, answer.sequences, strict=True):
+    for words, reported in zip(texts, answer.sequences, strict=True):
         seen = [MASK if word == "___" else word for word in words]
         logits_TV = graph_outputs(folder, manifest, tokenizer, seen)["logits"][:, 0].astype(np.float64)
         places = [place for place, word in enumerate(seen) if word == MASK]
-        assert [blank.position for blank in told.blanks] == places
-        for place, blank in zip(places, told.blanks, strict=True):
+        assert [blank.position for blank in reported.blanks] == places
+        for place, blank in zip(places, reported.blanks, strict=True):
             logprobs = logits_TV[place] - np.log(np.exp(logits_TV[place]).sum())
             likeliest = [token for token in np.argsort(-logprobs, kind="stable") if token not in no_words][:3]
             assert [one.token_id for one in blank.candidates] == likeliest

@@ -269,7 +269,7 @@ async def test_empty_pieces_change_nothing(client: AsyncClient, kind: Kind, mode
 async def test_a_server_that_is_killed_is_told(models: Path, tmp_path: Path) -> None:
     async with replica.running(models, {}, tmp_path / "log") as server, AsyncClient(server.address) as client:
         begun = [asyncio.Event() for _ in [*KINDS, "blocking"]]
-        gone, loop = threading.Event(), asyncio.get_running_loop()
+        removed, loop = threading.Event(), asyncio.get_running_loop()
 
         async def read(kind: Kind, answered: asyncio.Event) -> None:
             async for _ in stream(client, kind, then_waits(FIRST[kind] + SINGLE[kind])):
@@ -277,7 +277,7 @@ async def test_a_server_that_is_killed_is_told(models: Path, tmp_path: Path) -> 
 
         def waits() -> Iterator[str]:
             yield "ab"
-            gone.wait(WAIT_S)
+            removed.wait(WAIT_S)
 
         def block() -> None:
             with Client(server.address) as blocking:
@@ -290,7 +290,7 @@ async def test_a_server_that_is_killed_is_told(models: Path, tmp_path: Path) -> 
             await asyncio.gather(*(event.wait() for event in begun))
             await server.kill()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        gone.set()
+        removed.set()
         for outcome in outcomes:
             assert isinstance(outcome, UnavailableError)
             assert server.address in str(outcome)

@@ -29,10 +29,10 @@ def broken_links(page: Path) -> list[str]:
             continue  # another site's
         path, _, anchor = target.partition("#")
         file = (page.parent / path) if path else page
-        there = file.exists()
-        if there and anchor and file.suffix == ".md":
-            there = anchor in anchors(file.read_text(encoding="utf-8"))
-        if not there:
+        existing = file.exists()
+        if existing and anchor and file.suffix == ".md":
+            existing = anchor in anchors(file.read_text(encoding="utf-8"))
+        if not existing:
             broken.append(target)
     return broken
 

@@ -75,8 +75,8 @@ async def test_a_service_is_healthy_if_a_model_answers_it(
         assert await health(channel, "seqserve.v1.TaggingService") == tagging
         assert await health(channel, "seqserve.v1.ModelService") == SERVING
         assert await health(channel, "seqserve.v1.SessionService") == SERVING
-        told = await refusal(health(channel, "seqserve.v1.OtherService"))
-        assert told.code is grpc.StatusCode.NOT_FOUND
+        reported = await refusal(health(channel, "seqserve.v1.OtherService"))
+        assert reported.code is grpc.StatusCode.NOT_FOUND
 
 
 async def test_reflection_lists_every_service(channel: grpc.aio.Channel) -> None:
@@ -147,10 +147,10 @@ async def stopped_while_generating(made: MadeRepository, *, tokens: int, drain_s
 
 async def test_a_stream_that_runs_on_after_the_time_to_drain_is_told_so(made: MadeRepository) -> None:
     async with stopped_while_generating(made, tokens=100_000, drain_s=0.0) as running:
-        told = await refusal(running)
-    assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING")
-    assert told.message == "the server is stopping; try again, on another replica if there is one"
-    assert told.retry_s is not None
+        reported = await refusal(running)
+    assert (reported.code, reported.reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING")
+    assert reported.message == "the server is stopping; try again, on another replica if there is one"
+    assert reported.retry_s is not None
 
 
 async def test_a_stream_that_ends_in_the_time_to_drain_ends_well(made: MadeRepository) -> None:
@@ -266,21 +266,21 @@ async def test_the_ready_line_counts_what_cannot_be_served(made: MadeRepository,
 
 async def test_a_taken_port_is_a_clear_error(root: Path) -> None:
     async with running_server(root) as address:
-        said = await fails("--models", root, "--listen", address)
-    assert f"seqserve-server: cannot listen on {address}: is the port taken?" in said
+        error_text = await fails("--models", root, "--listen", address)
+    assert f"seqserve-server: cannot listen on {address}: is the port taken?" in error_text
 
 
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this machine has the provider"
 )
 async def test_cuda_where_it_is_not_installed_says_what_to_install(made: MadeRepository) -> None:
-    said = await fails("--models", made.root, "--listen", "127.0.0.1:0", "--provider", "cuda")
-    assert said.startswith("seqserve-server: provider 'cuda' is required, but this ONNX Runtime ")
-    assert "pip install onnxruntime-gpu" in said
+    error_text = await fails("--models", made.root, "--listen", "127.0.0.1:0", "--provider", "cuda")
+    assert error_text.startswith("seqserve-server: provider 'cuda' is required, but this ONNX Runtime ")
+    assert "pip install onnxruntime-gpu" in error_text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error_text"),
     [
         ((), "seqserve-server: setting models is missing: give --models, or SEQSERVE_MODELS\n"),
         (
@@ -295,5 +295,5 @@ async def test_cuda_where_it_is_not_installed_says_what_to_install(made: MadeRep
         ),
     ],
 )
-async def test_settings_that_cannot_be_are_an_error_at_start(arguments: tuple[str, ...], said: str) -> None:
-    assert await fails(*arguments) == said
+async def test_settings_that_cannot_be_are_an_error_at_start(arguments: tuple[str, ...], error_text: str) -> None:
+    assert await fails(*arguments) == error_text

@@ -86,8 +86,8 @@ def fit(
     keep: Callable[[dict[str, float]], None] = ignore,
     save: Callable[[], None] = lambda: None,
     watch: ProgressListener | None = None,
-    asked: Interruption | None = None,
+    requested: Interruption | None = None,
 ) -> None:
     trainer.fit(
-        save_best=keep, save_state=save, listener=watch or ProgressListeners(), stop_request=asked or Interruption()
+        save_best=keep, save_state=save, listener=watch or ProgressListeners(), stop_request=requested or Interruption()
     )

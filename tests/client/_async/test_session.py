@@ -65,12 +65,12 @@ async def test_a_cancelled_task_ends_its_session(async_server: ScriptedServer, a
 
 @pytest.mark.timeout(60)
 async def test_the_blocks_own_error_is_told(async_server: ScriptedServer) -> None:
-    async def gone(request: object) -> Message:
+    async def removed(request: object) -> Message:
         raise GONE
 
     async def use() -> None:
         async with AsyncClient(async_server.target, resume_s=3600.0) as client, client.session("m"):
-            async_server.on_session = gone
+            async_server.on_session = removed
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -232,12 +232,12 @@ def test_score_in_a_session_is_asked_again_under_the_same_id(server: ScriptedSer
 def test_the_blocks_own_error_is_told_and_nobody_waits_for_a_server_that_is_gone(server: ScriptedServer) -> None:
     with Client(server.target, resume_s=3600.0) as client:
 
-        async def gone(request: Message) -> Message:
+        async def removed(request: Message) -> Message:
             raise GONE
 
         def use() -> None:
             with client.session("m"):
-                server.on_session = gone
+                server.on_session = removed
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

@@ -125,13 +125,13 @@ def test_wrong_options_are_found_at_once(client: Client) -> None:
 
 
 def test_requests_run_at_the_same_time_and_answers_keep_their_order(server: ScriptedServer, client: Client) -> None:
-    running = most = 0
+    running = limit = 0
     together = asyncio.Event()
 
     async def script(request: tagging_pb2.TagRequest) -> tagging_pb2.TagResponse:
-        nonlocal running, most
+        nonlocal running, limit
         running += 1
-        most = max(most, running)
+        limit = max(limit, running)
         if running == 3:
             together.set()
         await together.wait()
@@ -141,7 +141,7 @@ def test_requests_run_at_the_same_time_and_answers_keep_their_order(server: Scri
     server.on_tag = script
     answers = client.tag_many("m", map(str, range(12)), chunk_size=2, concurrency=3)
     assert [one.text for one in answers if not isinstance(one, Exception)] == [str(n) for n in range(12)]
-    assert most == 3
+    assert limit == 3
 
 
 def test_the_source_is_read_as_fast_as_answers_are_taken(client: Client) -> None:

@@ -98,9 +98,9 @@ def test_a_refusal_is_its_exception(
 
 
 async def test_the_asyncio_client_answers_the_same(async_server: ScriptedServer, async_client: AsyncClient) -> None:
-    def asked(*texts: Any, **options: Any) -> Request:
+    def requested(*texts: Any, **options: Any) -> Request:
         return score_request("m", texts, **options)
 
     assert (await async_client.score("m", "ab")).perplexity == math.e
     assert [one.scored_tokens for one in await async_client.score("m", ["abc", [97]], version=3, logprobs=0)] == [3, 1]
-    assert async_server.requests == [asked("ab"), asked("abc", [97], version=3, logprobs=0)]
+    assert async_server.requests == [requested("ab"), requested("abc", [97], version=3, logprobs=0)]

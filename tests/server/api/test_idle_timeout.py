@@ -35,8 +35,8 @@ class Waiter:
     """A task that waits for one thing after another, at most 10 s each."""
 
     def __init__(self) -> None:
-        self.told = asyncio.Event()
-        self.heard = 0
+        self.reported = asyncio.Event()
+        self.received = 0
         self.task = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
@@ -44,9 +44,9 @@ class Waiter:
         try:
             while True:
                 with idle_timeout:
-                    await self.told.wait()
-                self.told.clear()
-                self.heard += 1
+                    await self.reported.wait()
+                self.reported.clear()
+                self.received += 1
         finally:
             idle_timeout.close()
 
@@ -56,9 +56,9 @@ def test_a_wait_is_over_when_its_own_time_is(loop: TurnedLoop) -> None:
         waiter = Waiter()
         for _ in range(7):  # 63 s in all, none of them too long
             await loop.turn(9.0)
-            waiter.told.set()
+            waiter.reported.set()
         await loop.turn(0.0)
-        assert waiter.heard == 7
+        assert waiter.received == 7
         await loop.turn(9.9)
         assert not waiter.task.done()
         await loop.turn(0.2)

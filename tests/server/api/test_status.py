@@ -45,12 +45,12 @@ def test_the_contract_names_a_code_for_every_reason() -> None:
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_error_has_the_code_that_the_contract_names_for_its_reason(error: type[ServeError]) -> None:
-    told = read_status(to_status(error("what was wrong", metadata={"fact": "1"})))
-    assert told.message == "what was wrong"
-    assert told.reason == f"ERROR_REASON_{error.reason}"
-    assert told.code.name in codes_of_the_contract()[told.reason]
-    assert told.metadata == {"fact": "1"}
-    assert (told.field, told.resource, told.retry_s) == ("", None, None)
+    reported = read_status(to_status(error("what was wrong", metadata={"fact": "1"})))
+    assert reported.message == "what was wrong"
+    assert reported.reason == f"ERROR_REASON_{error.reason}"
+    assert reported.code.name in codes_of_the_contract()[reported.reason]
+    assert reported.metadata == {"fact": "1"}
+    assert (reported.field, reported.resource, reported.retry_s) == ("", None, None)
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:
@@ -80,11 +80,13 @@ def test_when_to_try_again_is_told(seconds: float) -> None:
 
 async def test_a_message_of_any_length_reaches_the_caller(channel: grpc.aio.Channel) -> None:
     request = model_pb2.ListModelsRequest(page_token="国" * 100_000)
-    told = await refusal(ModelServiceStub(channel).ListModels(request))  # a client refuses too long a status altogether
-    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert told.reason == "ERROR_REASON_INVALID_FIELD"
-    assert told.message.startswith("page_token '国国国")
-    assert told.message.endswith("国…")
+    reported = await refusal(
+        ModelServiceStub(channel).ListModels(request)
+    )  # a client refuses too long a status altogether
+    assert reported.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert reported.reason == "ERROR_REASON_INVALID_FIELD"
+    assert reported.message.startswith("page_token '国国国")
+    assert reported.message.endswith("国…")
 
 
 async def test_a_defect_tells_an_id_that_the_log_has_and_nothing_of_its_cause(
@@ -105,10 +107,10 @@ async def test_a_defect_tells_an_id_that_the_log_has_and_nothing_of_its_cause(
         with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
             broken.setattr(Repository, "entries", defect)
             broken.setattr(Repository, "model", defect)
-            told = await call()
-        assert (told.code, told.reason) == (grpc.StatusCode.INTERNAL, "ERROR_REASON_INTERNAL")
-        identifier = told.metadata["error_id"]
-        assert told.message == f"internal error (id {identifier}); see the server log"
+            reported = await call()
+        assert (reported.code, reported.reason) == (grpc.StatusCode.INTERNAL, "ERROR_REASON_INTERNAL")
+        identifier = reported.metadata["error_id"]
+        assert reported.message == f"internal error (id {identifier}); see the server log"
         assert identifier in caplog.text
         assert "the secret cause" in caplog.text
 
@@ -121,6 +123,6 @@ async def test_a_caller_that_went_before_a_write_is_no_defect(
 
     with monkeypatch.context() as broken:
         broken.setattr(Repository, "entries", write)
-        told = await refusal(ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest()))
-    assert told.message == "the answer could not be written"
+        reported = await refusal(ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest()))
+    assert reported.message == "the answer could not be written"
     assert not caplog.records

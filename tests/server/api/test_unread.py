@@ -122,9 +122,9 @@ async def test_one_who_does_not_read_is_ended_and_leaves_its_place(
             await neighbour.scores(1)
         started = await waiting
         assert started.position == getattr(started, "prompt_tokens", 0), "what nobody read was kept"
-        told = await refusal(read_all(stalled))  # at last it reads
-        assert (told.code, told.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_STREAM_IDLE")
-        assert "not read" in told.message
+        reported = await refusal(read_all(stalled))  # at last it reads
+        assert (reported.code, reported.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "ERROR_REASON_STREAM_IDLE")
+        assert "not read" in reported.message
 
 
 @pytest.mark.parametrize("begin", KINDS)

@@ -100,9 +100,9 @@ def test_scores_are_the_probabilities_given_what_was_seen(
     labels = len(chain.start_L)
     online, found, place = OnlineViterbi(chain, lag_max, labels), list[tuple[int, int, LabelChoices]](), 0
     for step in range(len(scores_TL)):
-        told = online.push(scores_TL[step : step + 1])
-        found.append((place, step + 1, told))
-        place += len(told)
+        reported = online.push(scores_TL[step : step + 1])
+        found.append((place, step + 1, reported))
+        place += len(reported)
     nothing = np.empty((0, labels), np.float32)
     found.append((place, len(scores_TL), guessed := online.provisional(nothing)))
     before = OnlineViterbi(chain, lag_max, labels)
@@ -110,13 +110,13 @@ def test_scores_are_the_probabilities_given_what_was_seen(
     if already == place:  # a look ahead says the same, and decides nothing
         assert before.provisional(scores_TL[-1:]) == guessed
         assert len(before) == len(scores_TL) - 1 - place
-    for first, seen, told in found:
+    for first, seen, reported in found:
         weights = row_weights(scores_TL[:seen], chain, np.zeros(labels))
-        for index in range(len(told)):
-            for label, score in told.top[index]:
+        for index in range(len(reported)):
+            for label, score in reported.top[index]:
                 expected = sum(weight for row, weight in weights.items() if row[first + index] == label)
                 assert score == pytest.approx(expected, abs=1e-9)
-            assert (told.labels[index], told.scores[index]) in told.top[index]
+            assert (reported.labels[index], reported.scores[index]) in reported.top[index]
     weights = row_weights(scores_TL, chain, chain.end_L)
     for index, (label, score) in enumerate(zip((rest := online.end()).labels, rest.scores, strict=True), place):
         assert score == pytest.approx(sum(weight for row, weight in weights.items() if row[index] == label), abs=1e-9)

@@ -183,10 +183,10 @@ class Oracle:
                 for minus, row, token in grown[: beams.width]
                 if token in stopping.ends
             ]
-            going = [entry for entry in grown if entry[2] not in stopping.ends][: beams.width]
+            active = [entry for entry in grown if entry[2] not in stopping.ends][: beams.width]
             done = len(found) >= beams.width or len(running[0][0]) + 1 == stopping.max_tokens
             following = []
-            for minus, row, token in going:
+            for minus, row, token in active:
                 text, state = (*running[row][0], token), running[row][3]
                 if not done:
                     outputs, state = self._servable.run([token_inputs([token])], state)

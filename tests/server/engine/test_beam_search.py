@@ -133,7 +133,7 @@ def test_the_engine_finds_what_the_search_alone_finds_whoever_shares_the_batch(t
     for number in range(crowd):
         rig.start(generation_request([number], seed=number, max_tokens=7 + number))
     rig.step()
-    asked = [
+    requested = [
         generation_request(
             tiny.prompt(9, width),
             beam_width=width,
@@ -144,9 +144,9 @@ def test_the_engine_finds_what_the_search_alone_finds_whoever_shares_the_batch(t
         )
         for width, penalty in ((2, 1.0), (4, 0.0), (7, 2.0))
     ]
-    readers = [rig.start(request) for request in asked]
+    readers = [rig.start(request) for request in requested]
     rig.run()
-    for request, reader in zip(asked, readers, strict=True):
+    for request, reader in zip(requested, readers, strict=True):
         assert isinstance(reader.result, BeamResult)
         expected = tiny.oracle.search(request)
         assert [hypothesis.tokens for hypothesis in reader.result.hypotheses] == [text for text, _ in expected]

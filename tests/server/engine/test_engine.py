@@ -27,17 +27,17 @@ def test_a_cancel_while_the_graph_runs_takes_effect_after_it(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, kind: dict[str, Any], steps: int
 ) -> None:
     rig = Rig(tiny, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, inline_prefill_tokens_max=0))
-    gone = rig.start(generation_request(tiny.prompt(10), max_tokens=30, **kind))
+    removed = rig.start(generation_request(tiny.prompt(10), max_tokens=30, **kind))
     stays = rig.start(generation_request(tiny.prompt(11), max_tokens=20, seed=5))
     for _ in range(steps):
         rig.step()
-    during_the_next_run(monkeypatch, tiny, lambda: rig.cancel(gone))
+    during_the_next_run(monkeypatch, tiny, lambda: rig.cancel(removed))
     rig.step()
-    received = {sample: list(tokens) for sample, tokens in gone.tokens.items()}
+    received = {sample: list(tokens) for sample, tokens in removed.tokens.items()}
     rig.run()
-    gone.read()
-    assert gone.tokens == received
-    assert not gone.done
+    removed.read()
+    assert removed.tokens == received
+    assert not removed.done
     assert_as_alone(tiny, stays)
     rig.assert_nothing_is_left()
 
@@ -111,9 +111,9 @@ def test_a_deadline_that_has_passed_is_refused_and_one_that_passes_ends_the_requ
 
 def test_a_sample_that_ends_early_leaves_the_others_their_time(tiny: LoadedModel) -> None:
     request = next(
-        asked
-        for asked in map(_stopping, range(100))
-        if len({len(tiny.oracle.text(asked, sample).tokens) for sample in range(3)}) == 3
+        requested
+        for requested in map(_stopping, range(100))
+        if len({len(tiny.oracle.text(requested, sample).tokens) for sample in range(3)}) == 3
     )
     rig = Rig(tiny)
     reader = rig.start(request, deadline_s=100.0)

@@ -76,12 +76,12 @@ def final(servable: Servable, sentence: list[int], lookahead: int | None) -> Flo
 def check(feeder: Feeder, servable: Servable, lookahead: int | None) -> None:
     """Everything was answered for good, once and in order; no provisional step comes after it was final."""
     answered, ends = 0, []
-    told: list[FloatArray] = []
+    reported: list[FloatArray] = []
     for steps in feeder.steps:
         assert steps.first == answered
         if not steps.provisional:
             answered += len(steps)
-            told += [] if steps.scores is None else list(steps.scores)
+            reported += [] if steps.scores is None else list(steps.scores)
             ends += [answered] if steps.ends_sentence else []
     assert feeder.end is not None
     assert answered == len(feeder.tokens) == feeder.end.steps
@@ -89,7 +89,7 @@ def check(feeder: Feeder, servable: Servable, lookahead: int | None) -> None:
     borders = [0, *ends, len(feeder.tokens)]
     for start, end in pairwise(borders):
         if sentence := feeder.tokens[start:end]:
-            np.testing.assert_array_equal(np.array(told[start:end]), final(servable, sentence, lookahead))
+            np.testing.assert_array_equal(np.array(reported[start:end]), final(servable, sentence, lookahead))
 
 
 PIECE = st.tuples(st.lists(st.integers(0, 9), max_size=9), st.sampled_from(["", "", "", "end", "flush", "run", "step"]))

@@ -259,8 +259,8 @@ def test_nobody_waits_long_even_if_no_step_follows(loop: ManualLoop) -> None:
     dispatcher = courier_on(loop, share=0.01)
     streams = [Watched(loop, cost_s=0.01) for _ in range(3)]
     under_load(loop, dispatcher, streams, 42)
-    told = [number for message in streams[0].messages for number in message]
-    assert told != list(range(42))  # some wait
+    reported = [number for message in streams[0].messages for number in message]
+    assert reported != list(range(42))  # some wait
     nothing_more_comes(loop)
     for stream in streams:
         assert [number for message in stream.messages for number in message] == list(range(42))

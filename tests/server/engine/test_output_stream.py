@@ -110,11 +110,11 @@ def test_an_error_comes_after_all_that_was_there_before() -> None:
 
 
 def test_the_engine_is_told_that_there_is_room_again() -> None:
-    told: list[int] = []
-    stream = OutputStream(lambda: told.append(stream.taken[0]))
+    reported: list[int] = []
+    stream = OutputStream(lambda: reported.append(stream.taken[0]))
     stream.put(TokenOutput(0, 1))
     taken(stream)
-    assert told == [1]
+    assert reported == [1]
 
 
 def test_the_prompt_and_the_reports_come_with_their_tokens() -> None:

@@ -132,10 +132,10 @@ async def test_beyond_the_queue_a_caller_is_refused_at_once_and_the_rest_are_unh
         endless = [await served.running(seed=seed) for seed in range(2)]
         waiting = [await served.waiting(seed=seed) for seed in range(3)]
         for _ in range(5):
-            told = await refusal(served.generate())
-            assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_QUEUE_FULL")
-            assert told.retry_s == 2.5
-            assert "3 requests are waiting" in told.message
+            reported = await refusal(served.generate())
+            assert (reported.code, reported.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_QUEUE_FULL")
+            assert reported.retry_s == 2.5
+            assert "3 requests are waiting" in reported.message
         assert served.counts == (3, 0, 2, 0)
         for call in endless:
             call.cancel()

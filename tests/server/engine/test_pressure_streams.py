@@ -66,20 +66,20 @@ async def test_a_caller_that_does_not_read_is_read_no_further(root: Path) -> Non
     ):
         stalled = await begun(channel, top_logprobs=20)  # heavy messages fill what lies between soon
         (feed,) = engine._scheduler.open_streams
-        written, most, fed = 0, 0, -1
+        written, limit, fed = 0, 0, -1
         while feed.pushed > fed:  # until nothing more fits between it and its reader
             fed = feed.pushed
             for _ in range(20):
                 await stalled.write(PIECE)
                 written += 1
-                most = max(most, feed.backlog)
+                limit = max(limit, feed.backlog)
             neighbour = await begun(others)
             for _ in range(10):
                 await neighbour.write(PIECE)
             await read(neighbour, 10 * SIZE - 1)
             neighbour.cancel()
         assert written > fed / SIZE
-        assert most <= ahead + SIZE
+        assert limit <= ahead + SIZE
         await read(stalled, written * SIZE - 1)
         stalled.cancel()
 

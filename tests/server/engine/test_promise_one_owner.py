@@ -197,23 +197,23 @@ class Walk:
             [hypothesis.logprob for hypothesis in search.hypotheses], [logprob for _, logprob in expected], atol=1e-10
         )
 
-    def expected(self, what: str, asked: Any, past: Past) -> Any:
+    def expected(self, what: str, requested: Any, past: Past) -> Any:
         oracle = self.model.oracle
-        if isinstance(asked, GenerationRequest):
-            prompt = asked.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
+        if isinstance(requested, GenerationRequest):
+            prompt = requested.inputs.arrays[pb.TENSOR_ROLE_TOKENS].tolist()
             key: tuple[object, ...] = (
                 what,
                 *past.tokens,
                 None,
                 *prompt,
-                repr(asked.stopping),
-                asked.beams,
-                asked.samples,
+                repr(requested.stopping),
+                requested.beams,
+                requested.samples,
             )
         else:
-            key = (what, *past.tokens, None, *asked)
+            key = (what, *past.tokens, None, *requested)
         if key not in self.results:
-            self.results[key] = oracle.search(asked, past) if what == "search" else oracle.logprobs(asked, past)
+            self.results[key] = oracle.search(requested, past) if what == "search" else oracle.logprobs(requested, past)
         return self.results[key]
 
     def all_read(self) -> None:

@@ -57,7 +57,7 @@ def model(load: Load, request: pytest.FixtureRequest) -> LoadedModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class Reported:
     """What the caller of one request gets: the pieces of each sample, the last event, and the prompt's reports."""
 
     pieces: list[list[pb.GenerationPiece]]
@@ -76,7 +76,7 @@ class Told:
         )
 
 
-def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings, strangers: int) -> Told:
+def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings, strangers: int) -> Reported:
     """One request to its end, read after every step, among strangers."""
     rig = Rig(model, settings)
     for number in range(strangers):
@@ -98,7 +98,7 @@ def tell(model: LoadedModel, request: GenerationRequest, settings: BatchSettings
     finished.ClearField("cached_tokens")
     final_states = [answer.final_state(sample, sequence.members[sample].state) for sample in range(request.samples)]
     states = tuple(tensor.tobytes() for final_state in final_states for tensor in final_state.state or ())
-    return Told(pieces, finished, stream.prompt, states, [final_state.undecoded for final_state in final_states])
+    return Reported(pieces, finished, stream.prompt, states, [final_state.undecoded for final_state in final_states])
 
 
 def resumed(model: LoadedModel, request: GenerationRequest, tokens: list[list[int]]) -> GenerationRequest:
@@ -108,26 +108,28 @@ def resumed(model: LoadedModel, request: GenerationRequest, tokens: list[list[in
     return dataclasses.replace(request, received=received)
 
 
-def assert_goes_on(model: LoadedModel, request: GenerationRequest, whole: Told, have: list[int], crowded: bool) -> None:
+def assert_goes_on(
+    model: LoadedModel, request: GenerationRequest, whole: Reported, have: list[int], crowded: bool
+) -> None:
     """A caller that has received these numbers of tokens per sample gets exactly the rest."""
     tokens = [whole.after(sample, 0)[1][:count] for sample, count in enumerate(have)]
     settings, strangers = (CROWDED, 4) if crowded else (BatchSettings(), 0)
-    told = tell(model, resumed(model, request, tokens), settings, strangers)
+    reported = tell(model, resumed(model, request, tokens), settings, strangers)
     for sample, count in enumerate(have):
-        assert told.after(sample, 0) == whole.after(sample, count)
-        if told.pieces[sample]:
-            assert told.pieces[sample][0].position == request.position + count
-    assert told.finished == whole.finished
-    assert told.prompt == whole.prompt
-    assert told.state == whole.state
-    assert told.undecoded == whole.undecoded
+        assert reported.after(sample, 0) == whole.after(sample, count)
+        if reported.pieces[sample]:
+            assert reported.pieces[sample][0].position == request.position + count
+    assert reported.finished == whole.finished
+    assert reported.prompt == whole.prompt
+    assert reported.state == whole.state
+    assert reported.undecoded == whole.undecoded
 
 
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_broken_stream_goes_on_from_every_cut(model: LoadedModel, kind: str, crowded: bool) -> None:
-    asked: dict[str, Any] = {"max_tokens": 18, "seed": 4} | KINDS[kind]
-    request = generation_request(model.prompt(11), keeps_state=True, **asked)
+    requested: dict[str, Any] = {"max_tokens": 18, "seed": 4} | KINDS[kind]
+    request = generation_request(model.prompt(11), keeps_state=True, **requested)
     whole = tell(model, request, BatchSettings(), 0)
     lengths = [sample.tokens for sample in whole.finished.samples]
     assert [len(pieces) for pieces in whole.pieces] == lengths  # one token a piece, so every cut is there
@@ -169,11 +171,11 @@ def test_a_sequence_that_had_a_beginning_goes_on_too(model: LoadedModel) -> None
 def test_characters_that_a_request_leaves_unfinished_come_whole_with_the_next(
     model: LoadedModel, cuts: tuple[int, ...]
 ) -> None:
-    asked: dict[str, Any] = {"keeps_state": True, "logit_bias": dict.fromkeys(range(11), 3.0)}
-    whole = tell(model, generation_request([12], max_tokens=30, **asked), BatchSettings(), 0)
+    requested: dict[str, Any] = {"keeps_state": True, "logit_bias": dict.fromkeys(range(11), 3.0)}
+    whole = tell(model, generation_request([12], max_tokens=30, **requested), BatchSettings(), 0)
     start, text = SequenceState.new(), ""
     for number, count in enumerate(cuts):
-        request = generation_request([] if number else [12], max_tokens=count, start=start, **asked)
+        request = generation_request([] if number else [12], max_tokens=count, start=start, **requested)
         rig = Rig(model)
         answer = responses.Answer(request, model.table)
         sequence = rig.engine.submit(request)
@@ -193,7 +195,7 @@ def test_what_an_answer_cannot_have_been_is_refused(model: LoadedModel) -> None:
     stopping = {"stop_tokens": frozenset({3}), "stop": (" .",), "min_tokens": 2}
     request = generation_request([1], max_tokens=6, stopping=stopping)
     space, point = BYTES.index(b" "), BYTES.index(b".")
-    for tokens, said in (
+    for tokens, error_text in (
         ([4] * 7, "has 7 tokens, but the answer ends with the first 6 of them"),
         ([4, 4, 3, 4], "has 4 tokens, but the answer ends with the first 3"),
         ([4, space, point, 4], "the answer ends with the first 3"),
@@ -202,7 +204,7 @@ def test_what_an_answer_cannot_have_been_is_refused(model: LoadedModel) -> None:
     ):
         with pytest.raises(InvalidFieldError, match=r"resume.received\[0\].ids") as caught:
             resumed(model, request, [tokens])
-        assert said in caught.value.message
+        assert error_text in caught.value.message
     resumed(model, request, [[space, point, 4]])  # before the least length it ends nothing
     with pytest.raises(InvalidFieldError, match="2 entries for 1 samples"):
         resumed(model, request, [[4], [4]])

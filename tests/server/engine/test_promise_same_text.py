@@ -115,14 +115,14 @@ def test_the_text_is_the_same_whether_its_prompt_rides_or_is_read(model: LoadedM
 def test_a_hit_of_the_prefix_cache_changes_no_bit(model: LoadedModel, ride: int) -> None:
     rig = Rig(model, BatchSettings(prefill_length_max=4, prefill_tokens_max=8, inline_prefill_tokens_max=ride))
     prompt = model.prompt(37)
-    asked = [
+    requested = [
         generation_request(prompt[:length], seed=seed, max_tokens=15)
         for seed, length in enumerate((37, 37, 20, 36, 9, 4, 37))
     ]
-    asked.append(generation_request([*prompt[:18], *model.prompt(10, 5)], max_tokens=15))
-    first = rig.start(asked[0])
+    requested.append(generation_request([*prompt[:18], *model.prompt(10, 5)], max_tokens=15))
+    first = rig.start(requested[0])
     rig.run()
-    readers = [rig.start(request) for request in asked]
+    readers = [rig.start(request) for request in requested]
     rig.run()
     assert_as_alone(model, [first, *readers])
     assert first.ends[0].cached_tokens == 0
@@ -158,8 +158,8 @@ def test_the_text_is_the_same_after_neighbours_were_cancelled(model: LoadedModel
         left += [rig.start(request) for request in itertools.islice(requests, 2)]
         rig.step()
         if random.random() < 0.6:
-            gone = left.pop(int(random.integers(len(left))))
-            rig.cancel(gone)
+            removed = left.pop(int(random.integers(len(left))))
+            rig.cancel(removed)
     rig.run()
     assert len(left) > 20
     assert_as_alone(model, left)
@@ -246,7 +246,7 @@ def test_the_logprobs_of_a_text_are_the_same_to_the_bit_however_it_is_read(model
 
 def test_the_logprobs_of_a_generation_and_its_prompt_are_the_same_to_the_bit(model: LoadedModel) -> None:
     request = generation_request(model.prompt(21), max_tokens=12, logprobs=2, prompt_logprobs=2, temperature=0.0)
-    told = []
+    reported = []
     for settings, crowd in (
         (BatchSettings(), 0),
         (BatchSettings(prefill_length_max=3, inline_prefill_tokens_max=0), 9),
@@ -259,9 +259,9 @@ def test_the_logprobs_of_a_generation_and_its_prompt_are_the_same_to_the_bit(mod
         rig.step()
         reader = rig.start(request)
         rig.run()
-        told.append((reader.sequence.stream.prompt, reader.reports[0]))
-    assert all(again == told[0] for again in told)
-    prompt, reports = told[0]
+        reported.append((reader.sequence.stream.prompt, reader.reports[0]))
+    assert all(again == reported[0] for again in reported)
+    prompt, reports = reported[0]
     tokens = [*model.prompt(21), *(report.chosen.token for report in reports)]
     logprobs = [report.chosen.logprob for report in (*prompt, *reports)]
     np.testing.assert_allclose(logprobs, model.oracle.logprobs(tokens), rtol=0, atol=1e-12)

@@ -53,9 +53,9 @@ def crowd(rig: Rig, count: int) -> None:
         rig.start(generation_request([number % 7] * (1 + 3 * number), seed=number, max_tokens=200), caller="stranger")
 
 
-def ask(rig: Rig, prompt: list[int], start: SequenceState, past: Past, model: LoadedModel, **asked: Any) -> Reader:
+def ask(rig: Rig, prompt: list[int], start: SequenceState, past: Past, model: LoadedModel, **requested: Any) -> Reader:
     """One request of a sequence, to its end; its text is the oracle's."""
-    request = generation_request(prompt, start=start, keeps_state=True, **asked)
+    request = generation_request(prompt, start=start, keeps_state=True, **requested)
     reader = rig.start(request, past)
     while not reader.done:
         rig.step()
@@ -129,13 +129,13 @@ def test_every_sample_leaves_the_state_of_its_own_text(model: LoadedModel) -> No
 @pytest.mark.parametrize("max_tokens", [1, 2, 9])
 def test_a_sequence_goes_on_from_a_snapshot_and_from_its_tokens(model: LoadedModel, max_tokens: int) -> None:
     rig = Rig(model)
-    asked: dict[str, Any] = {"max_tokens": max_tokens, "repetition_penalty": 1.3, "seed": 9}
-    start, past = ask(rig, model.prompt(4), NEW, NOTHING, model, **asked).following()
+    requested: dict[str, Any] = {"max_tokens": max_tokens, "repetition_penalty": 1.3, "seed": 9}
+    start, past = ask(rig, model.prompt(4), NEW, NOTHING, model, **requested).following()
     data = snapshot.seal(snapshot.pack(start, model.servable, 0.0), None)
     carried = snapshot.unpack(snapshot.unseal(data, None, 1 << 20), model.servable)
-    ask(rig, [], carried, past, model, **asked)
+    ask(rig, [], carried, past, model, **requested)
     tokens = np.array(past.tokens, np.int32)
-    ask(rig, [1], dataclasses.replace(start, state=None, replay=tokens[:-1]), past, model, **asked)
+    ask(rig, [1], dataclasses.replace(start, state=None, replay=tokens[:-1]), past, model, **requested)
 
 
 def test_scores_are_the_same_to_the_bit_wherever_the_text_is_cut(model: LoadedModel) -> None:
@@ -175,10 +175,10 @@ def test_the_prompt_of_a_sequence_that_goes_on_is_reported_from_its_first_token(
         start, past = first.following()
         second = ask(rig, tokens[5:], start, past, model, max_tokens=3, prompt_logprobs=2)
         assert len(first.sequence.stream.prompt) == 4
-        told = [report.chosen for report in second.sequence.stream.prompt]
-        assert [candidate.token for candidate in told] == tokens[5:]
+        reported = [report.chosen for report in second.sequence.stream.prompt]
+        assert [candidate.token for candidate in reported] == tokens[5:]
         expected = model.oracle.logprobs([*past.tokens, *tokens[5:]])[len(past.tokens) - 1 :]
-        np.testing.assert_allclose([candidate.logprob for candidate in told], expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose([candidate.logprob for candidate in reported], expected, rtol=0, atol=1e-12)
 
 
 def test_only_new_sequences_share_what_was_read_before(model: LoadedModel) -> None:

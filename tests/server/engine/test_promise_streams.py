@@ -143,11 +143,11 @@ class Walk:
     def check(self, feeder: Feeder) -> None:
         self.answered += feeder.check(self.model.oracle)
         if isinstance(feeder.error, InvalidFieldError):  # what came before the error was answered
-            told = (
+            reported = (
                 len(feeder.reports) if isinstance(feeder.request, ScoreStreamRequest) else sum(map(len, feeder.steps))
             )
             first = isinstance(feeder.request, ScoreStreamRequest) and not feeder.past.tokens
-            assert told == max(0, len(feeder.tokens) - first)
+            assert reported == max(0, len(feeder.tokens) - first)
 
     def finish_all(self) -> None:
         for feeder in self.rig.feeders:

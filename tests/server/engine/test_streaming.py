@@ -84,8 +84,8 @@ def test_a_prompt_is_read_in_small_pieces_while_feeds_speak_and_not_while_they_r
     rig.start(generation_request(tiny.prompt(400), max_tokens=2))
     for _ in range(5):
         feeder.give([1])
-        before, told = rig.engine.stats().prefill_tokens, len(feeder.steps)
-        while len(feeder.steps) == told:
+        before, reported = rig.engine.stats().prefill_tokens, len(feeder.steps)
+        while len(feeder.steps) == reported:
             rig.step()
         assert rig.engine.stats().prefill_tokens - before <= 8 + 1
 

@@ -237,9 +237,9 @@ async def test_damaged_sessions_are_left_out_of_a_list_and_can_be_deleted(at: Ro
 async def test_a_deleted_session_is_gone(at: Rooms) -> None:
     await create(at)
     await at.admin.delete(OWNER, "one")
-    for gone in (at.admin.get(OWNER, "one"), at.admin.delete(OWNER, "one"), at.admin.touch(OWNER, "one", None)):
+    for removed in (at.admin.get(OWNER, "one"), at.admin.delete(OWNER, "one"), at.admin.touch(OWNER, "one", None)):
         with pytest.raises(SessionNotFoundError):
-            await gone
+            await removed
 
 
 async def test_a_full_store_says_when_to_try_again(models: Path) -> None:

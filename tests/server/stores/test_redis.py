@@ -267,10 +267,10 @@ async def test_a_redis_that_is_gone_is_told_and_found_again(redis_url: str, capl
         store = RedisStore(url, grace_s=GRACE_S, lease_s=LEASE_S)
         await store.create(a_record())
     for _ in range(3):
-        with pytest.raises(StoreUnavailableError, match="session store failed") as gone:
+        with pytest.raises(StoreUnavailableError, match="session store failed") as removed:
             await store.create(a_record())
-        assert gone.value.retry_after_s
-        assert port not in gone.value.message
+        assert removed.value.retry_after_s
+        assert port not in removed.value.message
     assert len([message for message in caplog.messages if "Redis" in message and port in message]) == 1
     with redis_server("--port", port):
         _, created = await store.create(a_record())

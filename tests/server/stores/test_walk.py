@@ -146,11 +146,11 @@ class StoreWalk(RuleBasedStateMachine):
     @rule()
     def let_all_expire(self) -> None:
         self.run(self.rig.pass_time(3 * LONG_S))
-        gone = {key for key in self.records if key not in self.held}
-        for key in gone:
+        removed = {key for key in self.records if key not in self.held}
+        for key in removed:
             assert self.run(self.store.read(key)) is None
             del self.records[key]
-        assert self.run(self.store.sweep()) == len(gone)
+        assert self.run(self.store.sweep()) == len(removed)
         for key in self.records:  # the sweep restarted their lifetime
             self.records[key] = self.run(self.store.read(key))
 

@@ -77,16 +77,20 @@ def test_however_tokens_gather_the_text_is_the_same_and_each_piece_whole(text: s
 
 @given(text=TEXTS, data=st.data())
 def test_bytes_are_held_back_as_long_as_asked(text: str, data: st.DataObject) -> None:
-    assembler, told, released = IncrementalDetokenizer(BYTES), "", 0
+    assembler, reported, released = IncrementalDetokenizer(BYTES), "", 0
     encoded = text.encode()
     for count in range(1, len(encoded) + 1):
         held = data.draw(st.integers(0, count - released))
         released = count - held
-        told += assembler.push([encoded[count - 1]], held)
-        assert told == encoded[:released].decode("utf-8", "ignore")
+        reported += assembler.push([encoded[count - 1]], held)
+        assert reported == encoded[:released].decode("utf-8", "ignore")
     dropped = data.draw(st.integers(0, len(encoded) - released))
     end = assembler.finish(dropped)
-    assert (told + end).encode("utf-8").startswith(encoded[: len(encoded) - dropped].decode("utf-8", "ignore").encode())
+    assert (
+        (reported + end)
+        .encode("utf-8")
+        .startswith(encoded[: len(encoded) - dropped].decode("utf-8", "ignore").encode())
+    )
 
 
 def test_what_ends_inside_a_character_ends_with_the_replacement_character() -> None:

@@ -182,12 +182,12 @@ def sentences(kind: str, rule: SentenceRule, text: str) -> list[str]:
     found = fed(IncrementalTokenizer(tokenization(kind), rule), text, [])
     starts = [0, *found.ends]
     ends = [*found.ends, len(found.tokens)]
-    told = [
+    reported = [
         text[found.tokens[start].start : found.tokens[end - 1].end]
         for start, end in zip(starts, ends, strict=True)
         if end > start
     ]
-    return [*(f"{sentence}|" for sentence in told[: len(found.ends)]), *told[len(found.ends) :]]
+    return [*(f"{sentence}|" for sentence in reported[: len(found.ends)]), *reported[len(found.ends) :]]
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_of_text_without_a_border_no_more_is_held_than_may_be(kind: str, piece: 
     feed, found = IncrementalTokenizer(tokenization(kind)), Whole()
     for count in range(1, 41):
         found.take(feed.text(piece * 1000))
-        told = found.tokens[-1].end if found.tokens else 0
-        assert piece == ". " or told >= count * 1000 * len(piece) - 2 * HELD_MAX
+        reported = found.tokens[-1].end if found.tokens else 0
+        assert piece == ". " or reported >= count * 1000 * len(piece) - 2 * HELD_MAX
     found.take(feed.flush())
     places = [token.start for token in found.tokens]
     assert places == sorted(places)

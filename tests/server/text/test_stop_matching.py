@@ -56,19 +56,19 @@ def test_a_stop_string_is_found_as_by_looking_at_the_whole_text(case: tuple[list
 @given(case=stopped_texts(), include=st.booleans())
 def test_nothing_of_a_stop_string_is_told_early(case: tuple[list[bytes], list[str]], include: bool) -> None:
     tokens, stops = case
-    matcher, assembler, told = StopMatcher(tokens, stops), IncrementalDetokenizer(tokens), ""
+    matcher, assembler, reported = StopMatcher(tokens, stops), IncrementalDetokenizer(tokens), ""
     expected = oracle(tokens, stops)
     whole = b"".join(tokens).decode() if expected is None else expected[1].decode("utf-8", "replace")
     for token in range(len(tokens)):
         matched = matcher.push(token)
         if matched is not None:
             dropped = matcher.held_bytes - (len(matched.encode()) if include else 0)
-            told += assembler.push([token], dropped) + assembler.finish(dropped)
-            assert told == whole + matched * include
+            reported += assembler.push([token], dropped) + assembler.finish(dropped)
+            assert reported == whole + matched * include
             return
-        told += assembler.push([token], matcher.held_bytes)
-        assert whole.startswith(told)
-    assert told + assembler.finish() == whole
+        reported += assembler.push([token], matcher.held_bytes)
+        assert whole.startswith(reported)
+    assert reported + assembler.finish() == whole
 
 
 def test_of_several_stop_strings_the_first_wins_and_then_the_longest() -> None:

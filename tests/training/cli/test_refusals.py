@@ -42,14 +42,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     """What was said, which has to be short."""
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) <= 2
-    assert told.startswith("seqserve-train: ")
-    return told.removeprefix("seqserve-train: ")
+    reported = capsys.readouterr().err.strip()
+    assert len(reported.splitlines()) <= 2
+    assert reported.startswith("seqserve-train: ")
+    return reported.removeprefix("seqserve-train: ")
 
 
 @pytest.mark.parametrize(
-    ("task", "flags", "told"),
+    ("task", "flags", "reported"),
     [
         ("lm", "--learning-rate nan", "--learning-rate: Input should be a finite number (got 'nan')"),
         ("lm", "--learning-rate inf", "--learning-rate: Input should be a finite number (got 'inf')"),
@@ -89,10 +89,10 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_trained(
-    task: str, flags: str, told: str, capsys: pytest.CaptureFixture[str]
+    task: str, flags: str, reported: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([task, *DATA[task], "--out", "models/x", *SIZES, *flags.split()]) == 1
-    assert told in capsys.readouterr().err.replace("\r", "\n")
+    assert reported in capsys.readouterr().err.replace("\r", "\n")
     assert not Path("models").exists()
     assert not Path("runs/x/best.pt").exists()
 
@@ -107,7 +107,7 @@ def test_what_a_file_says_wrong_is_told_with_its_name(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reported"),
     [
         ("export missing.pt --out models/x", "missing.pt: no such file; the checkpoint of a run is runs/NAME/best.pt"),
         ("export directory --out models/x", "directory: a folder; the checkpoint of a run is runs/NAME/best.pt"),
@@ -117,9 +117,9 @@ def test_what_a_file_says_wrong_is_told_with_its_name(capsys: pytest.CaptureFixt
         ("data inspect --data missing.tsv", "missing.tsv: cannot be read: No such file or directory"),
     ],
 )
-def test_what_is_not_there_is_named(command: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there_is_named(command: str, reported: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command.split()) == 1
-    assert told in complaint(capsys)
+    assert reported in complaint(capsys)
     assert not Path("models").exists()
 
 

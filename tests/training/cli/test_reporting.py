@@ -68,8 +68,8 @@ def test_json_lines_tell_every_step_and_validation(capsys: pytest.CaptureFixture
     assert [(line["step"], line["epoch"]) for line in validations] == [(8, 1), (16, 2)]
     capsys.readouterr()
     assert train("--log-json", "-") == 0
-    *told, wrote = capsys.readouterr().out.splitlines()
-    assert [json.loads(line)["event"] for line in told] == [line["event"] for line in lines]
+    *reported, wrote = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["event"] for line in reported] == [line["event"] for line in lines]
     assert wrote == "wrote models/lm/2"
 
 

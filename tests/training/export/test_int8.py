@@ -81,9 +81,9 @@ def test_an_export_goes_by_the_training_unless_it_is_told() -> None:
 def test_a_price_that_is_too_high_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("lm") == 0
     assert export("lm", "--precision", "int8", "--quality-loss-max", "-1") == 1
-    told = capsys.readouterr().err
-    assert "int8 costs more than --quality-loss-max -1: loss" in told
-    assert "nothing was written. Bear more, or export in fp32" in told
+    reported = capsys.readouterr().err
+    assert "int8 costs more than --quality-loss-max -1: loss" in reported
+    assert "nothing was written. Bear more, or export in fp32" in reported
     assert [path.name for path in Path("models/lm").iterdir()] == ["1"]
 
 
@@ -108,9 +108,9 @@ def test_the_price_of_a_classifier_is_measured_on_files_of_one_label_too() -> No
 def test_float32_has_no_price_to_speak_of(flags: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("lm") == 0
     assert export("lm", *flags) == 1
-    told = capsys.readouterr().err
-    assert f"{named}: only of use with --precision int8" in told
-    assert "Add --precision int8, or leave them out" in told
+    reported = capsys.readouterr().err
+    assert f"{named}: only of use with --precision int8" in reported
+    assert "Add --precision int8, or leave them out" in reported
     assert [path.name for path in Path("models/lm").iterdir()] == ["1"]
 
 
@@ -138,8 +138,8 @@ def test_without_the_data_of_the_training_others_are_asked_for(capsys: pytest.Ca
     assert train("lm") == 0
     Path("text.txt").unlink()
     assert export("lm", "--precision", "int8") == 1
-    assert "text.txt: cannot be read" in (told := capsys.readouterr().err)
-    assert "give others with --data" in told
+    assert "text.txt: cannot be read" in (reported := capsys.readouterr().err)
+    assert "give others with --data" in reported
 
 
 @pytest.mark.parametrize("cell", ["rnn_relu", "sru"])

@@ -21,8 +21,8 @@ def a_state(step: int) -> RunState:
     return RunState("lm", "{}", ("digest",), {"step": step, "weights": torch.zeros(1000)})
 
 
-def newest_step(folder: Path, told: list[str] | None = None) -> int:
-    state = checkpoints.newest_state(folder, ([] if told is None else told).append)
+def newest_step(folder: Path, reported: list[str] | None = None) -> int:
+    state = checkpoints.newest_state(folder, ([] if reported is None else reported).append)
     return int(state.trainer["step"])
 
 
@@ -78,11 +78,11 @@ def test_the_newest_good_state_is_found(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         checkpoints.save_state(tmp_path, a_state(step))
         assert newest_step(tmp_path) == step
-    told = list[str]()
+    reported = list[str]()
     damage(tmp_path / "last.pt")
-    assert newest_step(tmp_path, told) == 2
-    assert len(told) == 1
-    assert "last.pt: the checkpoint is damaged" in told[0]
+    assert newest_step(tmp_path, reported) == 2
+    assert len(reported) == 1
+    assert "last.pt: the checkpoint is damaged" in reported[0]
     (tmp_path / "previous.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no run to go on with"):
         newest_step(tmp_path)

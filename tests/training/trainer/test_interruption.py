@@ -26,16 +26,16 @@ def test_a_signal_lets_the_step_end_and_the_run_save(number: signal.Signals) -> 
     saved = list[int]()
     trainer = Trainer(Line([2.0, 1.0, 1.5]), config())
     message = rf"stopped by {number.name} after step 3; the same command with --resume continues it"
-    with interruption() as asked, pytest.raises(InterruptedRunError, match=message):
-        fit(trainer, save=lambda: saved.append(trainer.state.step), watch=Kill(), asked=asked)
+    with interruption() as requested, pytest.raises(InterruptedRunError, match=message):
+        fit(trainer, save=lambda: saved.append(trainer.state.step), watch=Kill(), requested=requested)
     assert saved == [2, 3]
 
 
 def test_a_second_interrupt_ends_the_run_at_once_and_what_was_before_comes_back() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with interruption() as asked:
+    with interruption() as requested:
         os.kill(os.getpid(), signal.SIGINT)
-        assert asked.signal == signal.SIGINT
+        assert requested.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before

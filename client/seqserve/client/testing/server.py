@@ -148,7 +148,7 @@ class ScriptedServer:
                 ),
             },
             "seqserve.v1.SessionService": {
-                name: self._unary("on_session", asked, answered) for name, (asked, answered) in METHODS.items()
+                name: self._unary("on_session", requested, answered) for name, (requested, answered) in METHODS.items()
             },
             "seqserve.v1.TaggingService": {
                 "Tag": self._unary("on_tag", tagging_pb2.TagRequest, tagging_pb2.TagResponse),

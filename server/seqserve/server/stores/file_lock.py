@@ -64,13 +64,13 @@ class FileLock:
                 server may use the new one.
         """
         try:
-            gone = next((path for path, identity in self._files if _identity(path.stat()) != identity), None)
+            removed = next((path for path, identity in self._files if _identity(path.stat()) != identity), None)
         except OSError as error:
-            gone = error.filename
-        if gone is not None:
+            removed = error.filename
+        if removed is not None:
             raise StoreUnusableError(
-                f"the session store's file {gone} was removed or replaced while the server used it; put the file back, "
-                "or restart the server"
+                f"the session store's file {removed} was removed or replaced while the server used it; put the file "
+                "back, or restart the server"
             )
 
     def release(self) -> None:

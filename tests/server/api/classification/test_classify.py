@@ -81,7 +81,7 @@ async def test_words_are_kept_and_neighbours_change_nothing(channel: grpc.aio.Ch
 
 
 @pytest.mark.parametrize(
-    ("request_", "reason", "field", "said"),
+    ("request_", "reason", "field", "error_text"),
     [
         (asks(), "INVALID_FIELD", "inputs", "inputs is empty; send at least one text"),
         (asks("a", " "), "EMPTY_PROMPT", "inputs[1]", "inputs[1] has no tokens, there is nothing to classify"),
@@ -112,12 +112,12 @@ async def test_words_are_kept_and_neighbours_change_nothing(channel: grpc.aio.Ch
     ],
 )
 async def test_a_request_that_cannot_be_answered_is_told_why(
-    channel: grpc.aio.Channel, request_: pb.ClassifyRequest, reason: str, field: str, said: str
+    channel: grpc.aio.Channel, request_: pb.ClassifyRequest, reason: str, field: str, error_text: str
 ) -> None:
-    told = await refusal(ClassificationServiceStub(channel).Classify(request_))
-    assert told.reason == f"ERROR_REASON_{reason}"
-    assert told.field == field
-    assert said in told.message
+    reported = await refusal(ClassificationServiceStub(channel).Classify(request_))
+    assert reported.reason == f"ERROR_REASON_{reason}"
+    assert reported.field == field
+    assert error_text in reported.message
 
 
 @given(rows=st.lists(st.lists(st.floats(-300, 300, width=32), min_size=3, max_size=3), min_size=1, max_size=4))

@@ -131,10 +131,10 @@ async def test_a_flush_answers_a_word_that_may_go_on(channel: grpc.aio.Channel) 
     assert (await stream.update()).classification == await whole(channel, "max", "the ca")
 
 
-@pytest.mark.parametrize("asked", [True, False])
-async def test_a_stream_that_gets_no_input_ends_cleanly(classifiers: Path, asked: bool) -> None:
-    limits = {} if asked else {"stream_idle_s": 0.1}
-    config = {"idle_timeout": {"nanos": 100_000_000}} if asked else {}
+@pytest.mark.parametrize("requested", [True, False])
+async def test_a_stream_that_gets_no_input_ends_cleanly(classifiers: Path, requested: bool) -> None:
+    limits = {} if requested else {"stream_idle_s": 0.1}
+    config = {"idle_timeout": {"nanos": 100_000_000}} if requested else {}
     async with running_server(classifiers, limits=limits) as address, grpc.aio.insecure_channel(address) as channel:
         stream = Classifying(channel, "max", state=INTO, **config)
         await stream.begin()

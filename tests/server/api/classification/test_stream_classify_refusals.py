@@ -70,7 +70,7 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
 
 
 @pytest.mark.parametrize(
-    ("messages", "reason", "field", "said"),
+    ("messages", "reason", "field", "error_text"),
     [
         ([], "INVALID_FIELD", "config", "the stream has no message; the first one is config"),
         ([THE], "INVALID_FIELD", "config", "the stream begins with words; its first message is config"),
@@ -142,14 +142,14 @@ FEATURES = pb.StreamClassifyRequest(features=common.FeatureSequence(width=1, val
     ],
 )
 async def test_what_is_wrong_is_told_and_neighbours_go_on(
-    channel: grpc.aio.Channel, messages: Messages, reason: str, field: str, said: str
+    channel: grpc.aio.Channel, messages: Messages, reason: str, field: str, error_text: str
 ) -> None:
     neighbour = Classifying(channel, "max")
     await neighbour.begin()
     await neighbour.send(["the"])
-    told = await refused(channel, messages)
-    assert (told.reason, told.field) == (f"ERROR_REASON_{reason}", field)
-    assert said in told.message
+    reported = await refused(channel, messages)
+    assert (reported.reason, reported.field) == (f"ERROR_REASON_{reason}", field)
+    assert error_text in reported.message
     await neighbour.send(["cat", "sat"])
     _, finished = await neighbour.finish()
     assert finished.classification == await whole(channel, "max", ["the", "cat", "sat"])
@@ -180,8 +180,8 @@ async def test_a_session_that_another_stream_advances_is_busy(channel: grpc.aio.
     into = state_pb2.StateOptions(session_id="one", create_if_absent=True)
     holder = Classifying(channel, "max", state=into)
     await holder.begin()
-    told = await refused(channel, [config(state=into)])
-    assert told.reason == "ERROR_REASON_SESSION_BUSY"
+    reported = await refused(channel, [config(state=into)])
+    assert reported.reason == "ERROR_REASON_SESSION_BUSY"
     await holder.send(["the"])
     _, finished = await holder.finish()
     assert finished.state.position == 1
@@ -205,9 +205,9 @@ async def test_more_streams_than_may_be_open_are_told_to_come_back(models: Path)
         streams = [Classifying(channel, "max") for _ in range(2)]
         for stream in streams:
             await stream.begin()
-        told = await refused(channel, [config()])
-        assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert told.retry_s == 1
+        reported = await refused(channel, [config()])
+        assert reported.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert reported.retry_s == 1
         await streams[0].finish()
         await streamed(channel, "max", [["the"]])
 
@@ -215,9 +215,9 @@ async def test_more_streams_than_may_be_open_are_told_to_come_back(models: Path)
 async def test_a_caller_that_does_not_say_what_it_wants_is_told_so(models: Path) -> None:
     async with serving(models, limits={"stream_idle_s": 0.05}) as channel:
         call: Any = ClassificationServiceStub(channel).StreamClassify()
-        told = await refusal(call.read())
-        assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", "config")
-        assert "no first message came within 0.05 s" in told.message
+        reported = await refusal(call.read())
+        assert (reported.reason, reported.field) == ("ERROR_REASON_INVALID_FIELD", "config")
+        assert "no first message came within 0.05 s" in reported.message
 
 
 async def test_a_stream_that_rests_is_told_when_the_server_stops(models: Path) -> None:
@@ -228,5 +228,5 @@ async def test_a_stream_that_rests_is_told_when_the_server_stops(models: Path) -
             await stream.begin()
             await stream.send(["the"])
             await stream.update()
-        told = await refusal(stream.call.read())
-    assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING")
+        reported = await refusal(stream.call.read())
+    assert (reported.code, reported.reason) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DRAINING")

@@ -50,7 +50,7 @@ class Scoring:
 
     def __init__(self, channel: grpc.aio.Channel, model: str = "lstm", **config: Any) -> None:
         self.call: Any = GenerationServiceStub(channel).StreamScore()
-        self.told = Scored()
+        self.reported = Scored()
         self.config = pb.StreamScoreConfig(model=common.ModelRef(name=model), **config)
 
     async def begin(self) -> pb.StreamScoreStarted:
@@ -68,13 +68,13 @@ class Scoring:
 
     async def scores(self, count: int) -> list[common.StepLogprobs]:
         """The scores of the next tokens, in however many messages they come."""
-        have = len(self.told.steps)
-        while len(self.told.steps) < have + count:
+        have = len(self.reported.steps)
+        while len(self.reported.steps) < have + count:
             event = await self.call.read()
             assert event.WhichOneof("event") == "piece", event
-            self.told.add(event.piece)
-        assert len(self.told.steps) == have + count
-        return self.told.steps[have:]
+            self.reported.add(event.piece)
+        assert len(self.reported.steps) == have + count
+        return self.reported.steps[have:]
 
     async def finish(self) -> Scored:
         """Close the sending side and read to the end."""
@@ -87,11 +87,11 @@ class Scoring:
         while (event := await self.call.read()) is not grpc.aio.EOF:
             assert not finished
             if finished := event.HasField("finished"):
-                self.told.finished = event.finished
+                self.reported.finished = event.finished
             else:
-                self.told.add(event.piece)
+                self.reported.add(event.piece)
         assert finished
-        return self.told
+        return self.reported
 
 
 async def streamed(
@@ -114,9 +114,9 @@ async def whole(channel: grpc.aio.Channel, model: str, text: Piece, top: int = 0
     return score
 
 
-def assert_same(told: Scored, expected: pb.SequenceScore) -> None:
+def assert_same(reported: Scored, expected: pb.SequenceScore) -> None:
     """To the bit: every token, its alternatives and the total."""
-    assert told.steps == list(expected.tokens)
-    total = told.finished.total
+    assert reported.steps == list(expected.tokens)
+    total = reported.finished.total
     assert (total.logprob, total.scored_tokens) == (expected.logprob, expected.scored_tokens)
     assert total.perplexity == expected.perplexity

@@ -115,11 +115,11 @@ async def test_no_piece_holds_the_beginning_of_the_stop_string_that_ends_the_tex
     stop = free[5:25]
     at = free.index(stop)
     answer = await generated(channel, asks(stopping={"stop": [stop]}))
-    told = ""
+    reported = ""
     for piece in answer.pieces:
-        told += piece.text
-        assert free[:at].startswith(told)
-    assert told == free[:at]
+        reported += piece.text
+        assert free[:at].startswith(reported)
+    assert reported == free[:at]
 
 
 async def test_what_only_began_like_a_stop_string_is_told_in_the_end(channel: grpc.aio.Channel) -> None:
@@ -176,9 +176,9 @@ async def test_all_probabilities_of_a_step_add_up_to_one(channel: grpc.aio.Chann
     allowed = await generated(channel, asks(stopping={"max_tokens": 1}, outputs=outputs))
     (step,) = allowed.pieces[0].logprobs
     rest = len(ALPHABET) - 20
-    told = math.fsum(math.exp(candidate.logprob) for candidate in step.top)
-    assert told <= 1
-    assert 1 - told <= rest * math.exp(step.top[-1].logprob)  # those that were not told are less likely still
+    reported = math.fsum(math.exp(candidate.logprob) for candidate in step.top)
+    assert reported <= 1
+    assert 1 - reported <= rest * math.exp(step.top[-1].logprob)  # those that were not told are less likely still
 
 
 async def test_log_probabilities_of_the_chosen_token_alone(channel: grpc.aio.Channel) -> None:
@@ -227,12 +227,12 @@ async def test_a_full_queue_refuses_and_tells_when_to_try_again(made: MadeReposi
         assert (await calls[0].read()).HasField("piece")  # it has the row, so there is one place in the queue
         calls.append(stub.Generate(asks(stopping={"max_tokens": TOKENS_MAX})))
         assert (await calls[1].read()).HasField("started")
-        told = await refusal(stub.Generate(asks()))
+        reported = await refusal(stub.Generate(asks()))
         for call in calls:
             call.cancel()
-    assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_QUEUE_FULL")
-    assert told.retry_s is not None
-    assert told.retry_s > 0
+    assert (reported.code, reported.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_QUEUE_FULL")
+    assert reported.retry_s is not None
+    assert reported.retry_s > 0
 
 
 async def test_many_at_once_read_what_each_would_alone(channel: grpc.aio.Channel) -> None:

@@ -37,15 +37,15 @@ async def test_an_empty_prompt_needs_a_start_token(made: MadeRepository, root: P
 async def test_an_empty_prompt_is_refused_without_a_start_token(
     channel: grpc.aio.Channel, request_: pb.GenerateRequest
 ) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_EMPTY_PROMPT")
-    assert told.message == (
+    reported = await refused(channel, request_)
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_EMPTY_PROMPT")
+    assert reported.message == (
         "the prompt is empty and this model has no start token to begin with; send at least one token of text"
     )
 
 
 @pytest.mark.parametrize(
-    ("request_", "field", "said"),
+    ("request_", "field", "error_text"),
     [
         (asks(sampling={"temperature": -0.1}), "sampling.temperature", "must be in [0, 100], got -0.1"),
         (asks(sampling={"temperature": math.nan}), "sampling.temperature", "must be in [0, 100], got nan"),
@@ -72,20 +72,20 @@ async def test_an_empty_prompt_is_refused_without_a_start_token(
     ],
 )
 async def test_a_wrong_field_is_named_with_what_it_has_to_be(
-    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, said: str
+    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, error_text: str
 ) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
-    assert told.field == field
-    assert said in told.message
-    assert told.message.startswith(field)
+    reported = await refused(channel, request_)
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
+    assert reported.field == field
+    assert error_text in reported.message
+    assert reported.message.startswith(field)
 
 
 async def test_a_character_that_the_model_does_not_know_is_named(channel: grpc.aio.Channel) -> None:
-    told = await refused(channel, asks("the Cat"))
-    assert (told.reason, told.field) == ("ERROR_REASON_OUT_OF_VOCABULARY", "text")
-    assert told.message.startswith("character 'C' (U+0043) at offset 4 of text is not in the model's vocabulary")
-    assert told.metadata == {"character": "C", "offset": "4"}
+    reported = await refused(channel, asks("the Cat"))
+    assert (reported.reason, reported.field) == ("ERROR_REASON_OUT_OF_VOCABULARY", "text")
+    assert reported.message.startswith("character 'C' (U+0043) at offset 4 of text is not in the model's vocabulary")
+    assert reported.metadata == {"character": "C", "offset": "4"}
 
 
 @pytest.mark.parametrize("request_", [asks("a" * 11), asks(token_ids=common.TokenIds(ids=[1] * 11))])
@@ -100,10 +100,10 @@ async def test_a_prompt_over_the_limit_in_tokens_is_refused(
         grpc.aio.insecure_channel(address) as channel,
     ):
         assert len((await generated(channel, asks("a" * 10))).ids) == 40
-        told = await refused(channel, request_)
-    assert told.reason == "ERROR_REASON_INPUT_TOO_LONG"
-    assert told.message == "prompt has 11 tokens, the model takes at most 10; cut it into several requests"
-    assert told.metadata == {"count": "11", "limit": "10"}
+        reported = await refused(channel, request_)
+    assert reported.reason == "ERROR_REASON_INPUT_TOO_LONG"
+    assert reported.message == "prompt has 11 tokens, the model takes at most 10; cut it into several requests"
+    assert reported.metadata == {"count": "11", "limit": "10"}
 
 
 async def test_a_prompt_over_the_limit_in_bytes_is_refused(made: MadeRepository) -> None:
@@ -113,9 +113,9 @@ async def test_a_prompt_over_the_limit_in_bytes_is_refused(made: MadeRepository)
         grpc.aio.insecure_channel(address) as channel,
     ):
         assert len((await generated(channel, asks("国国国a"))).ids) == 40
-        told = await refused(channel, asks("国国国aa"))
-    assert (told.reason, told.field) == ("ERROR_REASON_INPUT_TOO_LONG", "text")
-    assert told.message == "text has 11 bytes, the server takes at most 10; cut it into several requests"
+        reported = await refused(channel, asks("国国国aa"))
+    assert (reported.reason, reported.field) == ("ERROR_REASON_INPUT_TOO_LONG", "text")
+    assert reported.message == "text has 11 bytes, the server takes at most 10; cut it into several requests"
 
 
 @pytest.mark.parametrize(
@@ -129,15 +129,15 @@ async def test_a_prompt_over_the_limit_in_bytes_is_refused(made: MadeRepository)
 async def test_a_model_that_cannot_answer_is_refused(
     channel: grpc.aio.Channel, request_: pb.GenerateRequest, code: grpc.StatusCode, reason: str
 ) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (code, f"ERROR_REASON_{reason}")
+    reported = await refused(channel, request_)
+    assert (reported.code, reported.reason) == (code, f"ERROR_REASON_{reason}")
 
 
 async def test_a_version_that_is_not_there_is_refused(channel: grpc.aio.Channel) -> None:
     request = asks()
     request.model.version = 7
-    told = await refused(channel, request)
-    assert (told.reason, told.resource) == ("ERROR_REASON_VERSION_NOT_FOUND", ("model version", "lstm/7"))
+    reported = await refused(channel, request)
+    assert (reported.reason, reported.resource) == ("ERROR_REASON_VERSION_NOT_FOUND", ("model version", "lstm/7"))
 
 
 TO_SESSION = state_pb2.StateOptions(session_id="s", create_if_absent=True)
@@ -146,7 +146,7 @@ ONE = [common.TokenIds(ids=[1])]
 
 
 @pytest.mark.parametrize(
-    ("request_", "field", "said"),
+    ("request_", "field", "error_text"),
     [
         (asks(sampling={"n": 2}, state=TO_SESSION), "state.destination", "n is 2, but a session is one sequence"),
         (asks(sampling={"beam_width": 2}, state=TO_SESSION), "state.destination", "a beam search leaves no state"),
@@ -176,12 +176,12 @@ ONE = [common.TokenIds(ids=[1])]
     ],
 )
 async def test_what_a_state_or_a_broken_stream_cannot_be_is_refused_by_name(
-    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, said: str
+    channel: grpc.aio.Channel, request_: pb.GenerateRequest, field: str, error_text: str
 ) -> None:
-    told = await refused(channel, request_)
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
-    assert told.field == field
-    assert said in told.message
+    reported = await refused(channel, request_)
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_INVALID_FIELD")
+    assert reported.field == field
+    assert error_text in reported.message
 
 
 async def test_a_refused_request_creates_no_session(channel: grpc.aio.Channel) -> None:
@@ -194,6 +194,6 @@ async def test_a_refused_request_creates_no_session(channel: grpc.aio.Channel) -
 async def test_several_texts_cannot_be_scored_from_one_state(channel: grpc.aio.Channel) -> None:
     texts = [pb.ScoreInput(text="the"), pb.ScoreInput(text="cat")]
     request = pb.ScoreRequest(model=common.ModelRef(name="lstm"), inputs=texts, state=TO_SESSION)
-    told = await refusal(GenerationServiceStub(channel).Score(request))
-    assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", "inputs")
-    assert told.message == "inputs has 2 texts, but a state is of one sequence; send one text, or no state"
+    reported = await refusal(GenerationServiceStub(channel).Score(request))
+    assert (reported.reason, reported.field) == ("ERROR_REASON_INVALID_FIELD", "inputs")
+    assert reported.message == "inputs has 2 texts, but a state is of one sequence; send one text, or no state"

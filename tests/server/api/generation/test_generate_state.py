@@ -76,12 +76,12 @@ async def test_a_text_is_the_same_in_several_requests_that_carry_their_state(mad
 
 
 async def test_a_conversation_is_what_one_long_prompt_would_be(channel: grpc.aio.Channel) -> None:
-    said = ""
+    error_text = ""
     for prompt in ("the cat ", "sat", " on the mat, "):
-        said += prompt
+        error_text += prompt
         answer = await generated(channel, goes_on(12, session(), prompt))
-        assert answer.text == (await generated(channel, asks(said, stopping={"max_tokens": 12}))).text
-        said += answer.text
+        assert answer.text == (await generated(channel, asks(error_text, stopping={"max_tokens": 12}))).text
+        error_text += answer.text
 
 
 @pytest.mark.parametrize("source", ["checkpoint", "now"])
@@ -141,8 +141,8 @@ async def test_several_samples_may_begin_at_a_session(channel: grpc.aio.Channel)
 async def test_the_best_of_several_is_what_a_session_goes_on_from(channel: grpc.aio.Channel) -> None:
     answer = await generated(channel, goes_on(9, session(), "the cat", sampling={"best_of": 5}))
     rest = await generated(channel, goes_on(9, session()))
-    said = "the cat" + answer.text
-    assert rest.text == (await generated(channel, asks(said, stopping={"max_tokens": 9}))).text
+    error_text = "the cat" + answer.text
+    assert rest.text == (await generated(channel, asks(error_text, stopping={"max_tokens": 9}))).text
 
 
 async def test_a_request_whose_answer_was_lost_is_answered_again_and_applied_once(channel: grpc.aio.Channel) -> None:
@@ -158,16 +158,16 @@ async def test_a_request_whose_answer_was_lost_is_answered_again_and_applied_onc
     rest = await generated(channel, request)
     assert (rest.text, left(rest).already_applied) == (first.text[4:], True)
     request.resume.seed += 1
-    told = await refused(channel, request)
-    assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", "resume.seed")
+    reported = await refused(channel, request)
+    assert (reported.reason, reported.field) == ("ERROR_REASON_INVALID_FIELD", "resume.seed")
 
 
 async def test_a_caller_who_is_wrong_about_the_position_is_told_both(channel: grpc.aio.Channel) -> None:
     await generated(channel, goes_on(10, session(), "the cat"))
-    told = await refused(channel, goes_on(10, session(expected_position=16)))
-    assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_POSITION_MISMATCH")
-    assert "16" in told.message
-    assert "17" in told.message
+    reported = await refused(channel, goes_on(10, session(expected_position=16)))
+    assert (reported.code, reported.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "ERROR_REASON_POSITION_MISMATCH")
+    assert "16" in reported.message
+    assert "17" in reported.message
     assert await position(channel) == 17
 
 
@@ -217,12 +217,12 @@ async def test_a_session_is_scored_in_parts_as_it_would_be_whole(channel: grpc.a
 async def test_a_stream_that_broke_goes_on_without_anything_kept_on_the_server(
     channel: grpc.aio.Channel, sampling: dict[str, Any]
 ) -> None:
-    asked: dict[str, Any] = {"sampling": sampling, "stopping": {"max_tokens": 25, "stop": ["an", "e "]}}
+    requested: dict[str, Any] = {"sampling": sampling, "stopping": {"max_tokens": 25, "stop": ["an", "e "]}}
     outputs = pb.GenerateOutputs(logprobs=1, prompt_logprobs=0)
-    whole = await generated(channel, asks(**asked, outputs=outputs))
+    whole = await generated(channel, asks(**requested, outputs=outputs))
     texts, ids = _by_sample(whole)
     for cut in range(0, 26, 3):
-        request = asks(**asked, outputs=outputs, resume=pb.ResumePoint(seed=1))
+        request = asks(**requested, outputs=outputs, resume=pb.ResumePoint(seed=1))
         for sample in sorted(ids):
             request.resume.received.add(ids=ids[sample][:cut])
         rest = await generated(channel, request)

@@ -58,13 +58,13 @@ async def test_each_token_is_answered_before_the_next_is_sent(channel: grpc.aio.
         await stream.send(character)
         (step,) = await stream.scores(1)
         assert step == expected.tokens[place]
-    told = await stream.finish()
-    assert_same(told, expected)
-    assert told.positions == list(range(1, len(TEXT)))
-    assert [TEXT[start:end] for start, end in told.places] == list(TEXT[1:])
-    assert told.finished.reason == common.STREAM_END_INPUT
-    assert told.finished.state.position == len(TEXT)
-    timing = told.finished.timing
+    reported = await stream.finish()
+    assert_same(reported, expected)
+    assert reported.positions == list(range(1, len(TEXT)))
+    assert [TEXT[start:end] for start, end in reported.places] == list(TEXT[1:])
+    assert reported.finished.reason == common.STREAM_END_INPUT
+    assert reported.finished.state.position == len(TEXT)
+    timing = reported.finished.timing
     assert timing.total_ms >= timing.first_output_ms >= timing.queue_ms >= 0
 
 
@@ -75,9 +75,9 @@ def test_however_a_text_is_cut_its_scores_are_those_of_the_whole(models: Path, m
     async def check(channel: grpc.aio.Channel, expected: pb.SequenceScore, cuts: list[int]) -> None:
         bounds = sorted({0, *cuts, len(text)})
         neighbours = [asyncio.create_task(streamed(channel, model, [TEXT[:count]])) for count in (5, 9)]
-        told = await streamed(channel, model, [text[start:end] for start, end in pairwise(bounds)], top_logprobs=3)
-        assert_same(told, expected)
-        assert told.finished.state.position == told.positions[-1] + 1
+        reported = await streamed(channel, model, [text[start:end] for start, end in pairwise(bounds)], top_logprobs=3)
+        assert_same(reported, expected)
+        assert reported.finished.state.position == reported.positions[-1] + 1
         await asyncio.gather(*neighbours)
 
     with asyncio.Runner() as runner:
@@ -104,21 +104,21 @@ def test_however_a_text_is_cut_its_scores_are_those_of_the_whole(models: Path, m
 @pytest.mark.parametrize("level", LEVELS)
 async def test_every_token_is_found_in_the_text(channel: grpc.aio.Channel, level: str) -> None:
     for model in (level, f"{level}-start"):
-        told = await streamed(channel, model, list(TEXT))
+        reported = await streamed(channel, model, list(TEXT))
         if model.endswith("-start"):  # the text's first token is scored too
-            assert told.places[0][0] == 0
-            assert told.positions[0] == 1
-        for (start, end), step in zip(told.places, told.steps, strict=True):
+            assert reported.places[0][0] == 0
+            assert reported.positions[0] == 1
+        for (start, end), step in zip(reported.places, reported.steps, strict=True):
             token = step.chosen.token
             assert token == TEXT[start:end] or "\ufffd" in token
-        assert told.places[-1][1] == len(TEXT)
+        assert reported.places[-1][1] == len(TEXT)
 
 
 async def test_token_ids_are_scored_as_they_are(channel: grpc.aio.Channel) -> None:
     ids = [3, 1, 4, 1, 5, 9, 2, 6]
-    told = await streamed(channel, "byte", [ids[:1], ids[1:4], ids[4:]], top_logprobs=2)
-    assert_same(told, await whole(channel, "byte", ids, top=2))
-    assert told.places == [(0, 0)] * 7
+    reported = await streamed(channel, "byte", [ids[:1], ids[1:4], ids[4:]], top_logprobs=2)
+    assert_same(reported, await whole(channel, "byte", ids, top=2))
+    assert reported.places == [(0, 0)] * 7
 
 
 async def test_streams_and_texts_beside_each_other_do_not_show(channel: grpc.aio.Channel) -> None:
@@ -131,14 +131,14 @@ async def test_streams_and_texts_beside_each_other_do_not_show(channel: grpc.aio
         await stream.send(TEXT[:first])
         for character in TEXT[first:]:
             await stream.send(character)
-            await stream.scores((len(stream.told.steps) == 0 and first) or 1)
+            await stream.scores((len(stream.reported.steps) == 0 and first) or 1)
         return await stream.finish()
 
     streams = [asyncio.create_task(slowly(1 + index % 5)) for index in range(12)]
     texts = [collect(GenerationServiceStub(channel).Generate(asks("the cat", "character"))) for _ in range(4)]
     assert {answer.text for answer in await asyncio.gather(*texts)} == {text.text}
-    for told in await asyncio.gather(*streams):
-        assert_same(told, expected)
+    for reported in await asyncio.gather(*streams):
+        assert_same(reported, expected)
 
 
 async def test_a_word_that_may_go_on_waits_for_what_follows_or_for_a_flush(channel: grpc.aio.Channel) -> None:
@@ -149,9 +149,9 @@ async def test_a_word_that_may_go_on_waits_for_what_follows_or_for_a_flush(chann
     await stream.send(FLUSH)
     (step,) = await stream.scores(1)
     assert step.chosen.token == " sat"
-    assert stream.told.places[-1] == (7, 11)
-    told = await stream.finish()
-    assert len(told.steps) == 2
+    assert stream.reported.places[-1] == (7, 11)
+    reported = await stream.finish()
+    assert len(reported.steps) == 2
 
 
 @pytest.mark.parametrize("model", ["character", "word"])
@@ -172,14 +172,14 @@ async def test_an_idle_stream_ends_as_if_its_caller_had_ended_it(models: Path) -
         stream = Scoring(channel, "word")
         await stream.begin()
         await stream.send(TEXT.rstrip())
-        told = await stream.rest()
-        assert told.finished.reason == common.STREAM_END_IDLE
-        assert_same(told, await whole(channel, "word", TEXT.rstrip()))
+        reported = await stream.rest()
+        assert reported.finished.reason == common.STREAM_END_IDLE
+        assert_same(reported, await whole(channel, "word", TEXT.rstrip()))
 
 
 @pytest.mark.parametrize("model", ["character", "character-start"])
 async def test_a_stream_without_input_has_no_scores(channel: grpc.aio.Channel, model: str) -> None:
-    told = await streamed(channel, model, [])
-    assert told.steps == []
-    assert told.finished.state.position == 0
-    assert (told.finished.total.scored_tokens, told.finished.total.perplexity) == (0, 1.0)
+    reported = await streamed(channel, model, [])
+    assert reported.steps == []
+    assert reported.finished.state.position == 0
+    assert (reported.finished.total.scored_tokens, reported.finished.total.perplexity) == (0, 1.0)

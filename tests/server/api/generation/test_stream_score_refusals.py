@@ -59,7 +59,7 @@ THE = message("the")
 
 
 @pytest.mark.parametrize(
-    ("messages", "reason", "field", "said"),
+    ("messages", "reason", "field", "error_text"),
     [
         ([], "INVALID_FIELD", "config", "the stream has no message; the first one is config"),
         ([THE], "INVALID_FIELD", "config", "the stream begins with text; its first message is config"),
@@ -89,14 +89,14 @@ THE = message("the")
     ],
 )
 async def test_what_is_wrong_is_told_and_neighbours_go_on(
-    channel: grpc.aio.Channel, messages: list[pb.StreamScoreRequest], reason: str, field: str, said: str
+    channel: grpc.aio.Channel, messages: list[pb.StreamScoreRequest], reason: str, field: str, error_text: str
 ) -> None:
     neighbour = Scoring(channel)
     await neighbour.begin()
     await neighbour.send(TEXT[:9])
-    told = await refusal(GenerationServiceStub(channel).StreamScore(iter(messages)))
-    assert (told.reason, told.field) == (f"ERROR_REASON_{reason}", field)
-    assert said in told.message
+    reported = await refusal(GenerationServiceStub(channel).StreamScore(iter(messages)))
+    assert (reported.reason, reported.field) == (f"ERROR_REASON_{reason}", field)
+    assert error_text in reported.message
     await neighbour.send(TEXT[9:])
     assert_same(await neighbour.finish(), await whole(channel, "lstm", TEXT))
 
@@ -119,8 +119,8 @@ async def test_after_the_end_nothing_is_read(channel: grpc.aio.Channel) -> None:
 async def test_a_session_that_another_stream_advances_is_busy(channel: grpc.aio.Channel) -> None:
     holder = Scoring(channel, state=SESSION)
     await holder.begin()
-    told = await refusal(GenerationServiceStub(channel).StreamScore(iter([config(state=SESSION)])))
-    assert told.reason == "ERROR_REASON_SESSION_BUSY"
+    reported = await refusal(GenerationServiceStub(channel).StreamScore(iter([config(state=SESSION)])))
+    assert reported.reason == "ERROR_REASON_SESSION_BUSY"
     await holder.send("the")
     assert (await holder.finish()).finished.state.position == 3
 
@@ -130,20 +130,20 @@ async def test_a_caller_that_vanishes_leaves_its_place_and_its_session_as_it_was
     async with running_server(models, batch={"open_streams_max": 1}) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             await streamed(channel, "lstm", ["the"], state=SESSION)
-            gone = grpc.aio.insecure_channel(address)
-            stream = Scoring(gone, state=SESSION)
+            removed = grpc.aio.insecure_channel(address)
+            stream = Scoring(removed, state=SESSION)
             await stream.begin()
             await stream.send(" cat")
             await stream.scores(4)
-            told = await refusal(GenerationServiceStub(channel).StreamScore(iter([config()])))
-            assert (told.code, told.retry_s) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
+            reported = await refusal(GenerationServiceStub(channel).StreamScore(iter([config()])))
+            assert (reported.code, reported.retry_s) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
             if way == "cancel":
                 stream.call.cancel()
             else:
-                await gone.close()
+                await removed.close()
             while (after := await first_that_is_let_in(channel)) is None:  # until the server has noticed
                 pass
-            await gone.close()
+            await removed.close()
         assert after.positions == [3, 4, 5, 6]
 
 
@@ -165,6 +165,6 @@ async def test_a_caller_that_does_not_read_holds_up_nobody_and_loses_nothing(mod
         writing = asyncio.create_task(stream.send(*[text[start : start + 4] for start in range(0, len(text), 4)]))
         for _ in range(20):
             assert_same(await streamed(channel, "lstm", TEXT), await whole(channel, "lstm", TEXT))
-        told = await asyncio.gather(writing, stream.scores(len(text) - 1))
-        assert told[1] == list((await whole(channel, "lstm", text, top=20)).tokens)
+        reported = await asyncio.gather(writing, stream.scores(len(text) - 1))
+        assert reported[1] == list((await whole(channel, "lstm", text, top=20)).tokens)
         await stream.finish()

@@ -57,8 +57,8 @@ async def test_generation_goes_on_after_a_stream_as_after_a_prompt(channel: grpc
     """Penalties included: the stream has counted its tokens."""
     expected = await generated(channel, asks(TEXT, sampling=PENALISED))
     into = session() if by == "session" else state_pb2.StateOptions(destination=SNAPSHOT)
-    told = await streamed(channel, "lstm", [TEXT[:9], TEXT[9:]], state=into)
-    goes_on = session() if by == "session" else state_pb2.StateOptions(snapshot=told.finished.state.snapshot)
+    reported = await streamed(channel, "lstm", [TEXT[:9], TEXT[9:]], state=into)
+    goes_on = session() if by == "session" else state_pb2.StateOptions(snapshot=reported.finished.state.snapshot)
     answer = await generated(channel, asks("", sampling=PENALISED, state=goes_on))
     assert (answer.text, answer.started.position) == (expected.text, len(TEXT))
 
@@ -66,8 +66,8 @@ async def test_generation_goes_on_after_a_stream_as_after_a_prompt(channel: grpc
 async def test_a_stream_goes_on_after_a_generation(channel: grpc.aio.Channel) -> None:
     answer = await generated(channel, asks("the cat", state=session()))
     text = "the cat" + answer.text
-    told = await streamed(channel, "lstm", list(TEXT), state=session())
-    assert told.steps == list((await whole(channel, "lstm", text + TEXT)).tokens)[len(text) - 1 :]
+    reported = await streamed(channel, "lstm", list(TEXT), state=session())
+    assert reported.steps == list((await whole(channel, "lstm", text + TEXT)).tokens)[len(text) - 1 :]
     score = await whole(channel, "lstm", "!", state=session())  # and so does Score
     assert score.tokens[0] == (await whole(channel, "lstm", text + TEXT + "!")).tokens[-1]
 
@@ -100,8 +100,8 @@ async def test_a_stream_that_fails_leaves_its_session_as_it_was(channel: grpc.ai
     with pytest.raises(grpc.aio.AioRpcError, match="text is empty"):
         await stream.call.read()
     assert (await described(channel)).position == 4
-    told = await streamed(channel, "lstm", ["cat"], state=session())
-    assert told.steps == list((await whole(channel, "lstm", "the cat")).tokens)[3:]
+    reported = await streamed(channel, "lstm", ["cat"], state=session())
+    assert reported.steps == list((await whole(channel, "lstm", "the cat")).tokens)[3:]
 
 
 async def test_a_retry_is_answered_again_and_not_applied_twice(channel: grpc.aio.Channel) -> None:

@@ -44,14 +44,14 @@ async def channel(root: Path) -> AsyncIterator[grpc.aio.Channel]:
 def asks(*inputs: str | list[str] | list[int], model: str = "blanks", **more: object) -> pb.FillInRequest:
     """A request with texts, lists of words, and lists of token ids."""
 
-    def asked(item: str | list[str] | list[int]) -> pb.FillInInput:
+    def requested(item: str | list[str] | list[int]) -> pb.FillInInput:
         if isinstance(item, str):
             return pb.FillInInput(text=item)
         if item and isinstance(item[0], int):
             return pb.FillInInput(token_ids=common.TokenIds(ids=item))
         return pb.FillInInput(words=common.Words(words=item))  # type: ignore[arg-type]
 
-    return pb.FillInRequest(model=common.ModelRef(name=model), inputs=map(asked, inputs), **more)  # type: ignore[arg-type]
+    return pb.FillInRequest(model=common.ModelRef(name=model), inputs=map(requested, inputs), **more)  # type: ignore[arg-type]
 
 
 async def filled(channel: grpc.aio.Channel, request: pb.FillInRequest) -> list[pb.FilledSequence]:
@@ -97,8 +97,8 @@ async def test_the_service_is_healthy_where_there_is_a_model_for_it(channel: grp
 
 async def test_both_sides_count(channel: grpc.aio.Channel) -> None:
     answers = await filled(channel, asks("a ___ sat", "a ___ mat", "the ___ sat"))
-    told = {tuple(one.logprob for one in answer.blanks[0].candidates) for answer in answers}
-    assert len(told) == 3
+    reported = {tuple(one.logprob for one in answer.blanks[0].candidates) for answer in answers}
+    assert len(reported) == 3
 
 
 async def test_words_text_and_ids_get_the_same(channel: grpc.aio.Channel, root: Path) -> None:
@@ -127,7 +127,7 @@ async def test_characters_are_filled_in_too(channel: grpc.aio.Channel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "reason", "field", "said"),
+    ("request_", "reason", "field", "error_text"),
     [
         (asks(), "INVALID_FIELD", "inputs", "inputs is empty; send at least one text"),
         (
@@ -157,12 +157,12 @@ async def test_characters_are_filled_in_too(channel: grpc.aio.Channel) -> None:
     ],
 )
 async def test_a_request_that_cannot_be_answered_is_told_why(
-    channel: grpc.aio.Channel, request_: pb.FillInRequest, reason: str, field: str, said: str
+    channel: grpc.aio.Channel, request_: pb.FillInRequest, reason: str, field: str, error_text: str
 ) -> None:
-    told = await refusal(InfillingServiceStub(channel).FillIn(request_))
-    assert told.reason == f"ERROR_REASON_{reason}"
-    assert told.field == field
-    assert said in told.message
+    reported = await refusal(InfillingServiceStub(channel).FillIn(request_))
+    assert reported.reason == f"ERROR_REASON_{reason}"
+    assert reported.field == field
+    assert error_text in reported.message
 
 
 @given(seed=st.integers(0, 2**31), top=st.integers(1, 9))

@@ -59,8 +59,8 @@ async def test_pages_together_are_the_whole_list(channel: grpc.aio.Channel, size
 async def test_a_page_that_cannot_be_is_refused(
     channel: grpc.aio.Channel, request_: pb.ListModelsRequest, field: str
 ) -> None:
-    told = await refusal(ModelServiceStub(channel).ListModels(request_))
-    assert (told.reason, told.field) == ("ERROR_REASON_INVALID_FIELD", field)
+    reported = await refusal(ModelServiceStub(channel).ListModels(request_))
+    assert (reported.reason, reported.field) == ("ERROR_REASON_INVALID_FIELD", field)
 
 
 async def test_a_version_tells_its_manifest_and_the_limits_of_the_server(made: MadeRepository) -> None:
@@ -78,19 +78,19 @@ async def test_a_broken_version_is_told_with_its_reason(made: MadeRepository, ro
     async with running_server(root) as address, grpc.aio.insecure_channel(address) as channel:
         stub = ModelServiceStub(channel)
         listed = await stub.ListModels(pb.ListModelsRequest())
-        told = await stub.GetModel(pb.GetModelRequest(model=common.ModelRef(name="gru", version=1)))
+        reported = await stub.GetModel(pb.GetModelRequest(model=common.ModelRef(name="gru", version=1)))
     assert [model.state for model in listed.models] == [
         pb.MODEL_STATE_BROKEN,
         pb.MODEL_STATE_READY,
         pb.MODEL_STATE_READY,
     ]
-    assert told.model == listed.models[0]
-    assert told.model.reason == "model.onnx is missing; export the servable again"
-    assert not told.model.provider
+    assert reported.model == listed.models[0]
+    assert reported.model.reason == "model.onnx is missing; export the servable again"
+    assert not reported.model.provider
 
 
 @pytest.mark.parametrize(
-    ("model", "reason", "said"),
+    ("model", "reason", "error_text"),
     [
         (common.ModelRef(name="lst"), "MODEL_NOT_FOUND", "unknown model 'lst'; did you mean 'lstm'?"),
         (common.ModelRef(name="lstm", version=2), "VERSION_NOT_FOUND", "model 'lstm' has no version 2; available: 1"),
@@ -100,11 +100,11 @@ async def test_a_broken_version_is_told_with_its_reason(made: MadeRepository, ro
     ],
 )
 async def test_a_model_that_is_not_there_is_told_with_the_way_out(
-    channel: grpc.aio.Channel, model: common.ModelRef, reason: str, said: str
+    channel: grpc.aio.Channel, model: common.ModelRef, reason: str, error_text: str
 ) -> None:
-    told = await refusal(ModelServiceStub(channel).GetModel(pb.GetModelRequest(model=model)))
-    assert (told.reason, told.message) == (f"ERROR_REASON_{reason}", said)
-    if told.code is grpc.StatusCode.NOT_FOUND:
-        assert told.resource == (("model version", "lstm/2") if model.version else ("model", "lst"))
+    reported = await refusal(ModelServiceStub(channel).GetModel(pb.GetModelRequest(model=model)))
+    assert (reported.reason, reported.message) == (f"ERROR_REASON_{reason}", error_text)
+    if reported.code is grpc.StatusCode.NOT_FOUND:
+        assert reported.resource == (("model version", "lstm/2") if model.version else ("model", "lst"))
     else:
-        assert told.field.startswith("model.")
+        assert reported.field.startswith("model.")

@@ -68,7 +68,7 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
 
 
 @pytest.mark.parametrize(
-    ("messages", "reason", "field", "said"),
+    ("messages", "reason", "field", "error_text"),
     [
         ([], "INVALID_FIELD", "config", "the stream has no message; the first one is config"),
         ([THE], "INVALID_FIELD", "config", "the stream begins with words; its first message is config"),
@@ -179,14 +179,14 @@ SNAPSHOT = state_pb2.StateOptions(destination=state_pb2.STATE_DESTINATION_SNAPSH
     ],
 )
 async def test_what_is_wrong_is_told_and_neighbours_go_on(
-    channel: grpc.aio.Channel, messages: list[pb.StreamTagRequest], reason: str, field: str, said: str
+    channel: grpc.aio.Channel, messages: list[pb.StreamTagRequest], reason: str, field: str, error_text: str
 ) -> None:
     neighbour = TagCall(channel, "uni")
     await neighbour.begin()
     await neighbour.send(WORDS[:2])
-    told = await refusal(TaggingServiceStub(channel).StreamTag(iter(messages)))
-    assert said in told.message
-    assert (told.reason, told.field) == (f"ERROR_REASON_{reason}", field)
+    reported = await refusal(TaggingServiceStub(channel).StreamTag(iter(messages)))
+    assert error_text in reported.message
+    assert (reported.reason, reported.field) == (f"ERROR_REASON_{reason}", field)
     await neighbour.send(WORDS[2:])
     tags, _ = await neighbour.finish()
     assert tags == list((await whole(channel, "uni", WORDS))[0].tags)
@@ -213,20 +213,20 @@ async def test_a_caller_that_vanishes_leaves_its_place_and_its_session_as_it_was
     async with running_server(models, batch={"open_streams_max": 1}) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             await streamed(channel, "uni", [WORDS[:1]], state=SESSION)
-            gone = grpc.aio.insecure_channel(address)
-            call = TagCall(gone, "uni", state=SESSION)
+            removed = grpc.aio.insecure_channel(address)
+            call = TagCall(removed, "uni", state=SESSION)
             await call.begin()
             await call.send(WORDS[:1])
             await call.tags(1)
-            told = await refusal(TaggingServiceStub(channel).StreamTag(iter([config()])))
-            assert (told.code, told.retry_s) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
+            reported = await refusal(TaggingServiceStub(channel).StreamTag(iter([config()])))
+            assert (reported.code, reported.retry_s) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
             if way == "cancel":
                 call.call.cancel()
             else:
-                await gone.close()
+                await removed.close()
             while (after := await first_that_is_let_in(channel)) is None:  # until the server has noticed
                 pass
-            await gone.close()
+            await removed.close()
         assert [tag.position for tag in after] == [1, 2]
 
 

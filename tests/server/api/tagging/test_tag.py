@@ -117,7 +117,7 @@ async def test_the_future_matters_to_a_bidirectional_tagger(channel: grpc.aio.Ch
 
 
 @pytest.mark.parametrize(
-    ("request_", "reason", "field", "said"),
+    ("request_", "reason", "field", "error_text"),
     [
         (asks(), "INVALID_FIELD", "inputs", "inputs is empty; send at least one text"),
         (asks("a", top_labels=21), "INVALID_FIELD", "outputs.top_labels", "must be in [0, 20], got 21"),
@@ -157,12 +157,12 @@ async def test_the_future_matters_to_a_bidirectional_tagger(channel: grpc.aio.Ch
     ],
 )
 async def test_a_request_that_cannot_be_answered_is_told_why(
-    channel: grpc.aio.Channel, request_: pb.TagRequest, reason: str, field: str, said: str
+    channel: grpc.aio.Channel, request_: pb.TagRequest, reason: str, field: str, error_text: str
 ) -> None:
-    told = await refused(channel, request_)
-    assert told.reason == f"ERROR_REASON_{reason}"
-    assert told.field == field
-    assert said in told.message
+    reported = await refused(channel, request_)
+    assert reported.reason == f"ERROR_REASON_{reason}"
+    assert reported.field == field
+    assert error_text in reported.message
 
 
 @pytest.mark.parametrize("unit", [common.OFFSET_UNIT_CHARACTER, common.OFFSET_UNIT_BYTE])
@@ -210,6 +210,6 @@ async def test_a_text_of_too_many_words_is_refused(made: MadeRepository, root: P
     edit_manifest(Path(shutil.copytree(made.tagger.folder, root / "tagger" / "1")), short)
     async with running_server(root) as address, grpc.aio.insecure_channel(address) as channel:
         await tagged(channel, asks("the cat sat"))
-        told = await refused(channel, asks("the cat sat", "the cat sat."))
-    assert told.message == "inputs[1] has 4 tokens, the model takes at most 3; cut it into several requests"
-    assert told.metadata == {"count": "4", "limit": "3"}
+        reported = await refused(channel, asks("the cat sat", "the cat sat."))
+    assert reported.message == "inputs[1] has 4 tokens, the model takes at most 3; cut it into several requests"
+    assert reported.metadata == {"count": "4", "limit": "3"}

@@ -205,12 +205,12 @@ def _biases(given: Mapping[int, float], tokenization: Tokenization) -> dict[int,
 def _stopping(params: pb.StoppingParams, manifest: manifest_pb2.Manifest, tokenization: Tokenization) -> StoppingSpec:
     default = manifest.generation.max_tokens if manifest.generation.HasField("max_tokens") else _TOKENS_DEFAULT
     highest = manifest.limits.generate_tokens_max or _TOKENS_MAX
-    for what, count, most in (
+    for what, count, limit in (
         ("stop", len(params.stop), _STOPS_MAX),
         ("stop_token_ids", len(params.stop_token_ids), _STOP_TOKENS_MAX),
     ):
-        if count > most:
-            raise InvalidFieldError(f"stopping.{what} has {count} entries, at most {most}", field=f"stopping.{what}")
+        if count > limit:
+            raise InvalidFieldError(f"stopping.{what} has {count} entries, at most {limit}", field=f"stopping.{what}")
     for index, stop in enumerate(params.stop):
         if not 1 <= len(stop) <= _STOP_CHARACTERS_MAX:
             raise InvalidFieldError(
@@ -236,8 +236,8 @@ def _beams(
     params = request.sampling
     if not params.HasField("beam_width"):
         return None
-    most = min(limits.samples_max, manifest.vocabulary.size // 2)
-    width = integer(params, "beam_width", 0, 2, most, "sampling")
+    limit = min(limits.samples_max, manifest.vocabulary.size // 2)
+    width = integer(params, "beam_width", 0, 2, limit, "sampling")
     if params.temperature:
         raise InvalidFieldError(
             "a beam search draws nothing: leave sampling.temperature out", field="sampling.temperature"

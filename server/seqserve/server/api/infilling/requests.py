@@ -97,17 +97,17 @@ class _Reader:
         """Returns one input: its text, its tokens, and the positions of the blanks."""
         match item.WhichOneof("input"):
             case "text":
-                text, said = item.text, f"{self._blank!r} does not stand in it"
+                text, reason = item.text, f"{self._blank!r} does not stand in it"
                 check_bytes(text, self._limits, f"{path}.text")
                 parts = self._parts_of_text(text, f"{path}.text")
             case "words":
-                text, said = " ".join(item.words.words), f"none of its words is {self._blank!r}"
+                text, reason = " ".join(item.words.words), f"none of its words is {self._blank!r}"
                 check_bytes(text, self._limits, f"{path}.words")
                 cut = self._tokenization.tokenize_words(item.words.words, f"{path}.words.words")
                 blanks = np.array([word == self._blank for word in item.words.words], np.bool_)
                 parts = iter([(np.where(blanks, np.int32(self._mask), _ids(cut)), cut.tokens)])
             case "token_ids":
-                text, said = "", f"none of its ids is {self._mask}, the mask token"
+                text, reason = "", f"none of its ids is {self._mask}, the mask token"
                 cut = self._tokenization.tokenize_ids(item.token_ids.ids, f"{path}.token_ids.ids")
                 parts = iter([(_ids(cut), cut.tokens)])
             case _:
@@ -120,7 +120,7 @@ class _Reader:
         ids_T = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
         places: list[int] = np.flatnonzero(ids_T == self._mask).tolist()
         if not places:
-            raise InvalidFieldError(f"{path} has no blank: {said}; mark what is to be filled in", field=path)
+            raise InvalidFieldError(f"{path} has no blank: {reason}; mark what is to be filled in", field=path)
         if len(places) > _BLANKS_MAX:
             raise InputTooLongError(
                 f"{path} has {len(places)} blanks, a text may have {_BLANKS_MAX}; cut it into several", field=path
@@ -152,7 +152,7 @@ def filled_sequence(
     """Returns the candidates for the blanks of one text, and the text with the best ones filled in."""
     sequence = pb.FilledSequence(
         blanks=[
-            pb.FilledBlank(position=place, candidates=[_told(candidate, model) for candidate in likeliest])
+            pb.FilledBlank(position=place, candidates=[_token_logprob(candidate, model) for candidate in likeliest])
             for place, likeliest in zip(blanks.places, candidates, strict=True)
         ]
     )
@@ -173,7 +173,7 @@ def filled_sequence(
     return sequence
 
 
-def _told(candidate: Candidate, model: Model) -> common.TokenLogprob:
+def _token_logprob(candidate: Candidate, model: Model) -> common.TokenLogprob:
     """Returns a candidate; a word without the space that separates it from the next."""
     message = token_logprob(candidate, model.table)
     if model.manifest.vocabulary.level == manifest_pb2.TOKEN_LEVEL_WORD:

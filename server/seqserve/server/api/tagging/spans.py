@@ -18,8 +18,9 @@ _HELD_MAX = 1 << 16  # characters, or bytes; longer spans have no text
 class StreamSpans:
     """Reads spans out of final labels.
 
-    `hear` and `note` run on the event loop. They hold what no token was cut from yet, within a limit, and hand each
-    token's text over to `push` and `end`, which run on whatever thread and hold the open span's, within the same limit.
+    `add_text` and `add_tokens` run on the event loop. They hold the text that no token was cut from yet, within a
+    limit, and hand the text of each token to `push` and `end`, which may run on another thread and hold the text of
+    the open span, within the same limit.
     """
 
     def __init__(self, labels: manifest_pb2.Labels, unit: common.OffsetUnit, position: int) -> None:
@@ -29,15 +30,16 @@ class StreamSpans:
         self._encoding, self._width = ("utf-8", 1) if unit == common.OFFSET_UNIT_BYTE else ("utf-32-le", 4)
         self._text = bytearray()
         self._origin = 0  # where the text that is held begins
-        self._end = 0  # of the last token that was noted
-        self._noted = deque[tuple[bytes, bytes]]()  # of each token without a label: its text; all since the one before
+        self._end = 0  # of the last token that was added
+        # Of each token without a label: its text, and all text since the token before.
+        self._pending = deque[tuple[bytes, bytes]]()
         self._count = 0  # tokens with a label
         self._first: Token | None = None  # of the open span, or of the last one
         self._last: Token | None = None
-        self._said = bytearray()  # between them
+        self._span_text = bytearray()  # between them
 
-    def hear(self, message: pb.StreamTagRequest) -> None:
-        """Hold what a message of the caller has of text; words are joined by single spaces.
+    def add_text(self, message: pb.StreamTagRequest) -> None:
+        """Holds the text of a message; words are joined by single spaces.
 
         Text further back than the maximum length of a span is white space, because tokens come from the latest text.
         """
@@ -45,46 +47,51 @@ class StreamSpans:
         text = message.text or "".join(f"{word} " for word in message.words.words)
         self._text += text.encode(self._encoding)
 
-    def note(self, tokens: Sequence[Token]) -> None:
-        """Tokens were cut from what was heard, and will get labels."""
+    def add_tokens(self, tokens: Sequence[Token]) -> None:
+        """Adds tokens of the held text. They get labels later."""
         for token in tokens:
-            self._noted.append((self._between(token.start, token.end), self._between(self._end, token.end)))
+            self._pending.append((self._between(token.start, token.end), self._between(self._end, token.end)))
             self._end = token.end
         if tokens:
             self._forget(tokens[-1].start)
 
     def push(self, tokens: Sequence[Token | None], choices: LabelChoices) -> Iterator[pb.TagSpan]:
-        """The spans that are whole with these further labels. Args: tokens: as they were noted; None for ids."""
+        """Yields the spans that these labels complete.
+
+        Args:
+            tokens: The tokens of the labels, as they were added; None for ids.
+            choices: The labels.
+        """
         for token, label, score in zip(tokens, choices.labels, choices.scores, strict=True):
             for span in self._reader.push([label], [score]):
                 if span.last == self._count:
                     self._read(token, begins=span.first == self._count)
-                yield self._told(span)
+                yield self._message(span)
             if self._reader.first_open <= self._count:
                 self._read(token, begins=self._reader.first_open == self._count)
             if token is not None:
-                self._noted.popleft()
+                self._pending.popleft()
             self._count += 1
 
     def end(self) -> Iterator[pb.TagSpan]:
-        """The sentence ends: the span that ends with it, if one does."""
+        """Yields the span that the end of the sentence completes, if there is one."""
         for span in self._reader.end():
-            yield self._told(span)
+            yield self._message(span)
 
     def _read(self, token: Token | None, *, begins: bool) -> None:
-        """A token is part of a span."""
+        """Adds a token to the open span."""
         if token is None:
             return
-        own, since = self._noted[0]
+        own, since = self._pending[0]
         if begins or self._first is None:
-            self._first, self._said = token, bytearray(own)
+            self._first, self._span_text = token, bytearray(own)
         elif token.end - self._first.start <= _HELD_MAX:
-            self._said += since
+            self._span_text += since
         else:
-            self._said = bytearray()
+            self._span_text = bytearray()
         self._last = token
 
-    def _told(self, span: Span) -> pb.TagSpan:
+    def _message(self, span: Span) -> pb.TagSpan:
         message = pb.TagSpan(
             label=span.kind,
             score=span.score,
@@ -93,7 +100,7 @@ class StreamSpans:
         )
         if self._first is not None and self._last is not None:
             message.offsets.start, message.offsets.end = self._first.start, self._last.end
-            message.text = self._said.decode(self._encoding)
+            message.text = self._span_text.decode(self._encoding)
         return message
 
     def _between(self, start: int, end: int) -> bytes:

@@ -83,7 +83,7 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
         """See StreamCodec."""
         chunks = tokenize_chunk(kind, message, self.text, self._limits, self._tokens_max)
         if self._spans is not None:
-            self._spans.hear(message)
+            self._spans.add_text(message)
         return self._recorded(chunks)
 
     def final_chunks(self) -> Iterator[TokenChunk]:
@@ -95,7 +95,7 @@ class TagStream(StreamCodec[pb.StreamTagRequest, StreamChunk, pb.StreamTagRespon
         for chunk in chunks:
             count = len(chunk.inputs)
             if self._spans is not None:
-                self._spans.note(chunk.tokens)
+                self._spans.add_tokens(chunk.tokens)
             self._tokens += chunk.tokens or [None] * count
             if self._kept is not None and count:
                 self._kept.append(chunk.inputs.tokens)

@@ -60,13 +60,13 @@ def tag_plan(config: pb.StreamTagConfig, model: Model, limits: LimitSettings) ->
             f"config.decision_lag_max is set, but {why}: no decision is put off; leave it out",
             field="config.decision_lag_max",
         )
-    most = limits.decision_lag_max
+    limit = limits.decision_lag_max
     return TagPlan(
         tokenization,
         config.outputs,
         _SENTENCE_RULES[config.sentence_rule],
         lookahead,
-        integer(config, "decision_lag_max", most, 0, most, "config"),
+        integer(config, "decision_lag_max", limit, 0, limit, "config"),
         config.provisional,
     )
 
