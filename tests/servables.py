@@ -35,13 +35,13 @@ WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", ".", ",", "0", "naïve", 
 TEXT = "the naïve cat sat on a mat, and 国 dogs sat there. " * 3
 LABELS = ("NOUN", "VERB", "DET", "PUNCT", "X")
 
-PRICED = {
+EVALUATED = {
     "lm": ("txt", ALPHABET),
-    "tagger": ("txt", "".join(f"{word}\tX\n" for word in WORDS)),
+    "tagger": ("txt", "".join(f"{word}\tLABEL\n" for word in WORDS)),
     "classifier": ("tsv", "label\ttext\n" + "".join(f"X\t{word}\n" for word in WORDS)),
     "infilling": ("txt", "".join(f"{word} cat\n" for word in WORDS)),
 }
-"""What the price of int8 is measured on, by task: the ending of a file, and its content."""
+"""Data on which the cost of int8 is measured, by task: the suffix of a file, and its content."""
 
 Edit = Callable[[pb.Manifest], None]
 
@@ -170,10 +170,10 @@ def edit_manifest(folder: Path, edit: Edit) -> None:
 def _write(out: Path, checkpoint: Checkpoint) -> Path:
     torch.set_num_threads(1)  # for networks this small threads cost more than they give
     out.parent.mkdir(parents=True, exist_ok=True)
-    ending, content = PRICED[checkpoint.task]
+    ending, content = EVALUATED[checkpoint.task]
     file, data = out.parent / f"{out.name}.pt", out.parent / f"{out.name}.{ending}"
     checkpoints.save(file, checkpoint)
-    data.write_text(content, "utf-8")
+    data.write_text(content.replace("LABEL", next(iter(checkpoint.labels), "")), "utf-8")
     try:
         if json.loads(checkpoint.config)["precision"] != Precision.INT8:
             return export(file, out)
