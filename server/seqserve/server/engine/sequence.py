@@ -122,7 +122,7 @@ class PrefillHost(Protocol):
         """Returns the time on the engine's clock, in seconds."""
         ...
 
-    def fork(self, sequence: PrefillSequence) -> None:
+    def fork(self, sequence: PrefillSequence, /) -> None:
         """Makes the sequence's forks and queues them, under the engine's lock."""
         ...
 

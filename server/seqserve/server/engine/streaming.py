@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence as Listed
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class StreamingSequence(Sequence):
         self.row = row
 
     @classmethod
-    def evaluate(cls, sequences: Listed[Self]) -> None:
+    def evaluate(cls, sequences: Listed[Any]) -> None:
         """Evaluates the outputs just recorded, of all sequences of this class in the step together."""
         raise NotImplementedError
 
