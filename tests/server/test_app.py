@@ -164,7 +164,11 @@ async def process(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Pr
     """Runs the command seqserve-server in a separate process, and kills it at the end if it still runs."""
     command = (sys.executable, "-m", "seqserve.server", *map(str, arguments))
     pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+
+    def restore_sighup() -> None:  # also where the tests themselves run under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, preexec_fn=restore_sighup)
     try:
         yield child
     finally:

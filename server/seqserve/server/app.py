@@ -145,8 +145,9 @@ async def serve(settings: ServerSettings) -> None:
 
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(name) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-            loop.add_signal_handler(name, stop)
+        if name is signal.SIGHUP and signal.getsignal(name) is signal.SIG_IGN:
+            continue  # started by nohup
+        loop.add_signal_handler(name, stop)
     try:
         address = await server.start()
         entries = server.repository.entries()
