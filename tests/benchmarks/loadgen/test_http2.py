@@ -142,7 +142,7 @@ async def test_a_call_that_has_ended_sends_nothing_more(connection: http2.Connec
     assert await other.status == OK
 
 
-async def test_a_cancel_reaches_the_server_and_nothing_is_log_after_it(
+async def test_a_cancel_reaches_the_server_and_nothing_arrives_after_it(
     server: Server, connection: http2.Connection
 ) -> None:
     log, other = CallLog(), CallLog()
