@@ -165,10 +165,11 @@ async def process(*arguments: str | Path) -> AsyncIterator[asyncio.subprocess.Pr
     command = (sys.executable, "-m", "seqserve.server", *map(str, arguments))
     pipe = asyncio.subprocess.PIPE
 
-    def restore_sighup() -> None:  # also where the tests themselves run under nohup
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    def set_signals() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts background jobs
 
-    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, preexec_fn=restore_sighup)
+    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, preexec_fn=set_signals)
     try:
         yield child
     finally:
